@@ -1,0 +1,157 @@
+# tidepool - an LD_PRELOAD allocator for I/O servers in containers (GNU make).
+#
+#   make                          build/<flavour>/libtidepool.so and the launcher, build/<flavour>/tidepool
+#   make demo                     redis under glibc, jemalloc and tidepool, side by side
+#   make test [T='pool/*']        unit tests, races, then programs run under the preload
+#   make test SAN=address         the modules under a sanitizer (address, undefined, thread)
+#   make bench | check | format | install | uninstall     DESTDIR= and PREFIX= as usual
+#
+# V=1 prints every command. Local settings go into config.mak; nothing here needs editing.
+# Each folder below tests/ may bring targets of its own in a rules.mk.
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+BINDIR     ?= $(PREFIX)/bin
+INCDIR     ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+VERSION    := 0.1.0
+PKG_CONFIG ?= pkg-config
+OBJCOPY    ?= objcopy
+-include config.mak
+
+MODULES := pool pressure mfile export
+SAN     ?=
+FLAVOUR := $(or $(SAN),release)
+B       := build/$(FLAVOUR)
+
+WARN := -Wall -Wextra -Wshadow -Wundef -Wcast-qual -Wwrite-strings \
+        -Wstrict-prototypes -Wmissing-prototypes -Wvla
+TP_CPPFLAGS := -D_GNU_SOURCE -DTIDEPOOL_VERSION='"$(VERSION)"' -I.
+TP_CFLAGS   := -std=c17 -O2 -g -fPIC -fvisibility=hidden $(WARN) \
+               $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -DTIDEPOOL_DEBUG)
+LIBS        := -pthread -ldl -lm $(if $(SAN),-fsanitize=$(SAN))
+CRITERION    = $(shell $(PKG_CONFIG) --cflags --libs criterion)
+COMPILE      = $(CC) $(TP_CPPFLAGS) $(CPPFLAGS) $(TP_CFLAGS) $(CFLAGS) -MMD -MP
+
+# Programs in shim/ that are not part of the library.
+LAUNCHER_SRC := shim/launcher.c
+CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)))
+SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC),$(wildcard shim/*.c)))
+UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
+RACE_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/race/*.c))
+PROG_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/preload/*.c))
+BENCH_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/bench/*.c))
+SRC       := $(wildcard $(addsuffix /*.[ch],shim $(MODULES)) tests/*/*.[ch])
+
+ifndef V
+Q = @
+say = @printf '  %-6s %s\n' '$(1)' '$(2)'
+endif
+
+# Inside malloc the compiler must not turn malloc+memset into calloc, nor reach TLS through a
+# call that allocates; and C++ exceptions from a new handler pass through operator new.
+$(SHIM_OBJ) $(CORE_OBJ): TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
+                                      -ftls-model=initial-exec -fexceptions
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all test unit race preload bench check format install uninstall clean FORCE
+
+all: $(B)/libtidepool.so $(if $(wildcard $(LAUNCHER_SRC)),$(B)/tidepool)
+
+# New flags mean new objects: the stamp changes only when the command line does.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS) $(LIBS)' > $@
+
+$(B)/%.o: %.c $(B)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -c -o $@ $<
+
+# Debian's jemalloc archive with every public name (global, default visibility) prefixed je_, and
+# without its C++ operators, which would bring libstdc++ into programs that have none.
+JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
+    /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
+build/jemalloc/libje.a:
+	$(call say,JE,$@)
+	@test -n '$(JEMALLOC_A)' || { echo 'no libjemalloc_pic.a: apt-get install libjemalloc-dev' >&2; exit 1; }
+	@mkdir -p $(@D)
+	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
+	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
+	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names '$(JEMALLOC_A)' $@
+	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
+
+$(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
+	    -Wl,-soname,libtidepool.so -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+
+$(B)/tidepool: $(LAUNCHER_SRC:%.c=$(B)/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/core.a: $(CORE_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Unit and race tests see the modules and the parts of shim/ that touch nothing of libc's.
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config.c shim/log.c))
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/core.a $(TESTED_SHIM) build/jemalloc/libje.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TESTED_SHIM) $(B)/core.a build/jemalloc/libje.a $(CRITERION) $(LIBS)
+
+$(B)/tests/race/%: $(B)/tests/race/%.o $(B)/core.a build/jemalloc/libje.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# Victims and benchmarks are ordinary programs: they must not link us or jemalloc.
+$(B)/tests/preload/%: $(B)/tests/preload/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread -ldl
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
+
+include $(wildcard tests/*/rules.mk)
+
+# A sanitizer brings its own malloc, so only the modules below the shim run under one, and
+# Criterion cannot start under ThreadSanitizer, so races are hunted by plain programs.
+test: $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),,race preload))
+
+unit: $(UNIT_BIN)
+	$(Q)set -e; for t in $(UNIT_BIN); do $$t --filter '$(or $(T),*)' -j0; done
+
+race: $(RACE_BIN)
+	$(Q)set -e; for t in $^; do $$t; done
+
+preload: all $(PROG_BIN)
+	$(Q)set -e; for t in $(wildcard tests/preload/*.sh); do B=$(abspath $(B)) sh $$t; done
+
+bench: $(B)/libtidepool.so $(BENCH_BIN)
+	$(Q)B=$(abspath $(B)) bash tests/bench/run.sh
+
+check: all
+	$(call say,CHECK,layers)
+	$(Q)! for m in pool pressure mfile; do \
+	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/base\.h)"; done | grep .
+	$(call say,CHECK,headers stand alone)
+	$(Q)set -e; for h in $(wildcard $(addsuffix /*.h,shim $(MODULES))); do \
+	    $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c $$h; done
+	$(call say,CHECK,clang-format)
+	$(Q)clang-format --dry-run --Werror $(SRC)
+	$(call say,CHECK,cppcheck)
+	$(Q)cppcheck -q --enable=warning,portability --inline-suppr --error-exitcode=1 -I. shim $(MODULES)
+	$(call say,CHECK,exports)
+	$(Q)sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\);$$/\1/p' shim/libtidepool.map | LC_ALL=C sort > $(B)/exports.want
+	$(Q)nm -D --defined-only $(B)/libtidepool.so | awk '{print $$3}' | LC_ALL=C sort | diff -u $(B)/exports.want -
+
+format:
+	clang-format -i $(SRC)
+
+clean:
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)
