@@ -1,0 +1,82 @@
+// assist - a thread that is about to grow looks for itself.
+//
+// A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So whoever takes pages
+// counts them here, and once they add up to a fraction of the last known headroom, one thread
+// looks, and reclaims before it goes on. Others go on meanwhile, unless it is Critical.
+//
+//   not due     one relaxed add on a shared line and a compare: for page-level paths (refill of a
+//               pool class, a large allocation, a slab), not for each malloc
+//   due         a look, some 50 us, by one thread
+//
+// Before the first look ever the limit is unknown; it is read after a few MiB of growth, and the
+// thread is asked for (monitor_poke starts it) at the watch threshold.
+//
+// Call it holding no lock that a reclaim takes. It may be called in signal handlers and during
+// thread exit, does not recurse (a look that allocates is not looked at), and leaves errno alone.
+#ifndef TIDEPOOL_PRESSURE_ASSIST_H
+#define TIDEPOOL_PRESSURE_ASSIST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pressure/pressure.h"
+#include "shim/base.h"
+
+// Written by all; each pair on a line of its own.
+struct assist_counter {
+    _Alignas(64) _Atomic uint64_t total;
+    _Atomic uint64_t due; // the total from which the next look is due
+};
+
+// Written by looks only, read on every path that asks.
+struct assist_view {
+    _Alignas(64) _Atomic int level;
+    _Atomic uint64_t keep_bytes;
+    _Atomic uint64_t headroom_bytes;
+};
+
+extern struct assist_counter assist_grown, assist_shrunk;
+extern struct assist_view assist_view;
+
+void assist_grow_due(size_t bytes);
+void assist_shrink_due(size_t bytes);
+
+// `bytes` of pages are about to be taken. May reclaim, and then takes as long as that does.
+static inline void pressure_grow(size_t bytes)
+{
+    uint64_t total = atomic_fetch_add_explicit(&assist_grown.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
+        assist_grow_due(bytes);
+}
+
+// `bytes` of pages were given back to jemalloc, where they stay ours for a while. At High and
+// above, enough of them lead to a reclaim just as growth does.
+static inline void pressure_shrink(size_t bytes)
+{
+    uint64_t total = atomic_fetch_add_explicit(&assist_shrunk.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_shrunk.due, memory_order_relaxed)))
+        assist_shrink_due(bytes);
+}
+
+static inline enum pressure_level pressure_level(void)
+{
+    return (enum pressure_level)atomic_load_explicit(&assist_view.level, memory_order_relaxed);
+}
+
+// What free memory we may hold just now; PRESSURE_UNLIMITED below High.
+static inline uint64_t pressure_keep_bytes(void)
+{
+    return atomic_load_explicit(&assist_view.keep_bytes, memory_order_relaxed);
+}
+
+// For TIDEPOOL_ON_LIMIT=enomem: would this request pass the limit, after a reclaim? Always false
+// under the other policy, for small requests, and while no limit is known.
+bool pressure_would_exceed(size_t bytes);
+
+// Inside pressure/ only, from here on.
+void assist_init(const struct pressure_options *options); // also after fork
+void assist_looked(const struct pressure_action *action, const struct pressure_sample *sample);
+
+#endif

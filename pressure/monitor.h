@@ -1,0 +1,44 @@
+// monitor - the one thread of ours, for when nobody grows: a neighbour in the cgroup does, a limit
+// was lowered, or free memory has grown old.
+//
+// It is named "tidepool", blocks all signals, keeps no descriptor below 512, allocates nothing, and
+// exists only once there is something to watch: growth past watch_min_bytes, or a level above
+// Normal. Creating a thread allocates, so growth only asks for it, and monitor_poke, called where
+// no lock is held and malloc may be entered, makes it.
+#ifndef TIDEPOOL_PRESSURE_MONITOR_H
+#define TIDEPOOL_PRESSURE_MONITOR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "pressure/watch.h"
+#include "shim/base.h"
+
+// Once, before any growth is counted. Options and hooks must stay valid; nothing is started, no
+// file is read.
+void monitor_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
+
+extern _Atomic bool monitor_wanted;
+void monitor_start(void);
+
+// Call it at any safe point that is passed now and then: after a refill, at the end of a large
+// allocation. A load and a branch unless the thread is wanted and missing.
+static inline void monitor_poke(void)
+{
+    if (unlikely(atomic_load_explicit(&monitor_wanted, memory_order_relaxed)))
+        monitor_start();
+}
+
+// The next look is due now: something happened that growth does not tell.
+void monitor_wake(void);
+
+// Around fork, ours before the pool's and jemalloc's. The child has no thread, no levels and no
+// counts; it starts its own once it has grown enough itself.
+void monitor_prefork(void);
+void monitor_parent(void);
+void monitor_child(void);
+
+// At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
+void monitor_stop(void);
+
+#endif

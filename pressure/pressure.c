@@ -1,0 +1,318 @@
+#include "pressure/pressure.h"
+
+#include "shim/base.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+
+// Faster than this no process was seen to touch new memory here (4 KiB pages, two cores).
+#define FASTEST_BYTES_PER_MS (4 * MIB)
+
+const struct pressure_options pressure_defaults = {
+    .moderate_percent = 60,
+    .high_percent = 75,
+    .critical_percent = 90,
+    .hysteresis_percent = 5,
+    .interval_ms = 5000,
+    .cooldown_ms = 10000,
+    .watch_min_bytes = 32 * MIB,
+    .on_limit_min_bytes = 1 * MIB,
+    .thread = true,
+    .root = "",
+};
+
+// Memory is there to be used: caches stay until it is nearly gone, and are seldom looked at.
+static const struct pressure_options throughput = {
+    .moderate_percent = 75,
+    .high_percent = 85,
+    .critical_percent = 95,
+    .hysteresis_percent = 3,
+    .interval_ms = 10000,
+    .cooldown_ms = 30000,
+    .watch_min_bytes = 128 * MIB,
+    .on_limit_min_bytes = 1 * MIB,
+    .thread = true,
+    .root = "",
+};
+
+// Memory is short, or shared with others who need it: give back early and often.
+static const struct pressure_options tight = {
+    .moderate_percent = 50,
+    .high_percent = 65,
+    .critical_percent = 80,
+    .hysteresis_percent = 5,
+    .interval_ms = 1000,
+    .cooldown_ms = 3000,
+    .watch_min_bytes = 8 * MIB,
+    .on_limit_min_bytes = 1 * MIB,
+    .thread = true,
+    .root = "",
+};
+
+const struct pressure_options *pressure_preset(enum pressure_preset preset)
+{
+    switch (preset) {
+    case PRESSURE_PRESET_THROUGHPUT:
+        return &throughput;
+    case PRESSURE_PRESET_TIGHT:
+        return &tight;
+    default:
+        return &pressure_defaults;
+    }
+}
+
+const char *pressure_options_error(const struct pressure_options *o)
+{
+    if (o->moderate_percent < 1 || o->moderate_percent > 100)
+        return "moderate must be 1 to 100 percent";
+    if (o->high_percent <= o->moderate_percent || o->high_percent > 100)
+        return "high must lie above moderate, at most 100 percent";
+    if (o->critical_percent <= o->high_percent || o->critical_percent > 100)
+        return "critical must lie above high, at most 100 percent";
+    if (o->hysteresis_percent >= o->moderate_percent)
+        return "hysteresis must lie below moderate";
+    if (o->interval_ms < 10)
+        return "interval must be at least 10 ms";
+    return NULL;
+}
+
+const char *pressure_level_name(enum pressure_level level)
+{
+    static const char *const names[PRESSURE_LEVELS] = {"normal", "moderate", "high", "critical"};
+    return (unsigned)level < PRESSURE_LEVELS ? names[level] : "unknown";
+}
+
+const char *pressure_limit_name(enum pressure_limit_kind kind)
+{
+    static const char *const names[PRESSURE_LIMIT_KINDS] = {
+        "none", "option", "cgroup v1", "memory.max", "memory.high", "RAM", "rlimit"};
+    return (unsigned)kind < PRESSURE_LIMIT_KINDS ? names[kind] : "unknown";
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t clamp64(uint64_t x, uint64_t low, uint64_t high)
+{
+    return min64(max64(x, low), high);
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static uint64_t percent(uint64_t x, unsigned points)
+{
+    return x / 100 * points + x % 100 * points / 100;
+}
+
+uint64_t pressure_watermark(const struct pressure_options *o, enum pressure_level level,
+                            uint64_t limit)
+{
+    unsigned points;
+    uint64_t times;
+    switch (level) {
+    case PRESSURE_MODERATE:
+        points = o->moderate_percent, times = 3;
+        break;
+    case PRESSURE_HIGH:
+        points = o->high_percent, times = 2;
+        break;
+    case PRESSURE_CRITICAL:
+        points = o->critical_percent, times = 1;
+        break;
+    default:
+        return 0;
+    }
+    // A headroom meant for a big machine must not put a small container at Critical for good.
+    uint64_t room = min64(o->headroom_bytes, limit / 4);
+    return min64(percent(limit, points), limit - times * room);
+}
+
+// The level that usage names by itself, and then what hysteresis makes of it.
+static enum pressure_level classify(const struct pressure_options *o, enum pressure_level was,
+                                    const struct pressure_sample *s)
+{
+    if (s->limit_bytes == PRESSURE_UNLIMITED)
+        return PRESSURE_NORMAL;
+    enum pressure_level level = PRESSURE_CRITICAL;
+    while (level > PRESSURE_NORMAL && s->used_bytes < pressure_watermark(o, level, s->limit_bytes))
+        level--;
+    // A level is left only once usage is clearly below its watermark.
+    uint64_t margin = percent(s->limit_bytes, o->hysteresis_percent);
+    while (was > level && s->used_bytes < less(pressure_watermark(o, was, s->limit_bytes), margin))
+        was--;
+    return max64(was, level);
+}
+
+// So little is left that one more batch may be the last.
+static uint64_t emergency_bytes(uint64_t limit)
+{
+    return min64(clamp64(limit / 128, MIB, 64 * MIB), limit / 16);
+}
+
+static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t headroom)
+{
+    if (emergency)
+        return 0;
+    // A quarter of what is free beside it: at 80 % live, free memory settles at 4 % of the limit,
+    // well below Critical, so the next burst finds its buffers and the kernel is left alone.
+    if (level == PRESSURE_HIGH)
+        return headroom / 4;
+    // Not nothing: live data may simply be this large, for good, and must not run without a cache.
+    if (level == PRESSURE_CRITICAL)
+        return headroom / 8;
+    return PRESSURE_UNLIMITED;
+}
+
+// Has usage left the place where the last reclaim put it?
+static bool moved(const struct pressure_state *st, uint64_t used)
+{
+    uint64_t by = used > st->reclaim_used ? used - st->reclaim_used : st->reclaim_used - used;
+    return by > st->reclaim_headroom / 4 + 256 * KIB;
+}
+
+static bool want_reclaim(const struct pressure_options *o, const struct pressure_state *st,
+                         const struct pressure_sample *s, const struct pressure_action *a,
+                         bool urgent, uint64_t now)
+{
+    if (a->level < PRESSURE_HIGH && !urgent)
+        return false;
+    if (!st->reclaimed_once || a->level > a->from)
+        return true;
+    uint64_t since = now - st->reclaim_ms;
+    unsigned futile = st->futile < 6 ? st->futile : 6;
+    uint64_t grown = s->grown_bytes - st->reclaim_grown;
+    uint64_t shrunk = s->shrunk_bytes - st->reclaim_shrunk;
+
+    if (!urgent)
+        return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile);
+
+    // Reclaims that give nothing may take a fifth of the time at first, and less each time.
+    bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
+    if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
+        return affordable;
+    // What was given back has been taken again, from the kernel.
+    if (s->used_bytes > st->reclaim_used &&
+        s->used_bytes - st->reclaim_used > st->reclaim_headroom / 4)
+        return affordable;
+    // The program let go of more than we may keep, and the kernel has not got it yet.
+    uint64_t worth = max64(s->limit_bytes / 100, a->keep_bytes);
+    if (shrunk >= worth && s->held_bytes >= worth)
+        return affordable;
+    return since >= (uint64_t)1000 << futile;
+}
+
+// How far usage could run before the thread looks again decides when that is.
+static unsigned next_look(const struct pressure_options *o, const struct pressure_state *st,
+                          const struct pressure_sample *s, const struct pressure_action *a)
+{
+    static const unsigned pace_ms[PRESSURE_LEVELS] = {UINT32_MAX, 1000, 250, 100};
+    // Nothing moves: each quiet look doubles the wait.
+    unsigned quiet = st->quiet_looks < 10 ? st->quiet_looks : 10;
+    uint64_t wait = min64(o->interval_ms, (uint64_t)pace_ms[a->level] << quiet);
+    if (s->limit_bytes == PRESSURE_UNLIMITED)
+        return (unsigned)wait;
+    if (st->rate)
+        wait = min64(wait, s->headroom_bytes / 2 / (st->rate / 1000 + 1));
+    // A neighbour may want, all at once, what we hold; or memory that was handed out and not
+    // touched yet may be touched, which no allocation tells us of. 0.05 % of a core, then.
+    bool held = s->held_bytes != 0 && s->held_bytes >= s->headroom_bytes / 4;
+    uint64_t promised = less(s->grown_bytes - st->look_grown, less(s->used_bytes, st->look_used));
+    if (held || promised >= s->headroom_bytes / 4)
+        wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2, 25));
+    return (unsigned)clamp64(wait, a->level == PRESSURE_CRITICAL ? 10 : 20, o->interval_ms);
+}
+
+static void note_movement(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
+{
+    uint64_t ms = now - st->look_ms;
+    uint64_t by = s->used_bytes > st->look_used ? s->used_bytes - st->look_used
+                                                : st->look_used - s->used_bytes;
+    if (by > s->headroom_bytes / 32 + 64 * KIB)
+        st->quiet_looks = 0;
+    else if (ms >= 10 && st->quiet_looks < UINT32_MAX)
+        st->quiet_looks++;
+    // Looks closer together than the clock can tell would make any growth look furious.
+    if (ms < 5)
+        return;
+    uint64_t rate = less(s->used_bytes, st->look_used) * 1000 / ms;
+    st->rate = max64(rate, ms >= 1000 ? 0 : st->rate / 2);
+}
+
+static void enter(struct pressure_state *st, enum pressure_level level, uint64_t now)
+{
+    st->level_ms[st->level] += now - st->level_since_ms;
+    st->level_since_ms = now;
+    if (level == st->level)
+        return;
+    st->transitions[level]++;
+    st->level = level;
+    st->quiet_looks = 0;
+}
+
+struct pressure_action pressure_step(const struct pressure_options *o, struct pressure_state *st,
+                                     const struct pressure_sample *s, uint64_t now)
+{
+    // The first look has nothing before it to compare with.
+    if (!st->look_ms) {
+        st->look_ms = st->level_since_ms = now;
+        st->look_used = s->used_bytes;
+        st->look_grown = s->grown_bytes;
+    }
+    struct pressure_action a = {.from = st->level, .level = classify(o, st->level, s)};
+    bool limited = s->limit_bytes != PRESSURE_UNLIMITED;
+    uint64_t left = less(s->headroom_bytes, s->pending_bytes);
+    bool urgent = a.level == PRESSURE_CRITICAL;
+    if (limited) {
+        a.emergency = left < emergency_bytes(s->limit_bytes);
+        // A request that would cross the line is treated as if it had, before it does.
+        urgent |= a.emergency ||
+                  s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
+    }
+    note_movement(st, s, now);
+    a.keep_bytes = keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, left);
+    a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
+    a.may_nap = a.emergency && now - st->nap_ms >= 1000;
+
+    // Decay zero slows down a process that churns; hold it only while reclaims are worth it.
+    if (a.level == PRESSURE_CRITICAL && (a.emergency || !st->futile))
+        st->decay_zero_until_ms = now + 1000;
+    a.decay_zero = a.level == PRESSURE_CRITICAL && now < st->decay_zero_until_ms;
+
+    a.next_look_ms = next_look(o, st, s, &a);
+    // An eighth of what is left; up to half of it while growth turns out to be recycled memory.
+    unsigned calm = st->quiet_looks < 2 ? st->quiet_looks : 2;
+    a.look_after_bytes = limited ? clamp64((left / 8) << calm, MIB, 64 * MIB) : 64 * MIB;
+    // Close to the end a megabyte is a long way.
+    if (limited)
+        a.look_after_bytes = min64(a.look_after_bytes, max64(left / 2, 128 * KIB));
+
+    enter(st, a.level, now);
+    st->look_ms = now;
+    st->look_used = s->used_bytes;
+    st->look_grown = s->grown_bytes;
+    return a;
+}
+
+void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *s, uint64_t freed,
+                        uint64_t took_us, uint64_t now)
+{
+    bool worth = freed >= s->limit_bytes / 100 || (freed >= MIB && freed >= s->headroom_bytes / 2);
+    st->futile = worth ? 0 : st->futile + 1;
+    st->reclaimed_once = true;
+    st->reclaim_ms = now;
+    st->reclaim_took_us = took_us;
+    st->reclaim_used = less(s->used_bytes, freed);
+    st->reclaim_headroom = less(s->limit_bytes, st->reclaim_used);
+    st->reclaim_grown = s->grown_bytes;
+    st->reclaim_shrunk = s->shrunk_bytes;
+}

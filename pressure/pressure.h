@@ -1,0 +1,139 @@
+// pressure - how short memory is, and what to do about it: a pure step, with no clock, no file and
+// no lock in it.
+//
+//   source_cgroup, source_proc  text -> struct pressure_sample     (sample.h puts them together)
+//   pressure_step               state + sample + now -> level and action     (this header)
+//   assist                      the step, taken by a thread that is about to grow
+//   monitor                     the step, taken by a thread of our own when nobody grows
+//
+// A reclaim is worth it only if more is held back than the headroom can spare, so everything here
+// is said relative to the headroom: `keep_bytes` is what free memory may stay with us just now,
+// and the pool uses it as its ceiling between looks.
+#ifndef TIDEPOOL_PRESSURE_PRESSURE_H
+#define TIDEPOOL_PRESSURE_PRESSURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PRESSURE_UNLIMITED UINT64_MAX
+
+enum pressure_level {
+    PRESSURE_NORMAL,
+    PRESSURE_MODERATE,
+    PRESSURE_HIGH,
+    PRESSURE_CRITICAL,
+    PRESSURE_LEVELS,
+};
+
+// Which usage counts against the limit: this process's, its cgroup's, or whichever is closer.
+enum pressure_usage { PRESSURE_USAGE_MAX, PRESSURE_USAGE_RSS, PRESSURE_USAGE_CGROUP };
+
+enum pressure_on_limit { PRESSURE_ON_LIMIT_GROW, PRESSURE_ON_LIMIT_ENOMEM };
+
+enum pressure_cause {
+    PRESSURE_CAUSE_WATCHDOG,
+    PRESSURE_CAUSE_ASSIST,
+    PRESSURE_CAUSE_API,
+    PRESSURE_CAUSES,
+};
+
+enum pressure_preset { PRESSURE_PRESET_DEFAULT, PRESSURE_PRESET_THROUGHPUT, PRESSURE_PRESET_TIGHT };
+
+// Every number that can be set. Take a copy of pressure_preset() and change what the user named.
+struct pressure_options {
+    uint64_t limit_bytes;            // LIMIT: 0 = find it; else it counts beside the kernel's
+    enum pressure_usage source;      // SOURCE
+    unsigned moderate_percent;       // MODERATE
+    unsigned high_percent;           // HIGH: rising, 1..100
+    unsigned critical_percent;       // CRITICAL
+    unsigned hysteresis_percent;     // HYSTERESIS: points below a watermark before its level ends
+    uint64_t headroom_bytes;         // HEADROOM: Critical when less is left, High 2x, Moderate 3x
+    unsigned interval_ms;            // INTERVAL: between looks when nothing calls for one
+    unsigned cooldown_ms;            // COOLDOWN: between reclaims at High
+    uint64_t watch_min_bytes;        // WATCH_MIN: no thread below this much growth
+    enum pressure_on_limit on_limit; // ON_LIMIT
+    uint64_t on_limit_min_bytes;     // requests below this are never refused
+    bool thread;                     // false: no thread of our own, looks are taken by growth only
+    const char *root;                // where /proc is looked for: "" but in tests
+    const char *watch_path;          // $MEMORY_PRESSURE_WATCH, or NULL; must stay valid
+    const char *watch_write;         // $MEMORY_PRESSURE_WRITE, base64, or NULL; must stay valid
+};
+
+extern const struct pressure_options pressure_defaults;
+const struct pressure_options *pressure_preset(enum pressure_preset preset);
+
+// NULL when the numbers fit together, else the field that does not, in words, for a log line.
+const char *pressure_options_error(const struct pressure_options *options);
+
+// Where the limit of a sample comes from.
+enum pressure_limit_kind {
+    PRESSURE_LIMIT_NONE,
+    PRESSURE_LIMIT_OPTION,
+    PRESSURE_LIMIT_CGROUP_V1,
+    PRESSURE_LIMIT_CGROUP_MAX,
+    PRESSURE_LIMIT_CGROUP_HIGH,
+    PRESSURE_LIMIT_RAM,
+    PRESSURE_LIMIT_RLIMIT,
+    PRESSURE_LIMIT_KINDS,
+};
+
+// A look at memory. The limit is the one that is closest to being hit, and the usage is what
+// counts against that one.
+struct pressure_sample {
+    uint64_t limit_bytes;    // PRESSURE_UNLIMITED if there is none
+    uint64_t used_bytes;     // working set (or RSS) at that limit
+    uint64_t raw_bytes;      // the kernel's own counter there, page cache and all
+    uint64_t headroom_bytes; // limit - used, floor 0
+    uint64_t rss_bytes;      // of this process, file pages and all
+    enum pressure_limit_kind kind;
+    // What the caller knows beside the kernel's numbers.
+    uint64_t pending_bytes; // about to be taken by whoever looks
+    uint64_t held_bytes;    // free memory that a reclaim could give back, roughly
+    uint64_t grown_bytes;   // counters that only rise: taken from the page level,
+    uint64_t shrunk_bytes;  // and given back to it
+};
+
+// Zero-filled is a valid start. Callers keep it under a lock of theirs.
+struct pressure_state {
+    enum pressure_level level;
+    uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
+    uint64_t look_ms, look_used, look_grown; // the last look
+    unsigned quiet_looks;                    // looks in a row in which usage did not move
+    uint64_t rate;                           // bytes/s that usage rose lately, decaying
+    // The last reclaim, and what has to happen before another one is worth it.
+    bool reclaimed_once;
+    uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
+    uint64_t reclaim_grown, reclaim_shrunk;
+    unsigned futile; // reclaims in a row that gave back next to nothing
+    uint64_t decay_zero_until_ms;
+    uint64_t nap_ms;
+};
+
+struct pressure_action {
+    enum pressure_level from, level;
+    bool reclaim;          // now, down to keep_bytes, then tell pressure_reclaimed()
+    bool decay_zero;       // freed pages go back at once
+    bool emergency;        // the next few allocations may be the last
+    bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
+    uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED at Normal
+    unsigned next_look_ms; // for the thread
+    uint64_t look_after_bytes; // of growth, for assist
+};
+
+// One look. Never touches anything but *state.
+struct pressure_action pressure_step(const struct pressure_options *options,
+                                     struct pressure_state *state,
+                                     const struct pressure_sample *sample, uint64_t now_ms);
+
+// What the reclaim that the step asked for came to. `sample` is the one that it was decided on.
+void pressure_reclaimed(struct pressure_state *state, const struct pressure_sample *sample,
+                        uint64_t freed_bytes, uint64_t took_us, uint64_t now_ms);
+
+// Bytes used from which a level begins.
+uint64_t pressure_watermark(const struct pressure_options *options, enum pressure_level level,
+                            uint64_t limit_bytes);
+const char *pressure_level_name(enum pressure_level level);
+const char *pressure_limit_name(enum pressure_limit_kind kind);
+
+#endif

@@ -1,0 +1,105 @@
+// watch - the one place where a look is taken: sample, step, act.
+//
+// Both the thread (monitor) and threads that grow (assist) come through here. A look has two
+// phases that never overlap: sampling, under a lock that is held for some 50 us and only ever
+// tried by those who grow, and acting, after that lock is gone. So a slow purge never delays the
+// next sample, and a signal handler that allocates in the middle of a look finds it busy and goes
+// on. Numbers for others are atomics; reading them takes no lock at all.
+#ifndef TIDEPOOL_PRESSURE_WATCH_H
+#define TIDEPOOL_PRESSURE_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pressure/pressure.h"
+
+enum pressure_log {
+    PRESSURE_LOG_THREAD, // the thread cannot be started
+    PRESSURE_LOG_SOURCE, // no limit can be read, an accelerator is off
+    PRESSURE_LOG_LEVEL,  // unused here: on_level is the shim's place to say it
+};
+
+// What the watchdog does to the rest of the library. Any of them may be NULL.
+struct pressure_hooks {
+    void *arg;
+
+    // From any thread that may allocate, never two at once: give free memory back until at most
+    // keep_bytes of it are left; returns the bytes the kernel got, roughly.
+    size_t (*reclaim)(void *arg, uint64_t keep_bytes, enum pressure_cause cause);
+
+    // From any thread that may allocate, after each look that changes the answer.
+    void (*set_keep)(void *arg, uint64_t keep_bytes); // a store: the ceiling from now on
+    void (*set_decay)(void *arg, bool zero);          // true: freed pages go back at once
+
+    // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
+    // Without it they are guessed from what went through pressure_grow and pressure_shrink.
+    uint64_t (*held)(void *arg);
+
+    // From the thread only, holding nothing; they may take their time.
+    void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
+                     const struct pressure_sample *sample);
+    void (*tick)(void *arg, uint64_t now_ms); // every second or so: ageing, export
+
+    // One line, capped by the callee. From the thread, or from monitor_poke.
+    void (*log)(void *arg, enum pressure_log kind, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+};
+
+#define PRESSURE_HISTOGRAM 12
+
+// Upper bounds of the reclaim durations counted in reclaim_histogram, in us; the last is infinite.
+extern const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM];
+
+struct pressure_stats {
+    struct pressure_sample sample; // the last one taken; all zero before the first
+    enum pressure_level level;
+    uint64_t looks, late_looks; // late: the thread was over half an interval behind its plan
+    uint64_t assist_looks;      // of looks, those taken by threads that grew
+    uint64_t level_ms[PRESSURE_LEVELS];    // time spent in each, the current one up to now
+    uint64_t transitions[PRESSURE_LEVELS]; // into each
+    uint64_t reclaims[PRESSURE_CAUSES];
+    uint64_t freed_bytes[PRESSURE_CAUSES];
+    uint64_t refused;         // answers "no" of pressure_would_exceed
+    uint64_t reclaim_unix_ms; // wall clock of the last reclaim, 0 = never
+    uint64_t reclaim_us;      // time spent in all of them
+    uint64_t reclaim_histogram[PRESSURE_HISTOGRAM];
+    uint64_t sample_us; // what the last sample cost
+    uint64_t keep_bytes;
+    bool decay_zero;
+    bool thread; // the monitor thread is alive
+    unsigned accelerators;
+};
+
+// From any thread, takes no lock; fields are each right, not all of the same instant.
+void pressure_stats(struct pressure_stats *out);
+
+// A full reclaim on somebody's request, waiting for one that is under way: malloc_trim and such.
+// Returns what the hook returned.
+size_t pressure_reclaim(uint64_t keep_bytes, enum pressure_cause cause);
+
+// Inside pressure/ only, from here on.
+
+// Options and hooks must stay valid for ever. Nothing is read and nothing is started.
+void watch_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
+
+// One look by this thread, with what it is about to take; false if another is at it right now.
+// `wait`: for the thread, which may wait its turn. Leaves errno alone.
+bool watch_look(enum pressure_cause cause, size_t pending_bytes, bool wait);
+
+unsigned watch_next_look_ms(void);
+const struct pressure_options *watch_options(void);
+const struct pressure_hooks *watch_hooks(void);
+void watch_late(void);
+void watch_thread(bool alive, unsigned accelerators);
+
+// The level that the last look found, and whether it must be reported: for the thread.
+bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
+                         struct pressure_sample *sample);
+
+// In a child after fork: all of it starts anew, nothing is waited for.
+void watch_child(void);
+
+uint64_t watch_now_ms(void);
+
+#endif
