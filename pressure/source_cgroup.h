@@ -1,0 +1,46 @@
+// source_cgroup - the memory limits of this process's cgroup and its ancestors, v1 or v2.
+//
+// Which hierarchy holds the memory controller is decided by the lines of /proc/self/cgroup together
+// with mountinfo, never by which files exist: hybrid hosts have both. The directory is found once,
+// and again when it vanishes or the process was moved; limits and usage are read on every look.
+//
+// Usage counts at the level whose limit it is held against: a parent's limit is met by what all its
+// children use. Working set = usage - inactive_file, as the kubelet has it: file pages that nobody
+// used lately go before anybody is killed.
+#ifndef TIDEPOOL_PRESSURE_SOURCE_CGROUP_H
+#define TIDEPOOL_PRESSURE_SOURCE_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pressure/cgroup_find.h"
+#include "pressure/pressure.h"
+
+struct cgroup_source {
+    struct cgroup_found at;
+    bool found;
+    uint64_t next_find_ms, next_moved_ms;
+    size_t binding_len;   // of at.memory.path: the level that bound in the last look, 0 = none
+    uint64_t bound_bytes; // its limit
+};
+
+struct cgroup_reading {
+    bool found;             // a limit below "unlimited" was read
+    uint64_t limit_bytes;   // of the level with the highest working set / limit
+    uint64_t raw_bytes;     // its usage
+    uint64_t used_bytes;    // its working set
+    uint64_t lowest_bytes;  // the lowest limit of all levels
+    uint64_t own_raw_bytes; // our own cgroup's, limit or none; 0 if unknown
+    uint64_t own_used_bytes;
+    enum pressure_limit_kind kind;
+};
+
+void cgroup_init(struct cgroup_source *source, const char *root);
+
+// 0 or -errno: -ENOENT where no memory controller is visible. `want_own`: own_* are needed even if
+// no limit binds there (it costs one more memory.stat).
+int cgroup_read(struct cgroup_source *source, bool want_own, uint64_t now_ms,
+                struct cgroup_reading *out);
+
+#endif

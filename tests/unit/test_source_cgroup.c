@@ -1,0 +1,188 @@
+// Which limit binds, read from trees under tests/fixtures/cgroup, each named for what is odd about
+// it; those that have to change while they are read are written into a temporary directory.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <criterion/parameterized.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pressure/source_cgroup.h"
+
+#define M (1ull << 20)
+#define V1 PRESSURE_LIMIT_CGROUP_V1
+#define MAX PRESSURE_LIMIT_CGROUP_MAX
+
+struct row {
+    char tree[24];
+    int error;
+    uint64_t limit, raw, used;
+    enum pressure_limit_kind kind; // NONE: readable, and nothing is limited
+};
+
+ParameterizedTestParameters(source_cgroup, level_that_binds)
+{
+    static struct row rows[] = {
+        {"v1", 0, 512 * M, 300 * M, 200 * M, V1},
+        {"v1-nested", 0, 200 * M, 190 * M, 170 * M, V1},
+        {"v1-fuller-parent", 0, 200 * M, 180 * M, 180 * M, V1},
+        {"v1-bind", 0, 64 * M, 32 * M, 24 * M, V1},
+        {"v1-bind-below", 0, 64 * M, 32 * M, 24 * M, V1},
+        {"v1-hidden", 0, 256 * M, 200 * M, 150 * M, V1},
+        {"v1-oldmount", 0, 1024 * M, 600 * M, 512 * M, V1},
+        {"v1-nohierarchy", 0, 400 * M, 100 * M, 100 * M, V1},
+        {"hybrid", 0, 300 * M, 150 * M, 100 * M, V1},
+        {"hybrid-v2", 0, 300 * M, 150 * M, 100 * M, MAX},
+        {"v2-nested", 0, 500 * M, 460 * M, 400 * M, MAX},
+        {"v2-high", 0, 256 * M, 128 * M, 128 * M, PRESSURE_LIMIT_CGROUP_HIGH},
+        {"v2-container", 0, 96 * M, 64 * M, 48 * M, MAX},
+        {"v2-uncontrolled", 0, 128 * M, 100 * M, 96 * M, MAX},
+        {"v2-outside", 0, 96 * M, 64 * M, 48 * M, MAX},
+        {"v2-deleted", 0, 128 * M, 64 * M, 60 * M, MAX},
+        {"v2-long-stat", 0, 128 * M, 64 * M, 60 * M, MAX},
+        {"v2-negative", 0, 128 * M, 3 * M, 0, MAX},
+        {"escapes", 0, 128 * M, 64 * M, 60 * M, MAX},
+        {"mounts", 0, 200 * M, 190 * M, 170 * M, V1},
+        {"v2-unlimited", 0, UINT64_MAX, 0, 0, PRESSURE_LIMIT_NONE},
+        {"v1-badnumbers", 0, UINT64_MAX, 0, 0, PRESSURE_LIMIT_NONE},
+        {"unmounted", -ENOENT, 0, 0, 0, PRESSURE_LIMIT_NONE},
+        {"garbled", -EINVAL, 0, 0, 0, PRESSURE_LIMIT_NONE},
+        {"no-such-tree", -ENOENT, 0, 0, 0, PRESSURE_LIMIT_NONE},
+    };
+    return cr_make_param_array(struct row, rows, sizeof rows / sizeof *rows);
+}
+
+ParameterizedTest(struct row *r, source_cgroup, level_that_binds)
+{
+    static struct cgroup_source s;
+    struct cgroup_reading got = {0};
+    char root[128];
+    snprintf(root, sizeof root, "tests/fixtures/cgroup/%s", r->tree);
+    cgroup_init(&s, root);
+    cr_expect(eq(int, cgroup_read(&s, false, 0, &got), r->error), "%s", r->tree);
+    cr_expect(eq(int, got.found, r->kind != PRESSURE_LIMIT_NONE), "%s", r->tree);
+    cr_expect(eq(ulong, got.limit_bytes, r->limit), "%s limit", r->tree);
+    cr_expect(eq(ulong, got.raw_bytes, r->raw), "%s raw", r->tree);
+    cr_expect(eq(ulong, got.used_bytes, r->used), "%s used", r->tree);
+    cr_expect(eq(int, (int)got.kind, (int)r->kind), "%s kind", r->tree);
+}
+
+// A v2 tree of our own making, with the cgroup's own directory at `name`.
+static char tree[64];
+
+static void put(const char *path, const char *text)
+{
+    char file[256];
+    snprintf(file, sizeof file, "%s/%s", tree, path);
+    for (char *p = file + strlen(tree) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(file, 0755);
+        *p = '/';
+    }
+    FILE *f = fopen(file, "w");
+    cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static void put_cgroup(const char *name, const char *max, const char *current)
+{
+    char path[128], line[128];
+    snprintf(path, sizeof path, "cg/%s/memory.max", name);
+    put(path, max);
+    snprintf(path, sizeof path, "cg/%s/memory.current", name);
+    put(path, current);
+    snprintf(path, sizeof path, "cg/%s/memory.stat", name);
+    put(path, "anon 0\ninactive_file 0\n");
+    snprintf(line, sizeof line, "0::/%s\n", name);
+    put("proc/self/cgroup", line);
+}
+
+static void make_tree(void)
+{
+    strcpy(tree, "/tmp/tidepool-test-XXXXXX");
+    cr_assert(ne(ptr, mkdtemp(tree), NULL));
+    put("proc/self/mountinfo", "41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n");
+    put("cg/memory.stat", "inactive_file 0\n");
+}
+
+static void remove_tree(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", tree);
+    cr_assert(eq(int, system(command), 0));
+}
+
+TestSuite(source_cgroup_tree, .init = make_tree, .fini = remove_tree);
+
+static struct cgroup_source source;
+
+static uint64_t limit_at(uint64_t now_ms)
+{
+    struct cgroup_reading r;
+    return cgroup_read(&source, false, now_ms, &r) == 0 ? r.limit_bytes : 0;
+}
+
+Test(source_cgroup_tree, limits_are_read_again_on_every_look)
+{
+    put_cgroup("a", "1000\n", "10\n");
+    cgroup_init(&source, tree);
+    cr_expect(eq(ulong, limit_at(1), 1000));
+    put_cgroup("a", "500\n", "10\n");
+    cr_expect(eq(ulong, limit_at(1), 500));
+    put_cgroup("a", "max\n", "10\n");
+    cr_expect(eq(ulong, limit_at(1), UINT64_MAX));
+    put_cgroup("a", "0\n", "10\n");
+    cr_expect(eq(ulong, limit_at(1), 1));
+}
+
+Test(source_cgroup_tree, a_removed_cgroup_is_looked_for_at_once)
+{
+    put_cgroup("a", "1000\n", "10\n");
+    cgroup_init(&source, tree);
+    cr_expect(eq(ulong, limit_at(1), 1000));
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s/cg/a'", tree);
+    cr_assert(eq(int, system(command), 0));
+    put_cgroup("b", "700\n", "10\n");
+    cr_expect(eq(ulong, limit_at(2), 700));
+}
+
+Test(source_cgroup_tree, a_moved_process_is_noticed_in_time)
+{
+    put_cgroup("a", "1000\n", "10\n");
+    cgroup_init(&source, tree);
+    cr_expect(eq(ulong, limit_at(1), 1000));
+    put_cgroup("b", "700\n", "10\n");
+    cr_expect(eq(ulong, limit_at(2), 1000), "not before it is time");
+    cr_expect(eq(ulong, limit_at(20000), 700));
+}
+
+Test(source_cgroup_tree, a_controller_may_appear_later)
+{
+    cgroup_init(&source, tree);
+    cr_expect(eq(ulong, limit_at(1), 0));
+    put_cgroup("a", "1000\n", "10\n");
+    cr_expect(eq(ulong, limit_at(2), 0), "not before it is time");
+    cr_expect(eq(ulong, limit_at(40000), 1000));
+}
+
+Test(source_cgroup, own_usage_is_there_without_a_limit)
+{
+    static struct cgroup_source s;
+    struct cgroup_reading r;
+    cgroup_init(&s, "tests/fixtures/cgroup/v2-unlimited");
+    cr_assert(eq(int, cgroup_read(&s, true, 0, &r), 0));
+    cr_expect(eq(ulong, r.own_raw_bytes, 100 * M));
+    cr_expect(eq(ulong, r.own_used_bytes, 90 * M));
+}
+
+Test(source_cgroup, psi_is_looked_for_in_the_unified_tree_of_a_hybrid_host)
+{
+    static struct cgroup_found f = {.root = "tests/fixtures/cgroup/hybrid"};
+    cr_assert(eq(int, cgroup_find(&f), 0));
+    cr_expect(eq(int, f.v2, 0));
+    // No memory.pressure there: then there is no such place.
+    cr_expect(eq(sz, f.unified.len, 0));
+}
