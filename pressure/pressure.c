@@ -191,7 +191,6 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     uint64_t since = now - st->reclaim_ms;
     unsigned futile = st->futile < 6 ? st->futile : 6;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
-    uint64_t shrunk = s->shrunk_bytes - st->reclaim_shrunk;
 
     if (!urgent)
         return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile);
@@ -204,9 +203,10 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     if (s->used_bytes > st->reclaim_used &&
         s->used_bytes - st->reclaim_used > st->reclaim_headroom / 4)
         return affordable;
-    // The program let go of more than we may keep, and the kernel has not got it yet.
+    // The program let go of more than we may keep, and the kernel has not got it yet. What the
+    // last reclaim left behind it could not give.
     uint64_t worth = max64(s->limit_bytes / 100, a->keep_bytes);
-    if (shrunk >= worth && s->held_bytes >= worth)
+    if (less(s->held_bytes, st->reclaim_held) >= worth)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }
@@ -226,8 +226,7 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
     // A neighbour may want, all at once, what we hold; or memory that was handed out and not
     // touched yet may be touched, which no allocation tells us of. 0.05 % of a core, then.
     bool held = s->held_bytes != 0 && s->held_bytes >= s->headroom_bytes / 4;
-    uint64_t promised = less(s->grown_bytes - st->look_grown, less(s->used_bytes, st->look_used));
-    if (held || promised >= s->headroom_bytes / 4)
+    if (held || st->promised >= s->headroom_bytes / 4)
         wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2, 25));
     return (unsigned)clamp64(wait, a->level == PRESSURE_CRITICAL ? 10 : 20, o->interval_ms);
 }
@@ -241,6 +240,11 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
         st->quiet_looks = 0;
     else if (ms >= 10 && st->quiet_looks < UINT32_MAX)
         st->quiet_looks++;
+    uint64_t grown = s->grown_bytes - st->look_grown, shrunk = s->shrunk_bytes - st->look_shrunk;
+    st->promised = less(st->promised + grown, less(s->used_bytes, st->look_used) + shrunk);
+    // Some of it is never touched, or was there before.
+    if (ms >= 1000)
+        st->promised /= 2;
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
@@ -259,14 +263,22 @@ static void enter(struct pressure_state *st, enum pressure_level level, uint64_t
     st->quiet_looks = 0;
 }
 
+static void remember(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
+{
+    st->look_ms = now;
+    st->look_used = s->used_bytes;
+    st->look_grown = s->grown_bytes;
+    st->look_shrunk = s->shrunk_bytes;
+}
+
 struct pressure_action pressure_step(const struct pressure_options *o, struct pressure_state *st,
                                      const struct pressure_sample *s, uint64_t now)
 {
     // The first look has nothing before it to compare with.
-    if (!st->look_ms) {
-        st->look_ms = st->level_since_ms = now;
-        st->look_used = s->used_bytes;
-        st->look_grown = s->grown_bytes;
+    if (!st->started) {
+        st->started = true;
+        st->level_since_ms = now;
+        remember(st, s, now);
     }
     struct pressure_action a = {.from = st->level, .level = classify(o, st->level, s)};
     bool limited = s->limit_bytes != PRESSURE_UNLIMITED;
@@ -281,7 +293,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     note_movement(st, s, now);
     a.keep_bytes = keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, left);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
-    a.may_nap = a.emergency && now - st->nap_ms >= 1000;
+    a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
     // Decay zero slows down a process that churns; hold it only while reclaims are worth it.
     if (a.level == PRESSURE_CRITICAL && (a.emergency || !st->futile))
@@ -297,22 +309,22 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         a.look_after_bytes = min64(a.look_after_bytes, max64(left / 2, 128 * KIB));
 
     enter(st, a.level, now);
-    st->look_ms = now;
-    st->look_used = s->used_bytes;
-    st->look_grown = s->grown_bytes;
+    remember(st, s, now);
     return a;
 }
 
-void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *s, uint64_t freed,
-                        uint64_t took_us, uint64_t now)
+void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *after,
+                        uint64_t freed, uint64_t took_us, uint64_t now)
 {
-    bool worth = freed >= s->limit_bytes / 100 || (freed >= MIB && freed >= s->headroom_bytes / 2);
+    // Half of what is left counts too: close to the limit that is all there can be.
+    bool worth =
+        freed >= after->limit_bytes / 100 || (freed >= MIB && freed >= after->headroom_bytes / 2);
     st->futile = worth ? 0 : st->futile + 1;
     st->reclaimed_once = true;
     st->reclaim_ms = now;
     st->reclaim_took_us = took_us;
-    st->reclaim_used = less(s->used_bytes, freed);
-    st->reclaim_headroom = less(s->limit_bytes, st->reclaim_used);
-    st->reclaim_grown = s->grown_bytes;
-    st->reclaim_shrunk = s->shrunk_bytes;
+    st->reclaim_used = after->used_bytes;
+    st->reclaim_headroom = after->headroom_bytes;
+    st->reclaim_grown = after->grown_bytes;
+    st->reclaim_held = after->held_bytes;
 }

@@ -98,13 +98,15 @@ struct pressure_sample {
 struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
-    uint64_t look_ms, look_used, look_grown; // the last look
-    unsigned quiet_looks;                    // looks in a row in which usage did not move
-    uint64_t rate;                           // bytes/s that usage rose lately, decaying
+    bool started;
+    uint64_t look_ms, look_used, look_grown, look_shrunk; // the last look
+    unsigned quiet_looks; // looks in a row in which usage did not move
+    uint64_t rate;        // bytes/s that usage rose lately, decaying
+    uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time
     // The last reclaim, and what has to happen before another one is worth it.
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
-    uint64_t reclaim_grown, reclaim_shrunk;
+    uint64_t reclaim_grown, reclaim_held;
     unsigned futile; // reclaims in a row that gave back next to nothing
     uint64_t decay_zero_until_ms;
     uint64_t nap_ms;
@@ -126,8 +128,8 @@ struct pressure_action pressure_step(const struct pressure_options *options,
                                      struct pressure_state *state,
                                      const struct pressure_sample *sample, uint64_t now_ms);
 
-// What the reclaim that the step asked for came to. `sample` is the one that it was decided on.
-void pressure_reclaimed(struct pressure_state *state, const struct pressure_sample *sample,
+// What a reclaim came to, and how things are after it.
+void pressure_reclaimed(struct pressure_state *state, const struct pressure_sample *after,
                         uint64_t freed_bytes, uint64_t took_us, uint64_t now_ms);
 
 // Bytes used from which a level begins.

@@ -90,7 +90,9 @@ bool watch_look(enum pressure_cause cause, size_t pending_bytes, bool wait);
 unsigned watch_next_look_ms(void);
 const struct pressure_options *watch_options(void);
 const struct pressure_hooks *watch_hooks(void);
+bool watch_looked(void); // once at least
 void watch_late(void);
+void watch_refused(void);
 void watch_thread(bool alive, unsigned accelerators);
 
 // The level that the last look found, and whether it must be reported: for the thread.
@@ -101,5 +103,11 @@ bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
 void watch_child(void);
 
 uint64_t watch_now_ms(void);
+
+// Where accelerators hang, while nobody looks: to be returned soon. The thread only.
+struct psi_place;
+uint64_t watch_limit_bytes(void);
+bool watch_borrow_place(struct psi_place *place);
+void watch_return_place(void);
 
 #endif

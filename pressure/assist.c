@@ -1,0 +1,98 @@
+#include "pressure/assist.h"
+
+#include "pressure/monitor.h"
+#include "pressure/watch.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+// The first look costs some 100 us once; a limit so small that this is too late is nobody's.
+#define FIRST_LOOK_BYTES (4 * MIB)
+
+struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX};
+struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
+                                  .headroom_bytes = PRESSURE_UNLIMITED};
+
+// The growth already counted in the headroom above.
+static _Atomic uint64_t looked_at_grown;
+
+static uint64_t load(const _Atomic uint64_t *p)
+{
+    return atomic_load_explicit(p, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *p, uint64_t x)
+{
+    atomic_store_explicit(p, x, memory_order_relaxed);
+}
+
+void assist_init(const struct pressure_options *o)
+{
+    store(&assist_grown.total, 0);
+    store(&assist_shrunk.total, 0);
+    store(&looked_at_grown, 0);
+    atomic_store_explicit(&assist_view.level, PRESSURE_NORMAL, memory_order_relaxed);
+    store(&assist_view.keep_bytes, PRESSURE_UNLIMITED);
+    store(&assist_view.headroom_bytes, PRESSURE_UNLIMITED);
+    store(&assist_shrunk.due, UINT64_MAX);
+    store(&assist_grown.due,
+          o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
+}
+
+void assist_grow_due(size_t bytes)
+{
+    watch_look(PRESSURE_CAUSE_ASSIST, bytes, false);
+}
+
+void assist_shrink_due(size_t bytes)
+{
+    (void)bytes;
+    watch_look(PRESSURE_CAUSE_ASSIST, 0, false);
+}
+
+// Under the look's lock.
+void assist_looked(const struct pressure_action *a, const struct pressure_sample *s)
+{
+    atomic_store_explicit(&assist_view.level, (int)a->level, memory_order_relaxed);
+    store(&assist_view.keep_bytes, a->keep_bytes);
+    store(&assist_view.headroom_bytes, s->headroom_bytes);
+    store(&looked_at_grown, s->grown_bytes);
+    store(&assist_grown.due, s->grown_bytes + a->look_after_bytes);
+    // Frees lead to a look only where what they leave with us could be too much.
+    uint64_t step = a->look_after_bytes;
+    if (a->keep_bytes != PRESSURE_UNLIMITED && a->keep_bytes > step)
+        step = a->keep_bytes;
+    store(&assist_shrunk.due, a->level >= PRESSURE_HIGH ? s->shrunk_bytes + step : UINT64_MAX);
+
+    // A thread is worth having once what we could give back is worth having: in a small container
+    // that is little. A busy machine alone is no reason for `ls` to have one.
+    const struct pressure_options *o = watch_options();
+    if (o->thread && (s->grown_bytes >= o->watch_min_bytes || s->grown_bytes >= s->limit_bytes / 8))
+        monitor_want();
+}
+
+static uint64_t room(void)
+{
+    uint64_t since = load(&assist_grown.total) - load(&looked_at_grown);
+    uint64_t headroom = load(&assist_view.headroom_bytes);
+    if (headroom == PRESSURE_UNLIMITED)
+        return headroom;
+    return headroom > since ? headroom - since : 0;
+}
+
+bool pressure_would_exceed(size_t bytes)
+{
+    const struct pressure_options *o = watch_options();
+    if (likely(!o || o->on_limit != PRESSURE_ON_LIMIT_ENOMEM || bytes < o->on_limit_min_bytes))
+        return false;
+    // Nowhere near, going by the last look; before the first one there is none to go by.
+    if (watch_looked() && bytes <= room() / 2)
+        return false;
+    // Near: the first look may reclaim, the second says what that came to.
+    for (int i = 0; i < 2; i++)
+        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, false) && bytes <= room())
+            return false;
+    if (bytes <= room())
+        return false;
+    watch_refused();
+    return true;
+}

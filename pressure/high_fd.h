@@ -1,0 +1,22 @@
+// high_fd - descriptors of ours that stay out of the program's way, and are known again.
+//
+// A program may close any number, and the kernel gives it to the next file. fstat tells files
+// apart, but all eventfds are one inode: /proc/self/fdinfo has an id for each (Linux 5.2).
+#ifndef TIDEPOOL_PRESSURE_HIGH_FD_H
+#define TIDEPOOL_PRESSURE_HIGH_FD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// The same file at 512 or above, or as high as RLIMIT_NOFILE allows; `fd` is closed. Or -errno.
+int high_fd_move(int fd);
+
+// What to remember of it. eventfd_id is 0 for other files. -ENODEV for an eventfd that has no id:
+// such a one could not be told from the program's.
+int high_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *eventfd_id);
+
+// Is that number still this file? Leaves the file alone.
+bool high_fd_is(int fd, dev_t dev, ino_t ino, uint64_t eventfd_id);
+
+#endif

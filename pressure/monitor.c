@@ -1,0 +1,264 @@
+#include "pressure/monitor.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pressure/assist.h"
+#include "pressure/source_psi.h"
+
+// Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
+#define STACK_BYTES (256 * 1024)
+#define TICK_MS 1000
+// In poll, nothing but a descriptor wakes us; so it is slept in slices, short ones while the
+// program grows.
+#define QUIET_SLICE_MS 1000
+#define BUSY_SLICE_MS 50
+// A cgroup's thresholds fire both ways, and page cache makes usage swing.
+#define EVENT_GAP_MS 20
+#define MAX_EVENT_GAP_MS 500
+
+// What the thread is at. Hooks run in RUNNING only, so stopping it elsewhere needs no wait.
+enum { NONE, SLEEPING, RUNNING, STOPPED };
+static _Atomic uint32_t phase;
+static _Atomic uint32_t woken;
+static _Atomic uint32_t claimed; // somebody is starting it, or has
+static _Atomic uint32_t ended;
+static bool failed_before;
+
+_Atomic bool monitor_wanted;
+
+static struct psi_source accel;
+
+static void futex_sleep(_Atomic uint32_t *word, uint32_t expect, unsigned ms)
+{
+    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expect, &t, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static bool change_phase(uint32_t from, uint32_t to)
+{
+    bool ok = atomic_compare_exchange_strong(&phase, &from, to);
+    futex_wake(&phase);
+    return ok;
+}
+
+void monitor_init(const struct pressure_options *o, const struct pressure_hooks *h)
+{
+    watch_init(o, h);
+}
+
+void monitor_wake(void)
+{
+    atomic_store(&woken, 1);
+    futex_wake(&woken);
+}
+
+static unsigned min_ms(uint64_t a, uint64_t b)
+{
+    return (unsigned)(a < b ? a : b);
+}
+
+// One slice of sleep; true if something says "look now".
+static bool sleep_slice(unsigned ms)
+{
+    struct pollfd fds[PSI_KINDS];
+    enum psi_kind which[PSI_KINDS];
+    uint64_t now = watch_now_ms();
+    unsigned n = psi_fill(&accel, fds, which, now);
+    if (!n) {
+        futex_sleep(&woken, 0, ms);
+        return atomic_exchange(&woken, 0);
+    }
+    int ready = poll(fds, n, (int)ms);
+    now = watch_now_ms();
+    bool look = atomic_exchange(&woken, 0);
+    for (unsigned i = 0; ready > 0 && i < n; i++)
+        if (fds[i].revents)
+            look |= psi_event(&accel, which[i], fds[i].revents, now);
+    return look;
+}
+
+// Until `due`, or until something says that it is now: true then. Assist's looks say how much time
+// may go by, so they shorten the wait.
+static bool sleep_until(uint64_t due, uint64_t looked)
+{
+    uint64_t now = watch_now_ms();
+    uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    unsigned slice = BUSY_SLICE_MS;
+    while (now < due && atomic_load(&phase) == SLEEPING) {
+        if (sleep_slice(min_ms(due - now, slice)))
+            return true;
+        uint64_t was = grown;
+        grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+        slice = grown != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
+        now = watch_now_ms();
+        uint64_t planned = looked + watch_next_look_ms();
+        due = planned < due ? planned : due;
+    }
+    return false;
+}
+
+static bool report_level(const struct pressure_hooks *h)
+{
+    enum pressure_level from, to;
+    struct pressure_sample s;
+    if (!watch_level_changed(&from, &to, &s))
+        return false;
+    if (h->on_level)
+        h->on_level(h->arg, from, to, &s);
+    return true;
+}
+
+static void arm(uint64_t now)
+{
+    struct psi_place place;
+    // The place is the look's; it is borrowed only when there is something to open.
+    if (!psi_wants(&accel, watch_limit_bytes(), now) || !watch_borrow_place(&place))
+        return;
+    unsigned n = psi_arm(&accel, watch_options(), &place, now);
+    watch_return_place();
+    watch_thread(true, n);
+}
+
+static void *run(void *unused)
+{
+    (void)unused;
+    const struct pressure_hooks *h = watch_hooks();
+    unsigned late_ms = watch_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
+    uint64_t looked = 0, look_at = 0, tick_at = 0;
+    bool event = false;
+
+    prctl(PR_SET_NAME, "tidepool");
+    watch_thread(true, 0);
+    while (change_phase(SLEEPING, RUNNING)) {
+        uint64_t now = watch_now_ms();
+        if (event || now >= look_at) {
+            if (look_at && now > look_at + late_ms)
+                watch_late();
+            watch_look(PRESSURE_CAUSE_WATCHDOG, 0, true);
+            looked = watch_now_ms();
+            // Events that lead to nothing come no faster than twice a second.
+            if (report_level(h))
+                gap_ms = EVENT_GAP_MS;
+            else if (event && gap_ms < MAX_EVENT_GAP_MS)
+                gap_ms *= 2;
+            look_at = looked + watch_next_look_ms();
+            arm(looked);
+        }
+        if (now >= tick_at) {
+            tick_at = now + TICK_MS;
+            if (h->tick)
+                h->tick(h->arg, now);
+        }
+        if (!change_phase(RUNNING, SLEEPING))
+            break;
+        event = sleep_until(look_at < tick_at ? look_at : tick_at, looked);
+        now = watch_now_ms();
+        if (event && now < looked + gap_ms)
+            futex_sleep(&woken, 0, (unsigned)(looked + gap_ms - now));
+    }
+    psi_close(&accel);
+    watch_thread(false, 0);
+    atomic_store(&ended, 1);
+    futex_wake(&ended);
+    return NULL;
+}
+
+void monitor_want(void)
+{
+    if (!atomic_load_explicit(&claimed, memory_order_relaxed))
+        atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+}
+
+static int create(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+    size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+    size_t stack = least + 64 * 1024 > STACK_BYTES ? least + 64 * 1024 : STACK_BYTES;
+
+    int e = pthread_attr_init(&attr);
+    if (e)
+        return e;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, stack);
+    // It inherits this, so no signal reaches it even in its first instructions.
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    e = pthread_create(&thread, &attr, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return e;
+}
+
+void monitor_start(void)
+{
+    int saved = errno;
+    if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
+        int e = create();
+        if (e) {
+            // Growth still looks for itself. Tried again in a child only.
+            atomic_store(&phase, STOPPED);
+            const struct pressure_hooks *h = watch_hooks();
+            if (h->log && !failed_before)
+                h->log(h->arg, PRESSURE_LOG_THREAD,
+                       "no watchdog thread (error %d): idle memory is not given back", e);
+            failed_before = true;
+        }
+    }
+    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+    errno = saved;
+}
+
+void monitor_prefork(void)
+{
+    // Nothing is taken: the child starts anew, whatever its copy of ours was in the middle of.
+}
+
+void monitor_parent(void)
+{
+}
+
+void monitor_child(void)
+{
+    int saved = errno;
+    // The copies keep a cgroup's triggers alive, and would wake nobody.
+    psi_close(&accel);
+    if (atomic_load(&phase) != STOPPED)
+        atomic_store(&phase, NONE);
+    atomic_store(&claimed, 0);
+    atomic_store(&woken, 0);
+    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+    watch_child();
+    errno = saved;
+}
+
+void monitor_stop(void)
+{
+    uint32_t was = atomic_load(&phase);
+    while (was != RUNNING && !atomic_compare_exchange_weak(&phase, &was, STOPPED))
+        ;
+    if (was != RUNNING) {
+        monitor_wake();
+        return;
+    }
+    // A hook is running: it ends within its own time or ours.
+    atomic_store(&phase, STOPPED);
+    uint64_t until = watch_now_ms() + 200;
+    for (uint64_t now; (now = watch_now_ms()) < until && !atomic_load(&ended);)
+        futex_sleep(&ended, 0, (unsigned)(until - now));
+}

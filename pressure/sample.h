@@ -1,0 +1,31 @@
+// sample - one look's numbers, from all sources: which limit is closest, and what counts against
+// it.
+//
+//   limit                 usage held against it
+//   cgroup levels         working set there, or our anonymous RSS if that is more
+//   TIDEPOOL_LIMIT        our anonymous RSS; the working set too if the cgroup has a limit anyway,
+//                         or if only the cgroup is to be looked at
+//   RAM                   MemTotal - MemAvailable: the neighbours are the whole machine
+//   RLIMIT_AS, _DATA      our anonymous RSS, which neither lets grow further
+#ifndef TIDEPOOL_PRESSURE_SAMPLE_H
+#define TIDEPOOL_PRESSURE_SAMPLE_H
+
+#include "pressure/pressure.h"
+#include "pressure/source_cgroup.h"
+#include "pressure/source_proc.h"
+
+struct sample_source {
+    struct cgroup_source cgroup;
+    struct proc_ram ram;
+    uint64_t ram_ms; // when it was read
+    bool has_ram, ram_binds;
+};
+
+void sample_init(struct sample_source *source, const struct pressure_options *options);
+
+// Fills what the kernel knows; what the caller knows is left at zero. With no /proc at all there is
+// no limit, and nothing is ever short.
+void sample_take(struct sample_source *source, const struct pressure_options *options,
+                 uint64_t now_ms, struct pressure_sample *out);
+
+#endif

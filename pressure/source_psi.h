@@ -1,0 +1,82 @@
+// source_psi - descriptors that say "look now": accelerators, which decide nothing.
+//
+//   PSI trigger     some 150 ms of stall in 2 s, of our cgroup, else of the machine. 2 s is the
+//                   window that unprivileged processes may ask for. The first event after arming
+//                   is often false, so `total=` has to have moved too.
+//   systemd         whatever $MEMORY_PRESSURE_WATCH names: a PSI file, a FIFO or a socket
+//   memory.events   v2: the counters of high, max and oom changed
+//   thresholds      v1: usage crossed a watermark, by eventfd, where we may write event_control
+//
+// Programs close descriptors that they did not open, and their numbers come back as something else.
+// So ours live at 512 and above, each remembers which file it is, and before each poll, read and
+// close it is made sure that it still is that one. A lost one is opened again a few times, then
+// given up. For the thread only, and psi_close in the child of a fork.
+#ifndef TIDEPOOL_PRESSURE_SOURCE_PSI_H
+#define TIDEPOOL_PRESSURE_SOURCE_PSI_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pressure/cgroup_find.h"
+#include "pressure/pressure.h"
+
+enum psi_kind { PSI_SYSTEMD, PSI_TRIGGER, PSI_EVENTS, PSI_THRESHOLD, PSI_KINDS };
+
+#define PSI_LOWEST_FD 512
+
+struct psi_accel {
+    bool open;
+    bool is_psi; // a PSI file: never read, and confirmed by total=
+    bool drain;  // has bytes to be thrown away
+    int fd;
+    short events;
+    dev_t dev;
+    ino_t ino;
+    uint64_t eventfd_id; // all eventfds share one inode
+    uint64_t count;      // total= or the sum of the events, when last looked at
+    unsigned lost;
+    uint64_t retry_ms;
+    char total_path[CGROUP_PATH + 64]; // of is_psi: where total= is read
+};
+
+struct psi_source {
+    struct psi_accel accel[PSI_KINDS];
+    uint64_t threshold_limit; // that thresholds were registered for
+};
+
+// What the triggers hang on; `found` may have no directories at all.
+struct psi_place {
+    struct cgroup_found *found;
+    size_t binding_len; // v1: the level whose limit binds; 0: none
+    uint64_t limit_bytes;
+    uint64_t watermark[3];
+};
+
+// Is there anything to open, or thresholds to move?
+bool psi_wants(const struct psi_source *source, uint64_t limit_bytes, uint64_t now_ms);
+
+// Opens what is missing and due, re-registers thresholds when the limit moved. Returns how many are
+// open. Never closes what is not ours.
+unsigned psi_arm(struct psi_source *source, const struct pressure_options *options,
+                 struct psi_place *place, uint64_t now_ms);
+
+// The open ones that are still ours, for ppoll; `which` tells psi_event what each was.
+unsigned psi_fill(struct psi_source *source, struct pollfd fds[PSI_KINDS],
+                  enum psi_kind which[PSI_KINDS], uint64_t now_ms);
+
+// What ppoll said of one; true if it is worth a look.
+bool psi_event(struct psi_source *source, enum psi_kind which, short revents, uint64_t now_ms);
+
+// Closes all that are ours: in a child after fork, and when the thread ends.
+void psi_close(struct psi_source *source);
+
+// Base64 as systemd writes it. Length or -EINVAL, also if it does not fit.
+int psi_decode(const char *text, unsigned char *out, size_t size);
+
+// The `total=` of the "some" line.
+bool psi_parse_total(const char *text, uint64_t *out);
+
+#endif

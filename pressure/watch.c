@@ -1,0 +1,405 @@
+#include "pressure/watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pressure/assist.h"
+#include "pressure/sample.h"
+#include "pressure/source_psi.h"
+#include "shim/base.h"
+
+// How long a thread that grows waits for another's reclaim while it is Critical: about what giving
+// back 200 MB takes.
+#define WAIT_FOR_OTHER_MS 20
+// And for neighbours in the cgroup to give back theirs, once a second, at the very end.
+#define NAPS 20
+
+const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM] = {
+    50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000, UINT32_MAX};
+
+// What pressure_stats shows, as words, so that readers need no lock: see publish().
+union board {
+    struct {
+        struct pressure_stats stats;
+        uint64_t level_since_ms;
+    } is;
+    uint64_t word[(sizeof(struct pressure_stats) + sizeof(uint64_t) + 7) / 8];
+};
+#define WORDS array_len(((union board *)0)->word)
+
+// Held while sampling and stepping, for some 50 us. Growing threads only try it.
+static _Atomic uint32_t look_lock;
+// Held while reclaiming. Nobody waits for it for long.
+static _Atomic uint32_t act_lock;
+
+// All under look_lock.
+static struct {
+    struct pressure_state state;
+    struct sample_source source;
+    union board board;
+    uint64_t held_guess, held_grown, held_shrunk;
+    enum pressure_level reported;
+} w;
+
+static const struct pressure_options *options;
+static const struct pressure_hooks *hooks;
+static _Atomic uint64_t board_word[WORDS], board_version;
+static _Atomic uint64_t refused, late, cgroup_limit;
+static _Atomic bool alive;
+static _Atomic unsigned next_look_ms, accelerators;
+static _Atomic bool looked, decay_zero;
+static _Atomic bool decay_applied; // written under act_lock
+
+// This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
+static _Thread_local bool busy;
+
+uint64_t watch_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t now_us(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+// Not nanosleep(): it is a point of cancellation.
+static void nap_us(unsigned us)
+{
+    struct timespec t = {0, (long)us * 1000};
+    syscall(SYS_nanosleep, &t, NULL);
+}
+
+static bool try_lock(_Atomic uint32_t *lock)
+{
+    return !atomic_exchange_explicit(lock, 1, memory_order_acquire);
+}
+
+static void unlock(_Atomic uint32_t *lock)
+{
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+// Whoever holds it is on its way; but never longer than ms, for it may be stopped in a debugger.
+static bool wait_lock(_Atomic uint32_t *lock, unsigned ms)
+{
+    for (unsigned i = 0; !try_lock(lock); i++) {
+        if (i == ms * 10)
+            return false;
+        nap_us(100);
+    }
+    return true;
+}
+
+void watch_init(const struct pressure_options *o, const struct pressure_hooks *h)
+{
+    hooks = h;
+    sample_init(&w.source, o);
+    assist_init(o);
+    options = o;
+}
+
+const struct pressure_options *watch_options(void)
+{
+    return options;
+}
+
+const struct pressure_hooks *watch_hooks(void)
+{
+    return hooks;
+}
+
+bool watch_looked(void)
+{
+    return atomic_load_explicit(&looked, memory_order_relaxed);
+}
+
+void watch_refused(void)
+{
+    atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed);
+}
+
+void watch_late(void)
+{
+    atomic_fetch_add_explicit(&late, 1, memory_order_relaxed);
+}
+
+void watch_thread(bool is_alive, unsigned n)
+{
+    atomic_store_explicit(&alive, is_alive, memory_order_relaxed);
+    atomic_store_explicit(&accelerators, n, memory_order_relaxed);
+}
+
+unsigned watch_next_look_ms(void)
+{
+    return atomic_load_explicit(&next_look_ms, memory_order_relaxed);
+}
+
+// Under look_lock. The version is odd while words change.
+static void publish(void)
+{
+    uint64_t v = atomic_load_explicit(&board_version, memory_order_relaxed);
+    atomic_store_explicit(&board_version, v + 1, memory_order_seq_cst);
+    for (size_t i = 0; i < WORDS; i++)
+        atomic_store_explicit(&board_word[i], w.board.word[i], memory_order_seq_cst);
+    atomic_store_explicit(&board_version, v + 2, memory_order_seq_cst);
+}
+
+void pressure_stats(struct pressure_stats *out)
+{
+    union board b;
+    uint64_t v = 0;
+    // A few tries for all of one instant; then each number is right by itself.
+    for (int i = 0; i < 8; i++) {
+        v = atomic_load_explicit(&board_version, memory_order_seq_cst);
+        for (size_t k = 0; k < WORDS; k++)
+            b.word[k] = atomic_load_explicit(&board_word[k], memory_order_seq_cst);
+        if (!(v & 1) && v == atomic_load_explicit(&board_version, memory_order_seq_cst))
+            break;
+    }
+    *out = b.is.stats;
+    if (v)
+        out->level_ms[out->level] += watch_now_ms() - b.is.level_since_ms;
+    out->late_looks = atomic_load_explicit(&late, memory_order_relaxed);
+    out->refused = atomic_load_explicit(&refused, memory_order_relaxed);
+    out->thread = atomic_load_explicit(&alive, memory_order_relaxed);
+    out->accelerators = atomic_load_explicit(&accelerators, memory_order_relaxed);
+    out->decay_zero = atomic_load_explicit(&decay_zero, memory_order_relaxed);
+}
+
+// Without a hook that knows: what went back to the page level and was not taken again since.
+static uint64_t guess_held(const struct pressure_sample *s)
+{
+    uint64_t in = s->shrunk_bytes - w.held_shrunk, out = s->grown_bytes - w.held_grown;
+    w.held_shrunk = s->shrunk_bytes;
+    w.held_grown = s->grown_bytes;
+    w.held_guess = w.held_guess + in > out ? w.held_guess + in - out : 0;
+    return w.held_guess;
+}
+
+// Under look_lock.
+static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
+{
+    uint64_t start = now_us(CLOCK_MONOTONIC);
+    sample_take(&w.source, options, now, s);
+    s->pending_bytes = pending;
+    s->grown_bytes = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    s->shrunk_bytes = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+    atomic_store_explicit(&cgroup_limit,
+                          w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
+                          memory_order_relaxed);
+    s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
+    w.board.is.stats.sample_us = now_us(CLOCK_MONOTONIC) - start;
+}
+
+static void post(const struct pressure_sample *s)
+{
+    struct pressure_stats *b = &w.board.is.stats;
+    b->sample = *s;
+    b->level = w.state.level;
+    memcpy(b->level_ms, w.state.level_ms, sizeof b->level_ms);
+    memcpy(b->transitions, w.state.transitions, sizeof b->transitions);
+    w.board.is.level_since_ms = w.state.level_since_ms;
+    publish();
+}
+
+static void count_reclaim(enum pressure_cause cause, uint64_t freed, uint64_t us)
+{
+    struct pressure_stats *b = &w.board.is.stats;
+    unsigned i = 0;
+    while (i < PRESSURE_HISTOGRAM - 1 && us > pressure_histogram_us[i])
+        i++;
+    b->reclaim_histogram[i]++;
+    b->reclaims[cause]++;
+    b->freed_bytes[cause] += freed;
+    b->reclaim_us += us;
+    b->reclaim_unix_ms = now_us(CLOCK_REALTIME) / 1000;
+    w.held_guess = 0;
+}
+
+// Under act_lock. The decay that looks agreed on last, however many there were meanwhile.
+static void apply_decay(void)
+{
+    bool want = atomic_load_explicit(&decay_zero, memory_order_relaxed);
+    if (want == decay_applied || !hooks->set_decay)
+        return;
+    decay_applied = want;
+    hooks->set_decay(hooks->arg, want);
+}
+
+// Under act_lock; what it came to is told to the step, and counted.
+static size_t reclaim(uint64_t keep, enum pressure_cause cause)
+{
+    if (!hooks->reclaim)
+        return 0;
+    uint64_t start = now_us(CLOCK_MONOTONIC);
+    size_t freed = hooks->reclaim(hooks->arg, keep, cause);
+    uint64_t us = now_us(CLOCK_MONOTONIC) - start;
+    if (wait_lock(&look_lock, 100)) {
+        count_reclaim(cause, freed, us);
+        // What the kernel got is in its own numbers; others may have grown meanwhile.
+        struct pressure_sample after;
+        uint64_t now = watch_now_ms();
+        sample(&after, 0, now);
+        pressure_reclaimed(&w.state, &after, freed, us, now);
+        publish();
+        unlock(&look_lock);
+    }
+    return freed;
+}
+
+// Nothing of ours is left and the end is near: idle neighbours under the same limit get a moment to
+// see it too. Their own watchdogs look every few milliseconds by now.
+static void nap_for_neighbours(const struct pressure_sample *before)
+{
+    struct pressure_sample s = *before;
+    for (int i = 0;
+         i < NAPS && s.headroom_bytes < before->headroom_bytes + before->limit_bytes / 64; i++) {
+        nap_us(1000);
+        if (!wait_lock(&look_lock, 1))
+            continue;
+        uint64_t now = watch_now_ms();
+        sample(&s, before->pending_bytes, now);
+        w.state.nap_ms = now;
+        unlock(&look_lock);
+    }
+}
+
+static void act(enum pressure_cause cause, const struct pressure_action *a,
+                const struct pressure_sample *s)
+{
+    bool decay = atomic_load_explicit(&decay_zero, memory_order_relaxed) != decay_applied;
+    if (!a->reclaim && !decay)
+        return;
+    bool grower = cause == PRESSURE_CAUSE_ASSIST;
+    if (!try_lock(&act_lock)) {
+        // Another is giving back already. Going on growing meanwhile is what kills.
+        if (!a->reclaim || !grower || a->level < PRESSURE_CRITICAL)
+            return;
+        if (wait_lock(&act_lock, WAIT_FOR_OTHER_MS))
+            unlock(&act_lock);
+        return;
+    }
+    size_t freed = 0;
+    apply_decay();
+    if (a->reclaim)
+        freed = reclaim(a->keep_bytes, cause);
+    apply_decay();
+    unlock(&act_lock);
+    if (a->reclaim && a->may_nap && grower && freed < s->limit_bytes / 128)
+        nap_for_neighbours(s);
+}
+
+bool watch_look(enum pressure_cause cause, size_t pending, bool wait)
+{
+    if (busy || !options)
+        return false;
+    int saved = errno;
+    busy = true;
+    bool locked = wait ? wait_lock(&look_lock, 1000) : try_lock(&look_lock);
+    if (locked) {
+        uint64_t now = watch_now_ms();
+        struct pressure_sample s;
+        sample(&s, pending, now);
+        struct pressure_action a = pressure_step(options, &w.state, &s, now);
+        w.board.is.stats.looks++;
+        w.board.is.stats.assist_looks += cause == PRESSURE_CAUSE_ASSIST;
+        if (a.keep_bytes != w.board.is.stats.keep_bytes || !watch_looked()) {
+            w.board.is.stats.keep_bytes = a.keep_bytes;
+            if (hooks->set_keep)
+                hooks->set_keep(hooks->arg, a.keep_bytes);
+        }
+        atomic_store_explicit(&decay_zero, a.decay_zero, memory_order_relaxed);
+        atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
+        assist_looked(&a, &s);
+        atomic_store_explicit(&looked, true, memory_order_relaxed);
+        post(&s);
+        unlock(&look_lock);
+        act(cause, &a, &s);
+    }
+    busy = false;
+    errno = saved;
+    return locked;
+}
+
+size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
+{
+    if (busy || !options)
+        return 0;
+    int saved = errno;
+    size_t freed = 0;
+    busy = true;
+    if (wait_lock(&act_lock, 2000)) {
+        freed = reclaim(keep, cause);
+        unlock(&act_lock);
+    }
+    busy = false;
+    errno = saved;
+    return freed;
+}
+
+bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
+                         struct pressure_sample *s)
+{
+    if (!wait_lock(&look_lock, 1000))
+        return false;
+    bool changed = w.state.level != w.reported;
+    *from = w.reported;
+    *to = w.reported = w.state.level;
+    *s = w.board.is.stats.sample;
+    unlock(&look_lock);
+    return changed;
+}
+
+void watch_child(void)
+{
+    // Only the thread that forked is left. Whoever held these does not exist here.
+    unlock(&look_lock);
+    unlock(&act_lock);
+    busy = false;
+    if (!options)
+        return;
+    memset(&w.state, 0, sizeof w.state);
+    memset(&w.board, 0, sizeof w.board);
+    w.held_guess = w.held_grown = w.held_shrunk = 0;
+    w.reported = PRESSURE_NORMAL;
+    sample_init(&w.source, options);
+    assist_init(options);
+    atomic_store_explicit(&refused, 0, memory_order_relaxed);
+    atomic_store_explicit(&late, 0, memory_order_relaxed);
+    atomic_store_explicit(&looked, false, memory_order_relaxed);
+    atomic_store_explicit(&decay_zero, false, memory_order_relaxed);
+    watch_thread(false, 0);
+    atomic_store_explicit(&board_version, 0, memory_order_relaxed);
+    publish();
+}
+
+uint64_t watch_limit_bytes(void)
+{
+    return atomic_load_explicit(&cgroup_limit, memory_order_relaxed);
+}
+
+bool watch_borrow_place(struct psi_place *p)
+{
+    if (!wait_lock(&look_lock, 1000))
+        return false;
+    struct cgroup_source *c = &w.source.cgroup;
+    *p = (struct psi_place){.found = c->found ? &c->at : NULL,
+                            .binding_len = c->binding_len,
+                            .limit_bytes = watch_limit_bytes()};
+    for (int i = 0; i < 3; i++)
+        p->watermark[i] = pressure_watermark(options, PRESSURE_MODERATE + i, p->limit_bytes);
+    return true;
+}
+
+void watch_return_place(void)
+{
+    unlock(&look_lock);
+}
