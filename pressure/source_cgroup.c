@@ -56,21 +56,30 @@ static void stat_at(struct cgroup_dir *d, size_t len, bool v2, struct stat_value
     text_close(&lines);
 }
 
-// A level with a limit: does it bind closer than what was found so far?
+static uint64_t without(uint64_t raw, uint64_t inactive)
+{
+    return raw > inactive ? raw - inactive : 0;
+}
+
+// A level with a limit: does it bind closer than what was found so far? Its memory.stat is read
+// unless it is known, and only if it matters.
 static void offer(struct cgroup_source *s, size_t len, enum pressure_limit_kind kind,
-                  uint64_t limit, uint64_t raw, struct cgroup_reading *r)
+                  uint64_t limit, uint64_t raw, const struct stat_values *known,
+                  struct cgroup_reading *r)
 {
     r->lowest_bytes = limit < r->lowest_bytes ? limit : r->lowest_bytes;
     double closest = r->found ? (double)r->used_bytes / (double)r->limit_bytes : -1;
     // A limit of 0 is legal, and met.
     limit = limit ? limit : 1;
-    // The working set is at most the usage: this level cannot win, and its memory.stat need not be
-    // read.
+    // The working set is at most the usage, so this level cannot win.
     if ((double)raw / (double)limit <= closest)
         return;
     struct stat_values stat;
-    stat_at(&s->at.memory, len, s->at.v2, &stat);
-    uint64_t used = raw > stat.inactive_file ? raw - stat.inactive_file : 0;
+    if (known)
+        stat = *known;
+    else
+        stat_at(&s->at.memory, len, s->at.v2, &stat);
+    uint64_t used = without(raw, stat.inactive_file);
     if ((double)used / (double)limit <= closest)
         return;
     r->found = true;
@@ -80,6 +89,7 @@ static void offer(struct cgroup_source *s, size_t len, enum pressure_limit_kind 
     r->kind = kind;
     s->binding_len = len;
     s->bound_bytes = limit;
+    s->inactive_matters = stat.inactive_file > limit / 128;
 }
 
 static int read_v2(struct cgroup_source *s, struct cgroup_reading *r)
@@ -98,7 +108,7 @@ static int read_v2(struct cgroup_source *s, struct cgroup_reading *r)
         uint64_t limit = high < max ? high : max;
         if (limit != UINT64_MAX && number_at(d, len, "memory.current", &raw) == 0)
             offer(s, len, high < max ? PRESSURE_LIMIT_CGROUP_HIGH : PRESSURE_LIMIT_CGROUP_MAX,
-                  limit, raw, r);
+                  limit, raw, NULL, r);
         if (len == d->mount_len)
             break;
         len = cgroup_parent(d, len);
@@ -124,9 +134,11 @@ static int read_v1(struct cgroup_source *s, struct cgroup_reading *r)
             // and is then below what the kernel says binds here.
             bool binds = limit >= stat.hierarchical_limit || len == d->len ||
                          stat.hierarchical_limit == UINT64_MAX;
-            if (binds && number_at(d, len, "memory.usage_in_bytes", &raw) == 0) {
+            bool own = len == d->len;
+            raw = own_raw;
+            if (binds && (own || number_at(d, len, "memory.usage_in_bytes", &raw) == 0)) {
                 lowest = limit < lowest ? limit : lowest;
-                offer(s, len, PRESSURE_LIMIT_CGROUP_V1, limit, raw, r);
+                offer(s, len, PRESSURE_LIMIT_CGROUP_V1, limit, raw, own ? &stat : NULL, r);
             }
         }
         if (len == d->mount_len)
@@ -136,7 +148,7 @@ static int read_v1(struct cgroup_source *s, struct cgroup_reading *r)
     // An ancestor that we cannot see has the lowest limit: our own usage is all there is to hold
     // against it.
     if (stat.hierarchical_limit < V1_UNLIMITED && stat.hierarchical_limit < lowest)
-        offer(s, d->len, PRESSURE_LIMIT_CGROUP_V1, stat.hierarchical_limit, own_raw, r);
+        offer(s, d->len, PRESSURE_LIMIT_CGROUP_V1, stat.hierarchical_limit, own_raw, &stat, r);
     return 0;
 }
 
@@ -186,5 +198,23 @@ int cgroup_read(struct cgroup_source *s, bool want_own, uint64_t now, struct cgr
     if (e)
         return e;
     *out = r;
+    return 0;
+}
+
+int cgroup_read_again(struct cgroup_source *s, uint64_t *raw, uint64_t *used)
+{
+    struct cgroup_dir *d = &s->at.memory;
+    struct stat_values stat = {0, 0};
+    if (!s->found || !s->binding_len)
+        return -ENOENT;
+    int e =
+        number_at(d, s->binding_len, s->at.v2 ? "memory.current" : "memory.usage_in_bytes", raw);
+    if (e)
+        return e;
+    // Little page cache then is little now, for it does not come by growing. Taking none for
+    // granted errs on the safe side.
+    if (s->inactive_matters)
+        stat_at(d, s->binding_len, s->at.v2, &stat);
+    *used = without(*raw, stat.inactive_file);
     return 0;
 }

@@ -21,8 +21,9 @@ struct cgroup_source {
     struct cgroup_found at;
     bool found;
     uint64_t next_find_ms, next_moved_ms;
-    size_t binding_len;   // of at.memory.path: the level that bound in the last look, 0 = none
-    uint64_t bound_bytes; // its limit
+    size_t binding_len;    // of at.memory.path: the level that bound in the last look, 0 = none
+    uint64_t bound_bytes;  // its limit
+    bool inactive_matters; // there was page cache worth subtracting
 };
 
 struct cgroup_reading {
@@ -42,5 +43,9 @@ void cgroup_init(struct cgroup_source *source, const char *root);
 // no limit binds there (it costs one more memory.stat).
 int cgroup_read(struct cgroup_source *source, bool want_own, uint64_t now_ms,
                 struct cgroup_reading *out);
+
+// Usage and working set at the level that bound in the last look: one small file, mostly, instead
+// of all of them.
+int cgroup_read_again(struct cgroup_source *source, uint64_t *raw_bytes, uint64_t *used_bytes);
 
 #endif

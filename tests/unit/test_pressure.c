@@ -1,0 +1,312 @@
+// The step alone: numbers and an explicit clock in, level and action out. A limit of 1000 MiB makes
+// percentages easy to read.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <criterion/parameterized.h>
+
+#include "pressure/pressure.h"
+
+#define M (1ull << 20)
+#define LIMIT (1000 * M)
+
+static struct pressure_options options;
+static struct pressure_state state;
+
+static void fresh(void)
+{
+    options = pressure_defaults;
+    state = (struct pressure_state){0};
+}
+
+TestSuite(pressure, .init = fresh);
+
+static struct pressure_sample sample_of(uint64_t used_mib)
+{
+    return (struct pressure_sample){
+        .limit_bytes = LIMIT,
+        .used_bytes = used_mib * M,
+        .raw_bytes = used_mib * M,
+        .headroom_bytes = used_mib < 1000 ? LIMIT - used_mib * M : 0,
+        .kind = PRESSURE_LIMIT_CGROUP_MAX,
+    };
+}
+
+static struct pressure_action step(uint64_t used_mib, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    return pressure_step(&options, &state, &s, now_ms);
+}
+
+static void reclaimed(uint64_t freed_mib, uint64_t used_after_mib, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_after_mib);
+    pressure_reclaimed(&state, &s, freed_mib * M, 1000, now_ms);
+}
+
+struct walk {
+    unsigned used_mib[4]; // one look each
+    int level[4];
+};
+
+ParameterizedTestParameters(pressure, levels_with_hysteresis)
+{
+    static struct walk rows[] = {
+        {{0, 599, 600, 749}, {0, 0, 1, 1}},
+        {{750, 899, 900, 1000}, {2, 2, 3, 3}},
+        // Down only five points below the watermark that was passed.
+        {{900, 860, 850, 849}, {3, 3, 3, 2}},
+        {{750, 720, 700, 699}, {2, 2, 2, 1}},
+        {{600, 560, 550, 549}, {1, 1, 1, 0}},
+        // Straight through several at once, both ways.
+        {{10, 950, 10, 640}, {0, 3, 0, 1}},
+        {{950, 720, 560, 549}, {3, 2, 1, 0}},
+        // Over the limit, as usage is for an instant.
+        {{1001, 1500, 950, 0}, {3, 3, 3, 0}},
+    };
+    return cr_make_param_array(struct walk, rows, sizeof rows / sizeof *rows);
+}
+
+ParameterizedTest(struct walk *r, pressure, levels_with_hysteresis)
+{
+    fresh();
+    for (unsigned i = 0; i < 4; i++)
+        cr_expect(eq(int, (int)step(r->used_mib[i], 1000 * i).level, r->level[i]), "%u MiB",
+                  r->used_mib[i]);
+}
+
+Test(pressure, headroom_counts_beside_percentages)
+{
+    options.headroom_bytes = 150 * M;
+    cr_expect(eq(ulong, pressure_watermark(&options, PRESSURE_CRITICAL, LIMIT), 850 * M));
+    cr_expect(eq(ulong, pressure_watermark(&options, PRESSURE_HIGH, LIMIT), 700 * M));
+    cr_expect(eq(ulong, pressure_watermark(&options, PRESSURE_MODERATE, LIMIT), 550 * M));
+    // In a container smaller than it, it is a quarter.
+    cr_expect(eq(ulong, pressure_watermark(&options, PRESSURE_CRITICAL, 100 * M), 75 * M));
+    cr_expect(eq(ulong, pressure_watermark(&options, PRESSURE_MODERATE, 100 * M), 25 * M));
+}
+
+Test(pressure, without_a_limit_nothing_is_ever_short)
+{
+    struct pressure_sample s = {.limit_bytes = PRESSURE_UNLIMITED,
+                                .headroom_bytes = PRESSURE_UNLIMITED};
+    struct pressure_action a = pressure_step(&options, &state, &s, 5);
+    cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL));
+    cr_expect(eq(int, a.reclaim, 0));
+    cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
+    cr_expect(eq(uint, a.next_look_ms, options.interval_ms));
+}
+
+Test(pressure, high_reclaims_on_entry_and_then_cools_down)
+{
+    cr_expect(eq(int, step(600, 0).reclaim, 0));
+    cr_expect(eq(int, step(760, 1000).reclaim, 1));
+    reclaimed(100, 760, 1000);
+    cr_expect(eq(int, step(770, 2000).reclaim, 0));
+    cr_expect(eq(int, step(770, 10999).reclaim, 0));
+    cr_expect(eq(int, step(770, 11000).reclaim, 1));
+}
+
+Test(pressure, critical_ignores_the_cooldown)
+{
+    cr_expect(eq(int, step(760, 1000).reclaim, 1));
+    reclaimed(100, 760, 1000);
+    cr_expect(eq(int, step(910, 1100).reclaim, 1));
+    reclaimed(100, 800, 1100);
+    cr_expect(eq(int, step(910, 1101).reclaim, 1));
+}
+
+Test(pressure, futile_reclaims_back_off_until_usage_moves)
+{
+    unsigned asked = 0;
+    for (uint64_t now = 1000; now < 61000; now += 100)
+        if (step(950, now).reclaim) {
+            asked++;
+            reclaimed(0, 950, now);
+        }
+    // At once, then after 2, 4, 8, 16 and 32 s.
+    cr_expect(le(uint, asked, 6));
+    cr_expect(ge(uint, asked, 4));
+    // A quarter of the headroom was taken: what the last ones gave says nothing any more.
+    cr_expect(eq(int, step(964, 61000).reclaim, 1));
+}
+
+Test(pressure, freed_memory_that_piles_up_is_worth_a_reclaim)
+{
+    step(950, 1000);
+    reclaimed(0, 950, 1000);
+    struct pressure_sample s = sample_of(950);
+    s.held_bytes = 9 * M;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1100).reclaim, 0));
+    s.held_bytes = 200 * M;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1200).reclaim, 1));
+}
+
+Test(pressure, the_last_megabytes_are_an_emergency)
+{
+    step(950, 1000);
+    reclaimed(0, 950, 1000);
+    struct pressure_sample s = sample_of(995);
+    s.grown_bytes = 1 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(eq(int, a.emergency, 1));
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 0));
+    cr_expect(eq(int, a.decay_zero, 1));
+    cr_expect(le(ulong, a.look_after_bytes, 2 * M + M / 2));
+}
+
+Test(pressure, a_request_counts_before_it_is_granted)
+{
+    struct pressure_sample s = sample_of(500);
+    s.pending_bytes = 450 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1000);
+    cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL), "it is not there yet");
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(le(ulong, a.keep_bytes, 7 * M));
+}
+
+struct keep {
+    unsigned used_mib;
+    uint64_t keep;
+};
+
+ParameterizedTestParameters(pressure, what_may_be_kept)
+{
+    static struct keep rows[] = {
+        {0, PRESSURE_UNLIMITED},
+        {740, PRESSURE_UNLIMITED},
+        {760, 60 * M},
+        {880, 30 * M},
+        {904, 12 * M},
+        {952, 6 * M},
+        {995, 0},
+        {1000, 0},
+    };
+    return cr_make_param_array(struct keep, rows, sizeof rows / sizeof *rows);
+}
+
+ParameterizedTest(struct keep *r, pressure, what_may_be_kept)
+{
+    fresh();
+    cr_expect(eq(ulong, step(r->used_mib, 1000).keep_bytes, r->keep), "%u MiB", r->used_mib);
+}
+
+// Live data at 80 %, a program that keeps as much free as it may: does it settle below Critical?
+Test(pressure, full_caches_beside_80_percent_live_settle)
+{
+    uint64_t held = 0, now = 1000;
+    for (int i = 0; i < 100; i++, now += 250) {
+        struct pressure_sample s = sample_of(800);
+        s.used_bytes += held;
+        s.headroom_bytes -= held;
+        s.held_bytes = held;
+        struct pressure_action a = pressure_step(&options, &state, &s, now);
+        cr_expect(ne(int, (int)a.level, PRESSURE_CRITICAL));
+        held = a.keep_bytes == PRESSURE_UNLIMITED ? 200 * M : a.keep_bytes;
+    }
+    cr_expect(ge(ulong, held, 35 * M));
+    cr_expect(le(ulong, held, 45 * M));
+}
+
+Test(pressure, decay_zero_ends_where_reclaims_are_futile)
+{
+    cr_expect(eq(int, step(950, 1000).decay_zero, 1));
+    reclaimed(0, 950, 1000);
+    cr_expect(eq(int, step(950, 1500).decay_zero, 1), "not switched to and fro");
+    cr_expect(eq(int, step(950, 2500).decay_zero, 0));
+}
+
+Test(pressure, decay_zero_ends_with_the_pressure)
+{
+    cr_expect(eq(int, step(950, 1000).decay_zero, 1));
+    cr_expect(eq(int, step(800, 1100).decay_zero, 0));
+}
+
+Test(pressure, looks_come_sooner_as_usage_rises)
+{
+    cr_expect(eq(uint, step(100, 1000).next_look_ms, 5000));
+    // 100 MiB/s into 300 MiB: half of it lasts 1.5 s, less for the rounding.
+    step(600, 2000);
+    struct pressure_action a = step(700, 3000);
+    cr_expect(le(uint, a.next_look_ms, 1500));
+    a = step(940, 3100);
+    cr_expect(le(uint, a.next_look_ms, 20));
+    cr_expect(ge(uint, a.next_look_ms, 10));
+}
+
+Test(pressure, looks_get_rare_where_nothing_moves)
+{
+    unsigned wait = 0;
+    uint64_t now = 1000;
+    for (int i = 0; i < 20; i++, now += wait)
+        wait = step(950, now).next_look_ms;
+    cr_expect(eq(uint, wait, options.interval_ms));
+}
+
+Test(pressure, a_hoard_beside_a_small_headroom_is_watched_closely)
+{
+    struct pressure_sample s = sample_of(500);
+    s.held_bytes = 300 * M;
+    for (uint64_t now = 1000; now < 20000; now += 1000)
+        pressure_step(&options, &state, &s, now);
+    struct pressure_action a = pressure_step(&options, &state, &s, 20000);
+    cr_expect(le(uint, a.next_look_ms, 100));
+    s.held_bytes = 10 * M;
+    a = pressure_step(&options, &state, &s, 21000);
+    cr_expect(eq(uint, a.next_look_ms, 5000));
+}
+
+Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
+{
+    cr_expect(eq(ulong, step(920, 1000).look_after_bytes, 10 * M));
+    fresh();
+    cr_expect(eq(ulong, step(100, 1000).look_after_bytes, 64 * M));
+    fresh();
+    cr_expect(eq(ulong, step(999, 1000).look_after_bytes, M / 2));
+}
+
+Test(pressure, time_and_transitions_are_counted)
+{
+    step(100, 1000);
+    step(650, 3000);
+    step(950, 4000);
+    step(100, 4500);
+    step(100, 5000);
+    cr_expect(eq(ulong, state.level_ms[PRESSURE_NORMAL], 2500));
+    cr_expect(eq(ulong, state.level_ms[PRESSURE_MODERATE], 1000));
+    cr_expect(eq(ulong, state.level_ms[PRESSURE_HIGH], 0));
+    cr_expect(eq(ulong, state.level_ms[PRESSURE_CRITICAL], 500));
+    cr_expect(eq(ulong, state.transitions[PRESSURE_MODERATE], 1));
+    cr_expect(eq(ulong, state.transitions[PRESSURE_CRITICAL], 1));
+    cr_expect(eq(ulong, state.transitions[PRESSURE_NORMAL], 1));
+}
+
+static bool valid(const struct pressure_options *o)
+{
+    return pressure_options_error(o) == NULL;
+}
+
+Test(pressure, presets_are_valid_and_differ)
+{
+    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_DEFAULT)), 1));
+    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_THROUGHPUT)), 1));
+    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_TIGHT)), 1));
+    cr_expect(lt(uint, pressure_preset(PRESSURE_PRESET_TIGHT)->critical_percent,
+                 pressure_preset(PRESSURE_PRESET_THROUGHPUT)->critical_percent));
+}
+
+Test(pressure, watermarks_out_of_order_are_refused)
+{
+    options.high_percent = 95;
+    cr_expect(eq(int, valid(&options), 0));
+    fresh();
+    options.moderate_percent = 75;
+    cr_expect(eq(int, valid(&options), 0));
+    fresh();
+    options.critical_percent = 101;
+    cr_expect(eq(int, valid(&options), 0));
+    fresh();
+    options.hysteresis_percent = 60;
+    cr_expect(eq(int, valid(&options), 0));
+}
