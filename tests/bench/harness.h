@@ -1,0 +1,152 @@
+// harness - what the benchmark programs share: the clock, the sizes, the payload, the report line.
+//
+// A program runs one cell (one pattern, one size, touched or not) under whatever allocator is
+// preloaded and prints its cost in ns. Nothing here allocates: tables are static, and what is
+// random comes from a seed that is the same in every process.
+#pragma once
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum {
+    WARM_US = 8000,
+    CHUNK_US = 100, // between two looks at the clock
+    PAGE = 4096,
+    LINE = 64,
+};
+
+_Noreturn static inline void die(const char *what)
+{
+    fprintf(stderr, "bench: %s\n", what);
+    exit(1);
+}
+
+ALWAYS_INLINE uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+ALWAYS_INLINE uint64_t wall_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+// An ordinary call through the PLT whose result the compiler cannot follow, so that it can
+// neither drop the pair nor move it.
+ALWAYS_INLINE void *take(size_t size)
+{
+    void *p = malloc(size);
+    __asm__ volatile("" : "+r"(p) : : "memory");
+    if (__builtin_expect(!p, 0))
+        die("malloc returned NULL");
+    return p;
+}
+
+// What a program that fills its buffer does first: the first line whole, then a word a page.
+// The tag is in the first word and says whose block this is.
+ALWAYS_INLINE void touch(void *p, size_t size, uint64_t tag)
+{
+    size_t line = size < LINE ? size : LINE;
+    volatile uint64_t *word = p;
+    for (size_t i = 0; i < line / sizeof *word; i++)
+        word[i] = tag;
+    for (size_t at = PAGE; at + sizeof *word <= size; at += PAGE)
+        word[at / sizeof *word] = tag;
+}
+
+ALWAYS_INLINE void expect(const void *p, uint64_t tag)
+{
+    if (__builtin_expect(*(const volatile uint64_t *)p != tag, 0))
+        die("payload changed: a block was handed out twice or written by the allocator");
+}
+
+static uint64_t seed_state = 0x9e3779b97f4a7c15u;
+
+static inline uint64_t next_random(void)
+{
+    seed_state ^= seed_state << 13;
+    seed_state ^= seed_state >> 7;
+    return seed_state ^= seed_state << 17;
+}
+
+// Log-uniform in [low, high): every doubling is as likely as every other, and inside a doubling
+// sizes are uniform.
+static inline uint32_t log_uniform(uint32_t low, unsigned doublings, uint32_t high)
+{
+    for (;;) {
+        uint64_t base = (uint64_t)low << next_random() % doublings;
+        uint64_t size = base + next_random() % base;
+        if (size <= high)
+            return (uint32_t)size;
+    }
+}
+
+// "mix" is 1K-1M, "smallmix" 16-1000, anything else a size with an optional K or M.
+static inline uint32_t draw_size(const char *spec)
+{
+    if (!strcmp(spec, "mix"))
+        return log_uniform(1024, 10, 1u << 20);
+    if (!strcmp(spec, "smallmix"))
+        return log_uniform(16, 6, 1000);
+    char *end;
+    unsigned long size = strtoul(spec, &end, 10);
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
+    if (end == spec || size < 16 || size << shift > 64u << 20 || (*end && (!shift || end[1])))
+        die("size: 16..64M, mix or smallmix");
+    return (uint32_t)(size << shift);
+}
+
+static inline bool is_mixed(const char *spec)
+{
+    return strstr(spec, "mix") != NULL;
+}
+
+// ld.so only warns about a library that it cannot preload, and then we would measure glibc
+// under another name.
+static inline void check_allocator(void)
+{
+    const char *want = getenv("LD_PRELOAD");
+    Dl_info info;
+    void *address = dlsym(RTLD_DEFAULT, "malloc");
+    if (!address || !dladdr(address, &info) || !info.dli_fname)
+        die("no malloc to be found");
+    if (want && *want ? strcmp(want, info.dli_fname) != 0 : !strstr(info.dli_fname, "/libc.so"))
+        die("malloc is not that of the preloaded library");
+}
+
+// Runs `run(rounds)` until caches are warm and then for `ms`; returns ns an operation. The work
+// is a single thread's, so CPU time of the process is what it costs whoever else uses the core,
+// and it includes what helper threads of an allocator burn.
+static inline double measure(void (*run)(size_t rounds), size_t ops_a_round, size_t warm_rounds,
+                             unsigned ms)
+{
+    size_t chunk = 1, done = 0;
+    for (uint64_t start = wall_ns();;) {
+        uint64_t before = wall_ns();
+        run(chunk);
+        done += chunk;
+        uint64_t after = wall_ns();
+        if (after - before < CHUNK_US * 1000u)
+            chunk *= 2;
+        else if (after - start >= WARM_US * 1000u && done >= warm_rounds)
+            break;
+    }
+    size_t rounds = 0;
+    uint64_t start = wall_ns(), cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    do {
+        run(chunk);
+        rounds += chunk;
+    } while (wall_ns() - start < ms * 1000000u);
+    cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    return (double)cpu / (double)(rounds * ops_a_round);
+}

@@ -1,0 +1,149 @@
+#!/bin/bash
+# run - tidepool beside its peers, one process for each measurement; medians in one table.
+#
+#   make bench                              everything, about six minutes
+#   make bench BENCH='pair rand' SIZES='64K mix' TOUCH=untouched REPS=3 ALLOCS='tidepool jemalloc'
+#
+# BENCH   patterns, or the beginnings of their names: pair batch rand pc realloc churn fork exec startup
+# SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform)
+# ALLOCS  names from the table below, or NAME=/path/of.so to compare a build of one's own
+# MS      measured time of a cell after its warm-up        RESULT  the TSV, one line a measurement
+#
+# Repetitions are the outer loop of a row and allocators the inner one, each time in another
+# order, so that what drifts drifts for all. It prints numbers, no verdict; it fails if something
+# that is installed did not run.
+set -u
+here=$(dirname "$0")
+B=$(realpath "${B:-build/release}")
+bin=$B/tests/bench
+RESULT=${RESULT:-$(dirname "$B")/bench/result.tsv}
+REPS=${REPS:-5} MS=${MS:-20} TOUCH=${TOUCH:-untouched touched}
+PATTERNS='pair batch32 batch256 rand64 rand1000 rand10000 realloc pc1 pc2 churn fork exec startup'
+SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
+MAX_TOUCHED=$((1536 << 20)) # resident bytes of a row; larger rows are left out and named
+
+# A peer's own settings would make it another peer.
+unset LD_PRELOAD GLIBC_TUNABLES MALLOC_CONF SCUDO_OPTIONS
+for v in $(compgen -e | grep -E '^(MALLOC|MIMALLOC|TCMALLOC)_'); do unset "$v"; done
+
+declare -A path conf
+library() { # NAME FILE... : the first that exists
+    local name=$1 f
+    shift
+    for f in "$@"; do [ -e "$f" ] && path[$name]=$f && return; done
+    path[$name]=
+}
+libs=(/usr/lib/"$(gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)" /usr/lib64 /usr/lib /usr/local/lib)
+library tidepool "$B/libtidepool.so"
+path[glibc]=-
+library jemalloc "${libs[@]/%//libjemalloc.so.2}"
+library jemalloc-1M "${path[jemalloc]}"
+conf[jemalloc-1M]=tcache_max:1048576
+library mimalloc "${libs[@]/%//libmimalloc.so.2}"
+library tcmalloc "${libs[@]/%//libtcmalloc_minimal.so.4}"
+library scudo $(ls -r /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.scudo_standalone-"$(uname -m)".so 2>/dev/null)
+
+ALLOCS=${ALLOCS:-tidepool glibc jemalloc jemalloc-1M mimalloc tcmalloc scudo}
+failed=0 notes=()
+note() { notes+=("$1"); echo "$1" >&2; }
+
+present=()
+for a in $ALLOCS; do
+    case $a in *=*) path[${a%%=*}]=$(realpath "${a#*=}"); a=${a%%=*};; esac
+    if [ -z "${path[$a]+known}" ]; then
+        note "FAILED: $a: no such allocator in ALLOCS"; failed=1
+    elif [ -z "${path[$a]}" ]; then
+        note "ABSENT: $a is not installed: this table is without it"
+    elif ! LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} "$bin/single" probe; then
+        note "FAILED: $a: ${path[$a]} cannot be preloaded"; failed=1
+    else
+        present+=("$a")
+    fi
+done
+[ ${#present[@]} -gt 0 ] || exit 1
+
+wanted() { # PATTERN: does BENCH name it?
+    local b
+    [ -n "${BENCH:-}" ] || return 0
+    for b in $BENCH; do [[ $1 == "$b"* ]] && return 0; done
+    return 1
+}
+
+bytes() { # SIZE: on average
+    case $1 in mix) echo 151000;; smallmix) echo 240;; *K) echo $((${1%K} << 10));;
+        *M) echo $((${1%M} << 20));; *) echo "$1";; esac
+}
+
+too_large() { # PATTERN SIZE TOUCH
+    local live=0
+    case $1 in rand*) live=${1#rand};; batch*) live=${1#batch};; esac
+    [ "$3" = touched ] && [ $((live * $(bytes "$2"))) -gt $MAX_TOUCHED ]
+}
+
+sizes_of() { # PATTERN
+    local s own
+    case $1 in
+    pair | batch* | rand*) own="$SMALL $LARGE";;
+    pc*) own='64 1000 smallmix 1K 4K 16K 64K 256K 1M mix';;
+    realloc) own='1000 64K 1M';;
+    churn | fork | exec) own='smallmix mix';;
+    startup) own=-;;
+    esac
+    [ -n "${SIZES:-}" ] && [ "$1" != startup ] || { echo "$own"; return; }
+    case $1 in pair | batch* | rand* | pc*) echo "$SIZES"; return;; esac
+    for s in $SIZES; do [[ " $own " == *" $s "* ]] && echo "$s"; done
+}
+
+record() { # PATTERN SIZE TOUCH REP ALLOC
+    local pattern=$1 size=$2 touch=$3 rep=$4 a=$5 ns program=single
+    case $pattern in pc* | churn | fork | exec) program=threads;; esac
+    if [ "$pattern" = startup ]; then
+        ns=$(MALLOC_CONF=${conf[$a]-} timeout 60 "$bin/startup" "${path[$a]}") || ns=
+        [ -z "$ns" ] || printf 'startup\twall\t-\t%s\t%s\t%s\nstartup\tuser+sys\t-\t%s\t%s\t%s\n' \
+            "$a" "$rep" "${ns% *}" "$a" "$rep" "${ns#* }" >>"$RESULT"
+    else
+        ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} \
+            timeout 60 "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
+        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" "${ns:-failed}" >>"$RESULT"
+    fi
+    [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch (repetition $rep)"; failed=1; }
+}
+
+row() { # PATTERN SIZE TOUCH
+    local rep i n=${#present[@]}
+    too_large "$@" && { note "left out: $* (more than $((MAX_TOUCHED >> 20)) MiB)"; return; }
+    [ -t 2 ] && printf '\r%-40s' "$*" >&2
+    for ((rep = 0; rep < REPS; rep++)); do
+        for ((i = 0; i < n; i++)); do record "$@" $rep "${present[(i + rep) % n]}"; done
+    done
+}
+
+mkdir -p "$(dirname "$RESULT")"
+{
+    echo "# $(date -u '+%Y-%m-%d %H:%M UTC'), $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(uname -sr)"
+    for a in "${present[@]}"; do
+        f=${path[$a]}
+        [ "$f" != - ] || f=$(ldd "$bin/single" | awk '/libc\.so/ {print $3}')
+        p=$(dpkg -S "$(realpath "$f")" 2>/dev/null | cut -d: -f1)
+        [ -n "$p" ] || p=$(dpkg -S "$f" 2>/dev/null | cut -d: -f1)
+        v=${p:+$(dpkg-query -W -f '${Package} ${Version}' "$p" 2>/dev/null | head -1)}
+        echo "# $a: ${v:-$f $(git -C "$here" describe --always --dirty 2>/dev/null)} ${conf[$a]-}"
+    done
+    echo "# medians of $REPS runs of $MS ms"
+} >"$RESULT"
+
+start=$SECONDS
+for pattern in $PATTERNS; do
+    wanted "$pattern" || continue
+    touches=$TOUCH
+    case $pattern in startup) touches=-;; churn | fork | exec) touches=touched;; esac
+    for touch in $touches; do
+        for size in $(sizes_of "$pattern"); do row "$pattern" "$size" "$touch"; done
+    done
+done
+[ -t 2 ] && printf '\r%-40s\r' '' >&2
+
+printf '# %s\n' "${notes[@]+"${notes[@]}"}" "took $((SECONDS - start)) s" >>"$RESULT"
+awk -f "$here/report.awk" "$RESULT"
+echo "every measurement: $RESULT"
+exit $failed
