@@ -101,7 +101,8 @@ static inline uint32_t draw_size(const char *spec)
     char *end;
     unsigned long size = strtoul(spec, &end, 10);
     unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
-    if (end == spec || size < 16 || size << shift > 64u << 20 || (*end && (!shift || end[1])))
+    if (end == spec || (*end && (!shift || end[1])) || size > 64u << 20 || size << shift < 16 ||
+        size << shift > 64u << 20)
         die("size: 16..64M, mix or smallmix");
     return (uint32_t)(size << shift);
 }

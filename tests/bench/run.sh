@@ -45,7 +45,12 @@ library scudo $(ls -r /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.scudo_st
 
 ALLOCS=${ALLOCS:-tidepool glibc jemalloc jemalloc-1M mimalloc tcmalloc scudo}
 failed=0 notes=()
-note() { notes+=("$1"); echo "$1" >&2; }
+note() { # once each
+    local n
+    for n in "${notes[@]+"${notes[@]}"}"; do [ "$n" != "$1" ] || return 0; done
+    notes+=("$1")
+    echo "$1" >&2
+}
 
 present=()
 for a in $ALLOCS; do
@@ -74,10 +79,11 @@ bytes() { # SIZE: on average
         *M) echo $((${1%M} << 20));; *) echo "$1";; esac
 }
 
-too_large() { # PATTERN SIZE TOUCH
+resident() { # PATTERN SIZE TOUCH: bytes that filling it makes resident
     local live=0
+    [ "$3" = touched ] || { echo 0; return; }
     case $1 in rand*) live=${1#rand};; batch*) live=${1#batch};; esac
-    [ "$3" = touched ] && [ $((live * $(bytes "$2"))) -gt $MAX_TOUCHED ]
+    echo $((live * $(bytes "$2")))
 }
 
 sizes_of() { # PATTERN
@@ -106,14 +112,17 @@ record() { # PATTERN SIZE TOUCH REP ALLOC
             timeout 60 "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
         printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" "${ns:-failed}" >>"$RESULT"
     fi
-    [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch (repetition $rep)"; failed=1; }
+    [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch"; failed=1; }
 }
 
 row() { # PATTERN SIZE TOUCH
-    local rep i n=${#present[@]}
-    too_large "$@" && { note "left out: $* (more than $((MAX_TOUCHED >> 20)) MiB)"; return; }
+    local rep i n=${#present[@]} reps=$REPS size
+    size=$(resident "$@")
+    [ "$size" -le $MAX_TOUCHED ] || { note "left out: $* (more than $((MAX_TOUCHED >> 20)) MiB)"; return; }
+    # Filling takes far longer than measuring.
+    [ "$size" -le $((256 << 20)) ] || reps=$(((REPS + 1) / 2))
     [ -t 2 ] && printf '\r%-40s' "$*" >&2
-    for ((rep = 0; rep < REPS; rep++)); do
+    for ((rep = 0; rep < reps; rep++)); do
         for ((i = 0; i < n; i++)); do record "$@" $rep "${present[(i + rep) % n]}"; done
     done
 }
@@ -129,7 +138,7 @@ mkdir -p "$(dirname "$RESULT")"
         v=${p:+$(dpkg-query -W -f '${Package} ${Version}' "$p" 2>/dev/null | head -1)}
         echo "# $a: ${v:-$f $(git -C "$here" describe --always --dirty 2>/dev/null)} ${conf[$a]-}"
     done
-    echo "# medians of $REPS runs of $MS ms"
+    echo "# medians of $REPS runs of $MS ms; of $(((REPS + 1) / 2)) where more than 256 MiB are live and touched"
 } >"$RESULT"
 
 start=$SECONDS

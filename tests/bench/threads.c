@@ -3,7 +3,7 @@
 //   threads PATTERN SIZE touched|untouched [MS]    ns an operation (wall clock), one number
 //
 // pcN   N producers allocate, N consumers check and free; blocks travel through one bounded queue
-//       in batches of 16, so that the queue is not what is measured. An operation is a block.
+//       in batches of 32, so that the queue is not what is measured. An operation is a block.
 // churn threads that live for 64 blocks (allocated, then freed), four at a time. An operation is a
 // thread. fork  a process with 1000 live blocks forks a child that allocates, frees and exits. exec
 // the same, and the child becomes /bin/true, under the same library.
@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 enum {
-    BATCH = 16,
-    MAX_SLOTS = 64,
+    BATCH = 32,
+    MAX_SLOTS = 32,
     SIZES = 4096,
     LIVE = 1000,
     QUEUE_BYTES = 64 << 20, // the most that is under way: not a test of page faults
