@@ -97,7 +97,7 @@ $(B)/core.a: $(CORE_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # Unit and race tests see the modules and the parts of shim/ that touch nothing of libc's.
-TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config.c shim/log.c))
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c))
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/core.a $(TESTED_SHIM) build/jemalloc/libje.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TESTED_SHIM) $(B)/core.a build/jemalloc/libje.a $(CRITERION) $(LIBS)
