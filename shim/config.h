@@ -96,13 +96,15 @@ struct config_sink {
 bool config_load(struct config *out, char *const *env, const char *exe_name,
                  const struct config_sink *sink);
 
-// What the launcher needs of the table.
+// A row of the table, as far as others need it.
 struct config_option {
     const char *name;     // TIDEPOOL_POOL_MAX; the launcher's option is --pool-max
-    const char *form;     // "SIZE or auto": follows "expected"
+    const char *form;     // "a size from 1M up, or auto": follows "expected"
     const char *fallback; // the default as one would write it; NULL: unset
     const char *flag;     // what the bare option (--strict) stands for; NULL: it needs a value
     const char *help;     // a few words
+    const char *group;    // heading in lists
+    bool common;          // worth a place in the short help
     bool reserved;        // the name is taken, the feature is not in this library yet
 };
 
