@@ -1,0 +1,25 @@
+# make fuzz [FUZZ_SECONDS=20]: each parser against libFuzzer's inputs, with ASan and UBSan. A fuzzer
+# is tests/fuzz/fuzz_NAME.c; what it tests stands in FUZZ_SRC_NAME, seeds in tests/fuzz/seeds/NAME.
+
+FUZZ_CC      ?= clang
+FUZZ_SECONDS ?= 20
+FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/log.c
+
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz
+fuzz: $(FUZZ_NAMES:%=run-fuzz-%)
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c FORCE
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(TP_CPPFLAGS) -std=c17 -g -O1 $(WARN) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -o $@ $< $(FUZZ_SRC_$*)
+
+# Found inputs stay below build/; one that breaks something is printed and kept there, too.
+run-fuzz-%: build/fuzz/fuzz_%
+	@mkdir -p build/fuzz/corpus-$*
+	$(Q)build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/corpus-$* $(wildcard tests/fuzz/seeds/$*) \
+	    2> build/fuzz/$*.log || { tail -40 build/fuzz/$*.log >&2; exit 1; }
+	@awk -F: '/stat::number_of_executed_units/ { print "  fuzz   $*:" $$NF " inputs, nothing broke" }' build/fuzz/$*.log
