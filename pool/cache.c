@@ -1,0 +1,542 @@
+#include "pool/cache.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "pool/credit.h"
+
+// A list starts at 16 blocks or 64 KiB, whichever is less, and doubles up to 64 blocks: moving a
+// list costs some 50 ns, a pooled malloc 3, so longer lists would only keep memory from others.
+#define TARGET_FIRST_BYTES ((size_t)64 << 10)
+#define TARGET_FIRST 16u
+#define TARGET_MAX 64u
+
+// An owner is inside for nanoseconds, unless the scheduler takes it off its processor there.
+#define WAIT_FOR_OWNER_NS 5000000
+
+// Where a thread has no cache: `nobody` before its first request, `departed` after its exit and
+// while it attaches.
+static struct cache nobody = {.busy = 1}, departed = {.busy = 1};
+_Thread_local struct cache *cache_self = &nobody;
+
+static struct {
+    pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
+    struct cache *all;    // every cache there is; only ever prepended
+    _Atomic unsigned threads;
+    bool can_revoke, has_key;
+    pthread_key_t key;
+    // What caches counted before they went from one thread to the next needs no place here: the
+    // counters stay in the cache.
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint64_t load(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+static uint32_t list_length(struct bin *b)
+{
+    return (uint32_t)(load(&b->pushed) - (load(&b->limit) - b->capacity));
+}
+
+// Puts a whole list, with its credit, in place of the current one, which the caller has taken care
+// of. The counters move as if the old blocks had been taken and the new ones pushed one by one.
+static void set_list(struct cache *t, unsigned class, struct batch list, uint32_t capacity)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint32_t old = list_length(b);
+    uint64_t popped = load(&b->limit) - b->capacity + old;
+
+    ASSERT(list.count <= capacity);
+    store(&l->moved_out, load(&l->moved_out) + old);
+    store(&l->moved_in, load(&l->moved_in) + list.count);
+    store(&b->pushed, load(&b->pushed) + list.count);
+    b->head = list.head;
+    b->capacity = capacity;
+    store(&b->limit, popped + capacity);
+}
+
+static void swap_with_spare(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    struct batch current = {b->head, list_length(b)}, spare = b->spare;
+    uint32_t capacity = b->capacity;
+
+    set_list(t, class, spare, l->spare_capacity);
+    b->spare = current;
+    l->spare_capacity = capacity;
+}
+
+static void delete_batch(struct batch batch)
+{
+    for (uint32_t unit = batch.head, next; batch.count--; unit = next) {
+        next = region_entry(unit)->link;
+        region_block_delete(unit);
+    }
+}
+
+// Shelves a batch together with its credit; what the depot has no room for goes to jemalloc.
+static void shelve(unsigned class, struct batch batch)
+{
+    if (batch.count && !depot_put(class, batch)) {
+        delete_batch(batch);
+        credit_return(class, batch.count);
+    }
+}
+
+static uint32_t target_first(unsigned class)
+{
+    size_t by_bytes = TARGET_FIRST_BYTES / size_class_bytes(class);
+
+    return by_bytes > TARGET_FIRST ? TARGET_FIRST : by_bytes ? (uint32_t)by_bytes : 1;
+}
+
+// The longest list that leaves room for the other classes of the bucket, for a current and a spare
+// list each, and for the other threads.
+static uint32_t target_max(unsigned class)
+{
+    const struct credit_bucket *bucket = credit_bucket((unsigned)credit_bucket_of(class));
+    uint64_t bytes = size_class_bytes(class);
+    uint64_t share = 8 * (uint64_t)cache_threads();
+    uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
+    uint64_t by_bytes = credit_max() / bytes / share;
+    uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
+
+    return max > TARGET_MAX ? TARGET_MAX : max ? (uint32_t)max : 1;
+}
+
+static void grow_target(struct bin_ledger *l, unsigned class)
+{
+    uint32_t max = target_max(class);
+
+    l->target = l->target * 2 > max ? max : l->target * 2;
+}
+
+// Fills the empty current list. Called by the owner, busy.
+static bool refill(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+
+    if (b->spare.count) {
+        swap_with_spare(t, class);
+        return true;
+    }
+    struct batch batch = depot_get(class);
+    if (!batch.count)
+        return false;
+    // The batch brings credit for its blocks, so what the empty list held is one too many.
+    uint32_t capacity = b->capacity > batch.count ? b->capacity : batch.count;
+    credit_return(class, b->capacity + batch.count - capacity);
+    set_list(t, class, batch, capacity);
+    grow_target(l, class);
+    return true;
+}
+
+// Lowers the capacity of this thread's lists to what is on them, for the other classes of the
+// bucket. Called by the owner, busy.
+static void squeeze(struct cache *t, unsigned class)
+{
+    for (unsigned other = 1; other < SIZE_CLASS_END; other++) {
+        if (other == class || credit_bucket_of(other) != credit_bucket_of(class))
+            continue;
+        struct bin *b = &t->bin[other];
+        struct bin_ledger *l = &t->ledger[other];
+        uint32_t unused = b->capacity - list_length(b);
+        credit_return(other, unused + l->spare_capacity - b->spare.count);
+        b->capacity -= unused;
+        store(&b->limit, load(&b->limit) - unused);
+        l->spare_capacity = b->spare.count;
+        if (l->target > target_first(other))
+            l->target /= 2;
+    }
+}
+
+// A batch that lies in the depot for another class of the bucket goes back to jemalloc: it was not
+// needed lately, and this block was. Without that, a program whose sizes shift would fill a bucket
+// once and go past it ever after.
+static bool displace(unsigned class)
+{
+    for (unsigned other = 1; other < SIZE_CLASS_END; other++) {
+        if (other == class || credit_bucket_of(other) != credit_bucket_of(class))
+            continue;
+        struct batch batch = depot_get_oldest(other);
+        if (!batch.count)
+            continue;
+        delete_batch(batch);
+        credit_return(other, batch.count);
+        return true;
+    }
+    return false;
+}
+
+// Credit for as many blocks as the class's target, or for fewer; 0 when all is taken by others.
+static uint32_t take_credit(struct cache *t, unsigned class)
+{
+    uint32_t got = credit_take(class, t->ledger[class].target);
+
+    if (got)
+        return got;
+    squeeze(t, class);
+    do
+        got = credit_take(class, t->ledger[class].target);
+    while (!got && displace(class));
+    return got;
+}
+
+// Makes room on the full current list. Called by the owner, busy; false when all credit is taken.
+static bool make_room(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+
+    if (b->spare.count) {
+        // Both lists are full: the older one travels on, and its credit with it.
+        credit_return(class, l->spare_capacity - b->spare.count);
+        shelve(class, b->spare);
+        b->spare = (struct batch){0, 0};
+        l->spare_capacity = 0;
+        grow_target(l, class);
+    }
+    if (b->capacity)
+        swap_with_spare(t, class);
+    if (!b->capacity)
+        set_list(t, class, (struct batch){0, 0}, take_credit(t, class));
+    return b->capacity > 0;
+}
+
+// Gives up all that one class of a cache holds. Called by whoever owns the cache now.
+static void empty_class(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    struct batch current = {b->head, list_length(b)};
+    uint32_t unused = b->capacity + l->spare_capacity - current.count - b->spare.count;
+
+    if (!b->capacity && !l->spare_capacity)
+        return;
+    shelve(class, current);
+    shelve(class, b->spare);
+    credit_return(class, unused);
+    set_list(t, class, (struct batch){0, 0}, 0);
+    b->spare = (struct batch){0, 0};
+    l->spare_capacity = 0;
+    if (l->target > target_first(class))
+        l->target /= 2;
+}
+
+static void empty_cache(struct cache *t)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        empty_class(t, class);
+}
+
+static struct cache *new_cache(void)
+{
+    struct cache *t;
+    long at = syscall(SYS_mmap, NULL, sizeof *t, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+
+    if (at == -1)
+        return NULL;
+    t = (struct cache *)at;
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        t->ledger[class].target = target_first(class);
+    t->next = registry.all;
+    registry.all = t;
+    return t;
+}
+
+// The calling thread's cache, made or taken over from a thread that is gone; NULL when it cannot
+// have one.
+static struct cache *attach(void)
+{
+    struct cache *t;
+    int saved = errno;
+
+    if (!registry.has_key)
+        return NULL;
+    cache_self = &departed;
+    pthread_mutex_lock(&registry.lock);
+    for (t = registry.all; t && t->attached; t = t->next)
+        ;
+    if (!t)
+        t = new_cache();
+    if (t)
+        t->attached = true;
+    pthread_mutex_unlock(&registry.lock);
+    // May allocate: less than 1 KiB, and while this thread counts as departed.
+    if (t && pthread_setspecific(registry.key, t) != 0) {
+        t->attached = false;
+        t = NULL;
+    }
+    if (t) {
+        atomic_fetch_add_explicit(&registry.threads, 1, memory_order_relaxed);
+        cache_self = t;
+    }
+    errno = saved;
+    return t;
+}
+
+// The key's destructor. Other destructors may still allocate and free: they are served directly.
+static void detach(void *arg)
+{
+    struct cache *t = arg;
+
+    cache_self = &departed;
+    // With the lock no one else is revoking, so the cache is ours.
+    pthread_mutex_lock(&registry.lock);
+    empty_cache(t);
+    t->attached = false;
+    pthread_mutex_unlock(&registry.lock);
+    atomic_fetch_sub_explicit(&registry.threads, 1, memory_order_relaxed);
+}
+
+// Without membarrier the owner is asked by `revoked` to empty its cache itself.
+static void heed_request(struct cache *t)
+{
+    if (registry.can_revoke || atomic_load_explicit(&t->busy, memory_order_relaxed))
+        return;
+    if (!atomic_exchange_explicit(&t->revoked, 0, memory_order_acquire) || !cache_enter(t))
+        return;
+    empty_cache(t);
+    cache_leave(t);
+}
+
+static struct cache *own_cache(void)
+{
+    struct cache *t = cache_self;
+
+    if (t == &nobody)
+        t = attach();
+    else
+        heed_request(t);
+    return t ? t : &departed;
+}
+
+void *cache_pop_slow(unsigned class)
+{
+    struct cache *t = own_cache();
+    bool filled;
+
+    if (!cache_enter(t))
+        return NULL;
+    filled = t->bin[class].head || refill(t, class);
+    cache_leave(t);
+    return filled ? cache_pop(class) : NULL;
+}
+
+bool cache_push_slow(uint32_t unit)
+{
+    unsigned class = region_entry(unit)->class;
+    struct cache *t = own_cache();
+    bool room;
+
+    if (!cache_enter(t))
+        return false;
+    room = list_length(&t->bin[class]) < t->bin[class].capacity || make_room(t, class);
+    cache_leave(t);
+    return room && cache_push(region_address(unit));
+}
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+bool cache_init(void)
+{
+    registry.has_key = pthread_key_create(&registry.key, detach) == 0;
+    registry.can_revoke = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+    return registry.can_revoke;
+}
+
+unsigned cache_threads(void)
+{
+    unsigned threads = atomic_load_explicit(&registry.threads, memory_order_relaxed);
+
+    return threads ? threads : 1;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void set_revoked(struct cache *t, bool revoked)
+{
+    atomic_store_explicit(&t->revoked, revoked, memory_order_release);
+}
+
+// Waits until the owner of a revoked cache has left it; false when it takes too long, as when a
+// signal handler left the owner's critical section for good by longjmp.
+static bool wait_for_owner(struct cache *t)
+{
+    uint64_t end = 0;
+
+    while (atomic_load_explicit(&t->busy, memory_order_acquire)) {
+        if (!end)
+            end = now_ns() + WAIT_FOR_OWNER_NS;
+        else if (now_ns() > end)
+            return false;
+        sched_yield();
+    }
+    return true;
+}
+
+// Has this class lain still since the last ageing? A look without the owner's leave: it decides
+// only whether to ask.
+static bool is_idle(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint64_t now = load(&b->pushed) + load(&b->limit);
+    bool idle = now == l->seen;
+
+    l->seen = now;
+    return idle;
+}
+
+// Marks the classes of a cache to be emptied; returns whether there are any.
+static bool choose(struct cache *t, bool idle_only, uint64_t *classes)
+{
+    *classes = 0;
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        if (!idle_only || is_idle(t, class))
+            *classes |= (uint64_t)1 << class;
+    return *classes != 0;
+}
+static_assert(SIZE_CLASS_END <= 64, "a word of bits names the classes");
+
+static void empty_classes(struct cache *t, uint64_t classes)
+{
+    for (; classes; classes &= classes - 1)
+        empty_class(t, (unsigned)__builtin_ctzl(classes));
+}
+
+// Does any of the classes hold credit? As racy as is_idle().
+static bool holds_any(struct cache *t, uint64_t classes)
+{
+    for (; classes; classes &= classes - 1) {
+        unsigned class = (unsigned)__builtin_ctzl(classes);
+        if (t->bin[class].capacity || t->ledger[class].spare_capacity)
+            return true;
+    }
+    return false;
+}
+
+void cache_drain_all(bool idle_only)
+{
+    uint64_t classes;
+
+    pthread_mutex_lock(&registry.lock);
+    for (struct cache *t = registry.all; t; t = t->next) {
+        bool wanted = choose(t, idle_only, &classes) && holds_any(t, classes);
+        t->ledger[0].seen = wanted ? classes : 0;
+        if (wanted)
+            set_revoked(t, true);
+    }
+    if (registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) {
+        for (struct cache *t = registry.all; t; t = t->next) {
+            if (t->ledger[0].seen && wait_for_owner(t))
+                empty_classes(t, t->ledger[0].seen);
+            set_revoked(t, false);
+        }
+    } else if (cache_self != &nobody) {
+        heed_request(cache_self);
+    }
+    pthread_mutex_unlock(&registry.lock);
+}
+
+uint64_t cache_drain_self(void)
+{
+    struct cache *t = cache_self;
+    uint64_t bytes = 0;
+
+    if (!cache_enter(t))
+        return 0;
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        bytes += size_class_bytes(class) *
+                 (list_length(&t->bin[class]) + (uint64_t)t->bin[class].spare.count);
+    empty_cache(t);
+    cache_leave(t);
+    return bytes;
+}
+
+void cache_count(struct cache_count count[SIZE_CLASS_END])
+{
+    for (unsigned class = 0; class < SIZE_CLASS_END; class ++)
+        count[class] = (struct cache_count){0};
+    pthread_mutex_lock(&registry.lock);
+    for (struct cache *t = registry.all; t; t = t->next) {
+        for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
+            struct bin *b = &t->bin[class];
+            struct bin_ledger *l = &t->ledger[class];
+            uint64_t limit = load(&b->limit), pushed = load(&b->pushed);
+            uint64_t popped = limit - b->capacity;
+            count[class].mallocs += popped - load(&l->moved_out);
+            count[class].frees += pushed - load(&l->moved_in);
+            // Both words move while we look; a list is never shorter than empty.
+            if (pushed > popped)
+                count[class].free_blocks += pushed - popped;
+            count[class].free_blocks += b->spare.count;
+        }
+    }
+    pthread_mutex_unlock(&registry.lock);
+}
+
+void cache_prefork(void)
+{
+    pthread_mutex_lock(&registry.lock);
+    for (struct cache *t = registry.all; t; t = t->next)
+        if (t != cache_self)
+            set_revoked(t, true);
+    if (registry.can_revoke)
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    for (struct cache *t = registry.all; t; t = t->next)
+        if (t != cache_self)
+            wait_for_owner(t);
+    depot_lock_all();
+}
+
+void cache_postfork_parent(void)
+{
+    depot_unlock_all();
+    for (struct cache *t = registry.all; t; t = t->next)
+        set_revoked(t, false);
+    pthread_mutex_unlock(&registry.lock);
+}
+
+void cache_postfork_child(void)
+{
+    depot_unlock_all();
+    for (struct cache *t = registry.all; t; t = t->next) {
+        set_revoked(t, false);
+        if (t == cache_self || !t->attached)
+            continue;
+        // A cache whose owner could not be stopped may be half way through a list: what it holds
+        // is lost to this child, as it would be to a thread that was killed there.
+        if (registry.can_revoke && !atomic_load_explicit(&t->busy, memory_order_relaxed)) {
+            empty_cache(t);
+            t->attached = false;
+        }
+    }
+    atomic_store_explicit(&registry.threads, cache_self != &nobody && cache_self != &departed,
+                          memory_order_relaxed);
+    pthread_mutex_unlock(&registry.lock);
+}

@@ -1,0 +1,166 @@
+// cache - a thread's free blocks, and how another thread takes them away.
+//
+// For each class a thread has a current list (LIFO, linked through the map), which malloc and free
+// work on, and a spare one. A miss or an overflow swaps the two, and only when that does not help
+// goes to the depot: so a thread whose traffic wavers around the end of a list stays at home.
+//
+// Who may touch a cache: its thread, without atomics, between `busy = 1` and `busy = 0`, provided
+// that `revoked` is clear in between. Whoever wants the blocks of all threads sets `revoked` on
+// their caches, runs membarrier(2) once, and waits for each to be not busy; then they are his, even
+// those of a thread that sleeps in epoll_wait for an hour. Until he clears `revoked`, the owners
+// are served around their caches. `busy` found set on entry means re-entry, by a signal handler:
+// served around the cache too. Where membarrier is refused, `revoked` asks the owner to give its
+// blocks up itself, the next time that it comes by.
+#ifndef TIDEPOOL_POOL_CACHE_H
+#define TIDEPOOL_POOL_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/depot.h"
+#include "pool/region.h"
+#include "pool/size_class.h"
+#include "shim/base.h"
+
+// What malloc and free touch: half a cache line. Two monotonic counters in place of a length: a
+// malloc writes one and a free the other, so that neither waits for the other's store, and they
+// are the statistics as well. Readers in other threads see them a little late.
+struct bin {
+    uint32_t head;           // unit of the block to hand out next; 0 when the list is empty
+    uint32_t capacity;       // credit held for the current list, in blocks
+    _Atomic uint64_t limit;  // blocks taken from the list so far + capacity
+    _Atomic uint64_t pushed; // blocks put on the list so far
+    struct batch spare;
+};
+
+static_assert(sizeof(struct bin) == 32, "two bins a cache line");
+
+// What only the slow paths touch.
+struct bin_ledger {
+    uint32_t spare_capacity; // credit held for the spare list
+    uint32_t target;         // the capacity to ask for next; grows with misses and overflows
+    // Blocks that came and went as whole lists: to be taken off `pushed` and `limit` when
+    // counting mallocs and frees.
+    _Atomic uint64_t moved_in, moved_out;
+    uint64_t seen; // pushed + limit at the last ageing
+};
+
+struct cache {
+    _Atomic unsigned char busy;
+    _Atomic unsigned char revoked;
+    bool attached; // a thread's, or free for the next thread
+    struct cache *next;
+    _Alignas(64) struct bin bin[SIZE_CLASS_END];
+    struct bin_ledger ledger[SIZE_CLASS_END];
+};
+
+// The calling thread's cache. Before a thread's first pooled request, and after it has exited, one
+// that is always busy: the fast paths need no test for it.
+extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
+
+static inline bool cache_enter(struct cache *t)
+{
+    if (unlikely(atomic_load_explicit(&t->busy, memory_order_relaxed)))
+        return false;
+    atomic_store_explicit(&t->busy, 1, memory_order_relaxed);
+    // Store before load, as far as the compiler goes; the processor's part is the revoker's
+    // membarrier.
+    atomic_signal_fence(memory_order_seq_cst);
+    if (unlikely(atomic_load_explicit(&t->revoked, memory_order_acquire))) {
+        atomic_store_explicit(&t->busy, 0, memory_order_release);
+        return false;
+    }
+    return true;
+}
+
+static inline void cache_leave(struct cache *t)
+{
+    atomic_store_explicit(&t->busy, 0, memory_order_release);
+}
+
+static inline void cache_bump(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+// A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow().
+static inline void *cache_pop(unsigned class)
+{
+    struct cache *t = cache_self;
+
+    if (unlikely(!cache_enter(t)))
+        return NULL;
+    struct bin *b = &t->bin[class];
+    uint32_t unit = b->head;
+    if (unlikely(!unit)) {
+        cache_leave(t);
+        return NULL;
+    }
+    struct entry *e = region_entry(unit);
+    b->head = e->link;
+    e->link = ~unit;
+    cache_bump(&b->limit);
+    cache_leave(t);
+    return region_address(unit);
+}
+
+// Takes the block at `ptr`, an address in the region; false sends the caller to pool_put_slow(),
+// which also tells a wrong free from a full list.
+static inline bool cache_push(void *ptr)
+{
+    uint64_t unit = region_unit(ptr);
+    struct entry *e = region_entry((uint32_t)unit);
+
+    if (unlikely(unit != (uint32_t)~e->link))
+        return false;
+    struct cache *t = cache_self;
+    struct bin *b = &t->bin[e->class];
+    if (unlikely(!cache_enter(t)))
+        return false;
+    uint64_t pushed = atomic_load_explicit(&b->pushed, memory_order_relaxed);
+    if (unlikely(pushed >= atomic_load_explicit(&b->limit, memory_order_relaxed))) {
+        cache_leave(t);
+        return false;
+    }
+    e->link = b->head;
+    b->head = (uint32_t)unit;
+    atomic_store_explicit(&b->pushed, pushed + 1, memory_order_relaxed);
+    cache_leave(t);
+    return true;
+}
+
+// Finds out what the kernel allows and makes the key whose destructor detaches a thread's cache.
+// Returns whether other threads' caches can be drained. Call once.
+bool cache_init(void);
+
+// The same two, when the fast path could not: they attach the thread, swap lists, go to the depot.
+// NULL when no free block is to be had: the caller asks jemalloc.
+void *cache_pop_slow(unsigned class);
+// False when there is no room: the caller gives the block, which is live, back to jemalloc.
+bool cache_push_slow(uint32_t unit);
+
+// Empties every cache into the depot, or with `idle_only` only the lists that have not been used
+// since the last call with idle_only. Any thread; takes the registry's lock.
+void cache_drain_all(bool idle_only);
+
+// Empties the calling thread's own cache into the depot; returns the bytes of its free blocks.
+uint64_t cache_drain_self(void);
+
+// Sums over the caches there are, and those there were.
+struct cache_count {
+    uint64_t mallocs;     // blocks handed out by lists
+    uint64_t frees;       // blocks taken by lists
+    uint64_t free_blocks; // on lists now
+};
+void cache_count(struct cache_count count[SIZE_CLASS_END]);
+unsigned cache_threads(void);
+
+// Around fork. In the child the caches of the threads that are gone are emptied into the depot.
+void cache_prefork(void);
+void cache_postfork_parent(void);
+void cache_postfork_child(void);
+
+#endif

@@ -1,0 +1,50 @@
+// credit - how many free blocks the pools may hold, as a promise.
+//
+// Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes.
+// Whoever wants to keep free blocks takes credit for them first and hands it back when they are
+// gone; a thread cache takes it for a list's whole capacity, so that pushing a block needs no
+// atomic. Credit given out never exceeds a limit, so neither do the blocks it stands for.
+//
+// Everything here is lock-free and safe from any thread.
+#ifndef TIDEPOOL_POOL_CREDIT_H
+#define TIDEPOOL_POOL_CREDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/size_class.h"
+
+#define CREDIT_BUCKETS_MAX 16
+
+struct credit_bucket {
+    size_t bound_bytes; // the largest request it serves
+    uint64_t limit;     // of free blocks, or of their bytes; 0: this range is not pooled
+    bool limit_is_bytes;
+};
+
+// `bucket` has `count` entries with ascending bounds. Call once, before the other functions.
+void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t max_bytes);
+
+// Takes credit for up to `want` blocks of `class`; returns for how many, 0 at the limit.
+uint32_t credit_take(unsigned class, uint32_t want);
+
+void credit_return(unsigned class, uint32_t count);
+
+// The ceiling over all buckets. Lowering it takes nothing back: it refuses what is asked next.
+void credit_set_max(uint64_t max_bytes);
+uint64_t credit_max(void);
+
+// Bytes that all credit given out stands for: an upper bound of the bytes in free blocks.
+uint64_t credit_taken_bytes(void);
+
+// Which bucket serves `class`; -1 when none does.
+int credit_bucket_of(unsigned class);
+
+// Blocks (or bytes, as the limit counts) of a bucket's credit given out.
+uint64_t credit_bucket_taken(unsigned bucket);
+
+unsigned credit_bucket_count(void);
+const struct credit_bucket *credit_bucket(unsigned bucket);
+
+#endif

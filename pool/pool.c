@@ -1,0 +1,227 @@
+#include "pool/pool.h"
+
+#include <errno.h>
+
+#include "pool/depot.h"
+
+struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES, SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES};
+
+static struct {
+    void (*on_grow)(size_t bytes);
+    _Atomic uint64_t warmed[SIZE_CLASS_END];         // created to be ready, for no request yet
+    _Atomic uint64_t freed_directly[SIZE_CLASS_END]; // released without ever being on a list
+} pool;
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t load(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int pool_init(const struct pool_options *options, bool *can_drain)
+{
+    size_t last = 0;
+    int err = -ENODEV;
+
+    *can_drain = false;
+    pool.on_grow = options->on_grow;
+    credit_init(options->bucket, options->bucket_count, options->max_bytes);
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        if (credit_bucket_of(class) >= 0)
+            last = size_class_bytes(class);
+    if (last)
+        err = region_init(options->thp);
+    if (err) {
+        // Matches SIZE_MAX alone, which no one can serve anyway.
+        pool_range = (struct pool_range){SIZE_MAX, 0};
+        return err;
+    }
+    *can_drain = cache_init();
+    pool_range.span = last - pool_range.first;
+    return 0;
+}
+
+void *pool_get_slow(size_t size, bool zero)
+{
+    unsigned class;
+    void *ptr;
+
+    if (!region.bytes || !pool_takes(size))
+        return NULL;
+    class = size_class_of(size);
+    if (credit_bucket_of(class) < 0)
+        return NULL;
+    ptr = cache_pop_slow(class);
+    if (ptr) {
+        if (zero)
+            __builtin_memset(ptr, 0, size_class_bytes(class));
+        return ptr;
+    }
+    if (pool.on_grow)
+        pool.on_grow(size_class_bytes(class));
+    return region_block_new(class, zero);
+}
+
+static enum pool_misuse misuse_of(const void *ptr)
+{
+    uint64_t unit = region_unit(ptr);
+
+    if (unit >> 32)
+        return POOL_INVALID_FREE;
+    return region_entry((uint32_t)unit)->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
+}
+
+enum pool_misuse pool_put_slow(void *ptr)
+{
+    uint32_t unit = (uint32_t)region_unit(ptr);
+
+    if (!region_is_live(ptr))
+        return misuse_of(ptr);
+    if (cache_push_slow(unit))
+        return POOL_FINE;
+    add(&pool.freed_directly[region_entry(unit)->class], 1);
+    region_block_delete(unit);
+    return POOL_FINE;
+}
+
+uint32_t pool_warm_up(size_t size, uint32_t wanted)
+{
+    unsigned class;
+    struct batch batch = {0, 0};
+
+    if (!region.bytes || !pool_takes(size))
+        return 0;
+    class = size_class_of(size);
+    for (uint32_t left = credit_take(class, wanted); left; left--) {
+        void *ptr = region_block_new(class, false);
+        if (!ptr) {
+            credit_return(class, left);
+            break;
+        }
+        uint32_t unit = (uint32_t)region_unit(ptr);
+        region_entry(unit)->link = batch.head;
+        batch = (struct batch){unit, batch.count + 1};
+    }
+    add(&pool.warmed[class], batch.count);
+    if (batch.count)
+        MUST(depot_put(class, batch));
+    return batch.count;
+}
+
+// Gives a batch off the depot back to jemalloc; returns its bytes.
+static uint64_t release_batch(unsigned class, struct batch batch)
+{
+    for (uint32_t unit = batch.head, next, left = batch.count; left; left--, unit = next) {
+        next = region_entry(unit)->link;
+        region_block_delete(unit);
+    }
+    credit_return(class, batch.count);
+    return batch.count * (uint64_t)size_class_bytes(class);
+}
+
+uint64_t pool_trim(uint64_t keep_bytes)
+{
+    uint64_t released = 0;
+
+    if (!region.bytes)
+        return 0;
+    cache_drain_all(false);
+    // The largest first: they give most for a call into jemalloc.
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; class --) {
+        struct batch batch;
+        while (credit_taken_bytes() > keep_bytes && (batch = depot_get_oldest(class)).count)
+            released += release_batch(class, batch);
+    }
+    region_purge();
+    return released;
+}
+
+uint64_t pool_drain_self(void)
+{
+    return region.bytes ? cache_drain_self() : 0;
+}
+
+uint64_t pool_age(void)
+{
+    uint64_t released = 0;
+
+    if (!region.bytes)
+        return 0;
+    cache_drain_all(true);
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; class --) {
+        struct batch batch;
+        for (uint32_t idle = depot_idle_batches(class); idle; idle--)
+            if ((batch = depot_get_oldest(class)).count)
+                released += release_batch(class, batch);
+    }
+    if (released)
+        region_purge();
+    return released;
+}
+
+static void add_class(struct pool_bucket_stats *s, unsigned class, const struct cache_count *lists)
+{
+    uint64_t bytes = size_class_bytes(class),
+             created = region_created(class) - load(&pool.warmed[class]);
+    uint64_t taken = lists->mallocs + created;
+    uint64_t freed = lists->frees + load(&pool.freed_directly[class]);
+    uint64_t free_blocks = lists->free_blocks + depot_count(class);
+
+    s->created += created;
+    s->reused += lists->mallocs;
+    s->freed += freed;
+    s->released += region_released(class);
+    s->free_blocks += free_blocks;
+    s->free_bytes += free_blocks * bytes;
+    if (taken > freed) {
+        s->live_blocks += taken - freed;
+        s->live_bytes += (taken - freed) * bytes;
+    }
+}
+
+unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])
+{
+    struct cache_count lists[SIZE_CLASS_END];
+    unsigned buckets = credit_bucket_count();
+
+    cache_count(lists);
+    for (unsigned b = 0; b < buckets; b++) {
+        const struct credit_bucket *c = credit_bucket(b);
+        stats[b] = (struct pool_bucket_stats){
+            .bound_bytes = c->bound_bytes, .limit = c->limit, .limit_is_bytes = c->limit_is_bytes};
+    }
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        if (credit_bucket_of(class) >= 0)
+            add_class(&stats[credit_bucket_of(class)], class, &lists[class]);
+    // A batch on its way from one list to another may have been seen on both; the credit that it
+    // travels with is exact, and never less than the blocks.
+    for (unsigned b = 0; b < buckets; b++) {
+        uint64_t taken = credit_bucket_taken(b);
+        uint64_t *seen = stats[b].limit_is_bytes ? &stats[b].free_bytes : &stats[b].free_blocks;
+        if (*seen > taken)
+            *seen = taken;
+    }
+    return buckets;
+}
+
+void pool_prefork(void)
+{
+    if (region.bytes)
+        cache_prefork();
+}
+
+void pool_postfork_parent(void)
+{
+    if (region.bytes)
+        cache_postfork_parent();
+}
+
+void pool_postfork_child(void)
+{
+    if (region.bytes)
+        cache_postfork_child();
+}

@@ -1,0 +1,127 @@
+// pool - blocks of 1 KiB to 1 MiB, kept for reuse.
+//
+// A block is in one place: with its caller, in a thread's cache, in the depot, or jemalloc's again.
+// The first three are counted here; the limits of credit.h bound the second and third together.
+//
+// pool_takes, pool_get and pool_put are the way of a request; all are safe from any thread. In a
+// signal handler they are as safe as the moment it interrupted: in the middle of a pooled request
+// always, in the middle of jemalloc no more than malloc() itself.
+//
+// Locks, in order: the registry's (cache.c), a depot's, jemalloc's own, the region's.
+#ifndef TIDEPOOL_POOL_POOL_H
+#define TIDEPOOL_POOL_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/cache.h"
+#include "pool/credit.h"
+#include "pool/region.h"
+
+struct pool_options {
+    const struct credit_bucket *bucket; // ascending bounds
+    unsigned bucket_count;
+    uint64_t max_bytes; // ceiling of the free bytes over all buckets
+    enum region_thp thp;
+    // Called with the size of each block that is taken from jemalloc, holding no lock of ours;
+    // NULL for none.
+    void (*on_grow)(size_t bytes);
+};
+
+// 0, or -errno: then pool_takes() is false for every size and nothing is pooled. Call once, while
+// jemalloc works. `*can_drain` says whether other threads' caches can be drained on this kernel.
+int pool_init(const struct pool_options *options, bool *can_drain);
+
+// The sizes that are pooled: [first, first + span]. Before pool_init the whole range, so that the
+// first request finds its way to it; without pools, none.
+extern struct pool_range {
+    size_t first, span;
+} pool_range;
+
+static inline bool pool_takes(size_t size)
+{
+    return size - pool_range.first <= pool_range.span;
+}
+
+// A block of at least `size` bytes, for which pool_takes() is true; contents undefined. NULL when
+// the fast path has none: try pool_get_slow(). Leaves errno alone.
+static inline void *pool_get(size_t size)
+{
+    return cache_pop(size_class_of(size));
+}
+
+// The same from the depot or jemalloc; with `zero` its contents are zero. NULL when memory or the
+// region is used up, or the size's bucket is off: the caller turns to jemalloc's own heap.
+void *pool_get_slow(size_t size, bool zero);
+
+// Does this address belong to the region? True for addresses inside it that are no block, too.
+static inline bool pool_owns(const void *ptr)
+{
+    return region_holds(ptr);
+}
+
+// Takes back the block at `ptr`, which the pool owns; false when the fast path cannot: then
+// pool_put_slow() must be called. Leaves errno alone.
+static inline bool pool_put(void *ptr)
+{
+    return cache_push(ptr);
+}
+
+// What was wrong with a free.
+enum pool_misuse {
+    POOL_FINE,
+    POOL_DOUBLE_FREE,  // the start of a block that is free now
+    POOL_INVALID_FREE, // an address that is not the start of a block
+};
+
+// Changes nothing unless it returns POOL_FINE.
+enum pool_misuse pool_put_slow(void *ptr);
+
+// Bytes of the live block at `ptr`; 0 when there is none.
+static inline size_t pool_usable_size(const void *ptr)
+{
+    uint64_t unit = region_unit(ptr);
+    const struct entry *e = region_entry((uint32_t)unit);
+
+    return likely(unit == (uint32_t)~e->link) ? size_class_bytes(e->class) : 0;
+}
+
+// Prepares `count` free blocks for requests of `size`, as far as the limits allow; returns how
+// many.
+uint32_t pool_warm_up(size_t size, uint32_t count);
+
+// Gives free blocks back to jemalloc, those of other threads' caches included, until at most
+// `keep_bytes` remain, and its unused pages to the kernel. Returns the bytes of the blocks given.
+uint64_t pool_trim(uint64_t keep_bytes);
+
+// Moves what the calling thread's cache keeps to the depot; returns its bytes.
+uint64_t pool_drain_self(void);
+
+// Gives back what has not been used since the last call; returns its bytes. For a clock's tick.
+uint64_t pool_age(void);
+
+struct pool_bucket_stats {
+    size_t bound_bytes;
+    uint64_t limit;
+    bool limit_is_bytes;
+    uint64_t created;     // requests for which jemalloc was asked for a block
+    uint64_t reused;      // requests that were served with a block used before
+    uint64_t freed;       // blocks given back by the program
+    uint64_t released;    // blocks given back to jemalloc
+    uint64_t free_blocks; // kept for reuse now
+    uint64_t free_bytes;
+    uint64_t live_blocks; // with the program now
+    uint64_t live_bytes;  // their sizes, slack included
+};
+
+// Fills one entry a bucket and returns how many there are. Counters of other threads are read
+// while they run: each is right, a sum may be a few requests old.
+unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX]);
+
+// Around fork, in this order: prefork, then one of the others.
+void pool_prefork(void);
+void pool_postfork_parent(void);
+void pool_postfork_child(void);
+
+#endif

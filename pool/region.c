@@ -1,0 +1,240 @@
+#include "pool/region.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "pool/je.h"
+
+// Twice what most hosts have, and a quarter of what 32-bit unit numbers reach with the top bit
+// clear, which keeps the complement of a unit from ever naming a unit.
+#define REGION_MAX_BYTES ((size_t)512 << 30)
+#define REGION_MIN_BYTES ((size_t)64 << 20)
+static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 31, "units keep bit 31 clear");
+
+// Pages become readable and writable in steps, because where overcommit is off (mode 2) what is
+// writable counts as used.
+#define COMMIT_STEP_BYTES ((size_t)16 << 20)
+#define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
+
+struct region region;
+
+static struct {
+    pthread_mutex_t lock; // a leaf: nothing is called with it but mprotect
+    size_t used;          // handed to jemalloc so far; never shrinks
+    size_t committed;     // readable and writable so far, map included
+    extent_hooks_t hooks;
+    _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
+} space = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+// The system calls are made raw: the process's own mmap() may be interposed, by us among others.
+static void *map_none(size_t bytes)
+{
+    long at = syscall(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      -1, 0L);
+
+    return at == -1 ? NULL : (void *)at;
+}
+
+static bool make_writable(uintptr_t at, size_t bytes)
+{
+    return syscall(SYS_mprotect, at, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+// Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
+static bool commit_upto(size_t upto)
+{
+    size_t step, want;
+
+    if (upto <= space.committed)
+        return true;
+    step = upto - space.committed;
+    step = (step + COMMIT_STEP_BYTES - 1) & ~(COMMIT_STEP_BYTES - 1);
+    if (step > region.bytes - space.committed)
+        step = region.bytes - space.committed;
+    want = space.committed + step;
+    if (!make_writable((uintptr_t)region.map + MAP_BYTES_PER(space.committed), MAP_BYTES_PER(step)))
+        return false;
+    if (!make_writable(region.base + space.committed, step))
+        return false;
+    space.committed = want;
+    return true;
+}
+
+static void *take(size_t bytes, size_t alignment)
+{
+    uintptr_t at = 0;
+
+    pthread_mutex_lock(&space.lock);
+    uintptr_t start = (region.base + space.used + alignment - 1) & ~(alignment - 1);
+    size_t end;
+    if (!__builtin_add_overflow(start - region.base, bytes, &end) && end <= region.bytes &&
+        commit_upto(end)) {
+        space.used = end;
+        at = start;
+    }
+    pthread_mutex_unlock(&space.lock);
+    return (void *)at;
+}
+
+static void *hook_alloc(extent_hooks_t *hooks, void *addr, size_t size, size_t alignment,
+                        bool *zero, bool *commit, unsigned arena)
+{
+    (void)hooks, (void)arena;
+    // A wish for an address comes from growing in place, which a bump pointer cannot grant.
+    if (addr)
+        return NULL;
+    void *at = take(size, alignment);
+    if (at) {
+        *zero = true;
+        *commit = true;
+    }
+    return at;
+}
+
+// Address space is never given back: jemalloc keeps it as retained and takes it from there again.
+static bool hook_dalloc(extent_hooks_t *hooks, void *addr, size_t size, bool committed,
+                        unsigned arena)
+{
+    (void)hooks, (void)addr, (void)size, (void)committed, (void)arena;
+    return true;
+}
+
+static void hook_destroy(extent_hooks_t *hooks, void *addr, size_t size, bool committed,
+                         unsigned arena)
+{
+    (void)hooks, (void)addr, (void)size, (void)committed, (void)arena;
+}
+
+static int create_arena(void)
+{
+    extent_hooks_t *defaults, *ours = &space.hooks;
+    size_t len = sizeof defaults, index_len = sizeof region.arena;
+
+    if (je_mallctl("arena.0.extent_hooks", &defaults, &len, NULL, 0))
+        return -ENOMEM;
+    space.hooks = *defaults;
+    space.hooks.alloc = hook_alloc;
+    space.hooks.dalloc = hook_dalloc;
+    space.hooks.destroy = hook_destroy;
+    if (je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours))
+        return -ENOMEM;
+    return 0;
+}
+
+// Address space that is limited belongs to the program first: a quarter of it is ours at most.
+static size_t wanted_bytes(void)
+{
+    struct rlimit as;
+    size_t bytes = REGION_MAX_BYTES;
+
+    if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
+        while (bytes > as.rlim_cur / 4)
+            bytes /= 2;
+    return bytes;
+}
+
+static void advise_thp(enum region_thp thp)
+{
+    // A huge page of the map would describe 256 MiB of blocks: it is sparse, keep it so.
+    madvise(region.map, MAP_BYTES_PER(region.bytes), MADV_NOHUGEPAGE);
+    if (thp != REGION_THP_DEFAULT)
+        madvise((void *)region.base, region.bytes,
+                thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+int region_init(enum region_thp thp)
+{
+    const size_t align = (size_t)2 << 20;
+    size_t bytes;
+    char *at = NULL;
+
+    // Map and blocks are one reservation, so that neither can be had without the other.
+    for (bytes = wanted_bytes(); bytes >= REGION_MIN_BYTES; bytes /= 2) {
+        at = map_none(bytes + MAP_BYTES_PER(bytes) + align);
+        if (at)
+            break;
+    }
+    if (!at)
+        return -ENOMEM;
+    region.map = (struct entry *)at;
+    // The map can be read from one end to the other, so that any address can be looked up; what is
+    // not writable costs nothing.
+    if (mprotect(at, MAP_BYTES_PER(bytes), PROT_READ) != 0)
+        goto fail;
+    region.base = ((uintptr_t)at + MAP_BYTES_PER(bytes) + align - 1) & ~(align - 1);
+    region.bytes = bytes;
+    space.used = 4096; // unit 0 is never a block
+    advise_thp(thp);
+    if (create_arena() == 0)
+        return 0;
+fail:
+    munmap(at, bytes + MAP_BYTES_PER(bytes) + align);
+    region = (struct region){0};
+    return -ENOMEM;
+}
+
+void *region_block_new(unsigned class, bool zero)
+{
+    size_t bytes = size_class_bytes(class);
+    int flags = JE_ARENA(region.arena) | JE_TCACHE_NONE | (zero ? JE_ZERO : 0);
+    int saved = errno;
+    void *ptr;
+
+    // Above its slabs jemalloc may offset a block inside its first page; we promise alignment.
+    if (bytes >= 16384)
+        flags |= JE_ALIGN_LG(12);
+    ptr = je_mallocx(bytes, flags);
+    errno = saved;
+    if (!ptr)
+        return NULL;
+    MUST(region_holds(ptr));
+    uint64_t unit = region_unit(ptr);
+    MUST(unit >> 32 == 0);
+    struct entry *e = region_entry((uint32_t)unit);
+    e->class = (uint8_t) class;
+    e->link = ~(uint32_t)unit;
+    atomic_fetch_add_explicit(&space.created[class], 1, memory_order_relaxed);
+    return ptr;
+}
+
+void region_block_delete(uint32_t unit)
+{
+    struct entry *e = region_entry(unit);
+    int saved = errno;
+
+    e->link = 0;
+    atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
+    je_dallocx(region_address(unit), JE_TCACHE_NONE);
+    errno = saved;
+}
+
+uint64_t region_created(unsigned class)
+{
+    return atomic_load_explicit(&space.created[class], memory_order_relaxed);
+}
+
+uint64_t region_released(unsigned class)
+{
+    return atomic_load_explicit(&space.released[class], memory_order_relaxed);
+}
+
+void region_purge(void)
+{
+    static size_t mib[3];
+    static size_t len; // set last; a race writes the same values twice
+    int saved = errno;
+
+    if (!len) {
+        size_t n = array_len(mib);
+        if (je_mallctlnametomib("arena.0.purge", mib, &n))
+            return;
+        mib[1] = region.arena;
+        len = n;
+    }
+    je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+    errno = saved;
+}

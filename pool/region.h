@@ -1,0 +1,100 @@
+// region - the address space in which every pooled block lies, and the map of those blocks.
+//
+// One reservation, made once, never moved. A jemalloc arena of its own takes its extents from it,
+// so "is this pointer pooled?" is one subtraction and one compare, while jemalloc goes on doing
+// page runs, coalescing and purging. Addresses inside are counted in units of 256 bytes from the
+// base (every block starts on one), so that a block's name fits 32 bits; unit 0 is never a block.
+//
+// The map has an entry for each KiB. No block is smaller than 1 KiB, so each block start has an
+// entry of its own:
+//   class   written when the block comes from jemalloc, read on every free. It is apart from
+//           `link`, so that looking it up never waits for a store of the last malloc.
+//   link    while the block is out: the complement of its own unit, which proves on free that this
+//           address is a block's start and that the block is live. While it is on a free list: the
+//           unit of the next block, 0 at the end. 0 too when it is jemalloc's again.
+// The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
+//
+// An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
+// only to diagnose a wrong free.
+#ifndef TIDEPOOL_POOL_REGION_H
+#define TIDEPOOL_POOL_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/size_class.h"
+#include "shim/base.h"
+
+#define REGION_UNIT_LG 8
+
+struct entry {
+    uint32_t link;
+    uint8_t class;
+    uint8_t spare[3];
+};
+
+static_assert(sizeof(struct entry) == 8, "one entry for each KiB: 0.8 % of the pooled memory");
+
+struct region {
+    uintptr_t base;
+    size_t bytes; // 0 while there is no region: then nothing is pooled
+    struct entry *map;
+    unsigned arena; // jemalloc's index of the arena that lives here
+};
+
+extern struct region region;
+
+enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
+
+// Reserves the region and creates its arena; call once, before any other function here. Returns 0,
+// or -ENOMEM when no useful reservation could be had: then the process does without pools.
+int region_init(enum region_thp thp);
+
+// A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
+// With `zero` its contents are zero, else undefined. Never touches errno.
+void *region_block_new(unsigned class, bool zero);
+
+// Gives a block that no list holds back to jemalloc.
+void region_block_delete(uint32_t unit);
+
+// Blocks of `class` that came from jemalloc, and that went back, ever. Any thread.
+uint64_t region_created(unsigned class);
+uint64_t region_released(unsigned class);
+
+// Gives the arena's unused pages back to the kernel.
+void region_purge(void);
+
+static inline struct entry *region_entry(uint32_t unit)
+{
+    return &region.map[unit >> 2];
+}
+
+static inline void *region_address(uint32_t unit)
+{
+    return (void *)(region.base + ((uintptr_t)unit << REGION_UNIT_LG));
+}
+
+static inline bool region_holds(const void *ptr)
+{
+    return (uintptr_t)ptr - region.base < region.bytes;
+}
+
+// The unit of an address in the region, or a number beyond 32 bits where the address is not on a
+// unit's boundary, which compares unequal to every unit.
+static inline uint64_t region_unit(const void *ptr)
+{
+    uint64_t offset = (uintptr_t)ptr - region.base;
+
+    return offset >> REGION_UNIT_LG | offset << (64 - REGION_UNIT_LG);
+}
+
+// Is `ptr`, an address in the region, the start of a block that is out?
+static inline bool region_is_live(const void *ptr)
+{
+    uint64_t unit = region_unit(ptr);
+
+    return unit == (uint32_t)~region_entry((uint32_t)unit)->link;
+}
+
+#endif
