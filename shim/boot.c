@@ -1,0 +1,169 @@
+#include "shim/boot.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/sysinfo.h>
+
+#include "pool/je.h"
+#include "pool/pool.h"
+#include "shim/log.h"
+#include "shim/report.h"
+
+struct config boot_config;
+
+// jemalloc offsets each large block within a page of its own, so that the first lines of many
+// blocks do not fall into the same cache set: a page more for each 16 KiB. The pools hand out
+// page-aligned blocks, so for us it would be that page and nothing else.
+extern bool je_opt_cache_oblivious;
+bool je_opt_cache_oblivious = false;
+
+enum stage { NOT_YET, UNDER_WAY, UP, OFF };
+static _Atomic int settings_stage, pools_stage;
+
+// Moves on from NOT_YET; false for everyone but the one thread that does.
+static bool claim(_Atomic int *stage)
+{
+    int expected = NOT_YET;
+
+    return atomic_load_explicit(stage, memory_order_relaxed) == NOT_YET &&
+           atomic_compare_exchange_strong(stage, &expected, UNDER_WAY);
+}
+
+static void to_stderr(void *arg, const char *text)
+{
+    (void)arg;
+    log_line(LOG_CONFIG, "%s", text);
+}
+
+static const char *executable(void)
+{
+    return (const char *)getauxval(AT_EXECFN);
+}
+
+// Reads the environment, once it is there: ld.so may allocate before libc has set it.
+static bool read_settings(void)
+{
+    static char *nothing[] = {NULL};
+    const struct config_sink sink = {.line = to_stderr};
+
+    if (!environ || !claim(&settings_stage))
+        return atomic_load(&settings_stage) == UP;
+    // As libc's secure_getenv: a set-uid program does not listen to its caller.
+    char **env = getauxval(AT_SECURE) ? nothing : environ;
+    bool leave = config_load(&boot_config, env, executable(), &sink);
+    log_set_verbose(boot_config.verbose);
+    if (leave)
+        _exit(CONFIG_EXIT_STATUS);
+    atomic_store(&settings_stage, UP);
+    return true;
+}
+
+// An eighth of the memory there is: enough that the bucket limits decide on most hosts, little
+// enough that what is kept is never what a limit is passed by. The watchdog lowers it when memory
+// is short.
+static uint64_t automatic_max_bytes(void)
+{
+    struct sysinfo info;
+    uint64_t memory = boot_config.limit_bytes;
+
+    if (!memory && sysinfo(&info) == 0)
+        memory = (uint64_t)info.totalram * info.mem_unit;
+    return memory / 8;
+}
+
+static void register_fork_handlers(void)
+{
+    if (pthread_atfork(pool_prefork, pool_postfork_parent, pool_postfork_child) != 0)
+        log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
+                              "allocate is unsafe");
+}
+
+static void start_pools(void)
+{
+    struct credit_bucket bucket[CREDIT_BUCKETS_MAX];
+    struct pool_options options = {
+        .bucket = bucket,
+        .bucket_count = boot_config.bucket_count,
+        .max_bytes =
+            boot_config.pool_max_bytes ? boot_config.pool_max_bytes : automatic_max_bytes(),
+        .thp = (enum region_thp)boot_config.thp,
+    };
+    bool can_drain;
+    int err;
+
+    for (unsigned b = 0; b < options.bucket_count; b++)
+        bucket[b] = (struct credit_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
+                                           .limit = boot_config.bucket[b].limit,
+                                           .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
+    err = pool_init(&options, &can_drain);
+    if (err == -ENODEV)
+        return; // all buckets are off, as asked
+    if (err) {
+        log_line(LOG_FEATURE, "pools are off: no address space for them");
+        return;
+    }
+    register_fork_handlers();
+    if (!can_drain)
+        log_line(LOG_FEATURE, "membarrier is refused: a thread's cache is drained by itself only");
+    for (unsigned w = 0; w < boot_config.warmup_count; w++)
+        pool_warm_up(boot_config.warmup[w].size_bytes, boot_config.warmup[w].count);
+}
+
+bool boot_pools(void)
+{
+    int saved = errno;
+    int stage = atomic_load_explicit(&pools_stage, memory_order_acquire);
+
+    if (likely(stage == UP))
+        return true;
+    if (stage != NOT_YET || !read_settings() || !claim(&pools_stage))
+        return false;
+    if (boot_config.disable)
+        pool_range = (struct pool_range){SIZE_MAX, 0};
+    else
+        start_pools();
+    atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP, memory_order_release);
+    errno = saved;
+    return !boot_config.disable;
+}
+
+// Takes this library out of LD_PRELOAD, so that what the program starts runs without it.
+static void leave_children_alone(void)
+{
+    char *preload = getenv("LD_PRELOAD");
+    char *name = preload ? strstr(preload, "libtidepool.so") : NULL;
+    char *start = name, *end = name;
+
+    if (!name)
+        return;
+    while (start > preload && !strchr(": ", start[-1]))
+        start--;
+    while (*end && !strchr(": ", *end))
+        end++;
+    if (*end)
+        end++;
+    memmove(start, end, strlen(end) + 1);
+    if (!*preload)
+        unsetenv("LD_PRELOAD");
+}
+
+__attribute__((constructor)) static void boot(void)
+{
+    log_start();
+    if (!read_settings() || boot_config.disable)
+        return;
+    if (boot_config.no_children)
+        leave_children_alone();
+    if (boot_config.warmup_count)
+        boot_pools();
+}
+
+__attribute__((destructor)) static void shutdown(void)
+{
+    if (boot_config.stats_at_exit && atomic_load(&pools_stage) == UP)
+        report_stats();
+}

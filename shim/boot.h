@@ -1,0 +1,22 @@
+// boot - the life of the library in a process: settings, start, fork, exit.
+//
+// Nothing waits for the constructor: ld.so, other libraries' constructors and threads of theirs
+// may allocate before it has run, and are served by jemalloc until the pools are there.
+//
+// Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's.
+// The fork handlers are registered after jemalloc's, so that they run outside of them.
+#ifndef TIDEPOOL_SHIM_BOOT_H
+#define TIDEPOOL_SHIM_BOOT_H
+
+#include <stdbool.h>
+
+#include "shim/config.h"
+
+// Brings the pools up, once. False while that cannot be: too early in the process's life, or
+// another thread (or this one, further up its stack) is at it. Never waits.
+bool boot_pools(void);
+
+// The settings in force; the defaults until the environment has been read.
+extern struct config boot_config;
+
+#endif

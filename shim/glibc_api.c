@@ -1,0 +1,117 @@
+// glibc_api - what glibc's <malloc.h> has beyond allocation: trimming, and figures about the heap.
+//
+// Callers expect an effect and figures that make sense, in glibc's words: arena is what the heap
+// has taken from the system, uordblks what is in use, fordblks the rest.
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+
+#include "shim/heap.h"
+#include "shim/log.h"
+
+struct heap_figures {
+    size_t in_use, held, large, releasable;
+};
+
+static size_t je_figure(const char *name)
+{
+    size_t value = 0, len = sizeof value;
+
+    return je_mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+}
+
+static struct heap_figures figures(void)
+{
+    struct pool_bucket_stats bucket[CREDIT_BUCKETS_MAX];
+    uint64_t epoch = 1;
+    struct heap_figures f;
+    size_t pooled_free = 0;
+
+    for (unsigned b = pool_stats(bucket); b-- > 0;)
+        pooled_free += bucket[b].free_bytes;
+    // jemalloc's figures stand still until the epoch is advanced.
+    je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    f.in_use = je_figure("stats.allocated");
+    f.in_use -= pooled_free < f.in_use ? pooled_free : f.in_use;
+    f.held = je_figure("stats.resident");
+    f.large = je_figure("stats.arenas.4096.large.allocated");
+    f.releasable = pooled_free + je_figure("stats.arenas.4096.pdirty") * 4096;
+    if (f.held < f.in_use)
+        f.held = f.in_use;
+    return f;
+}
+
+// `pad` is for heaps that end somewhere; ours does not.
+HEAP_EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    return heap_trim();
+}
+
+HEAP_EXPORT struct mallinfo2 mallinfo2(void)
+{
+    struct heap_figures f = figures();
+
+    return (struct mallinfo2){
+        .arena = f.held,
+        .hblkhd = f.large,
+        .uordblks = f.in_use,
+        .fordblks = f.held - f.in_use,
+        .keepcost = f.releasable,
+    };
+}
+
+// The old interface counts in int; figures that do not fit are cut off, as glibc documents.
+HEAP_EXPORT struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return (struct mallinfo){
+        .arena = (int)m.arena,
+        .hblkhd = (int)m.hblkhd,
+        .uordblks = (int)m.uordblks,
+        .fordblks = (int)m.fordblks,
+        .keepcost = (int)m.keepcost,
+    };
+}
+
+// The parameters that glibc knows are accepted and change nothing: they tune what is not here.
+HEAP_EXPORT int mallopt(int param, int value)
+{
+    static const int known[] = {M_MXFAST,         M_TRIM_THRESHOLD, M_TOP_PAD,
+                                M_MMAP_THRESHOLD, M_MMAP_MAX,       M_CHECK_ACTION,
+                                M_PERTURB,        M_ARENA_TEST,     M_ARENA_MAX};
+
+    (void)value;
+    for (unsigned i = 0; i < array_len(known); i++)
+        if (param == known[i])
+            return 1;
+    return 0;
+}
+
+HEAP_EXPORT int malloc_info(int options, FILE *stream)
+{
+    struct heap_figures f;
+    int written;
+
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    f = figures();
+    written = fprintf(stream,
+                      "<malloc version=\"tidepool-" TIDEPOOL_VERSION "\">\n"
+                      "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
+                      "<system type=\"current\" size=\"%zu\"/>\n"
+                      "<aspace type=\"total\" size=\"%zu\"/>\n</malloc>\n",
+                      f.held - f.in_use, f.held, je_figure("stats.mapped"));
+    return written < 0 ? -1 : 0;
+}
+
+HEAP_EXPORT void malloc_stats(void)
+{
+    struct heap_figures f = figures();
+
+    log_line(LOG_STATS, "system bytes %zu, in use bytes %zu, free bytes %zu", f.held, f.in_use,
+             f.held - f.in_use);
+}

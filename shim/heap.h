@@ -1,0 +1,60 @@
+// heap - one heap out of two: the pools where they serve a size, jemalloc for everything else.
+//
+// The exported functions of libc, C++ and jemalloc are a few lines each over these. All are safe
+// from any thread, before any constructor and after any destructor.
+#ifndef TIDEPOOL_SHIM_HEAP_H
+#define TIDEPOOL_SHIM_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/je.h"
+#include "pool/pool.h"
+#include "shim/base.h"
+
+#define HEAP_EXPORT __attribute__((visibility("default")))
+
+void *heap_alloc_slow(size_t size);
+void heap_free_slow(void *ptr);
+
+// malloc(3): NULL and errno ENOMEM.
+static inline void *heap_alloc(size_t size)
+{
+    if (likely(!pool_takes(size))) {
+        if (likely(size < SIZE_CLASS_MIN_BYTES))
+            return je_malloc(size);
+        return heap_alloc_slow(size);
+    }
+    void *ptr = pool_get(size);
+    if (likely(ptr))
+        return ptr;
+    return heap_alloc_slow(size);
+}
+
+// free(3). Leaves errno alone.
+static inline void heap_free(void *ptr)
+{
+    if (!pool_owns(ptr))
+        je_free(ptr);
+    else if (unlikely(!pool_put(ptr)))
+        heap_free_slow(ptr);
+}
+
+void *heap_calloc(size_t count, size_t size);
+void *heap_realloc(void *ptr, size_t size);
+
+// `alignment` is a power of two; NULL with errno ENOMEM.
+void *heap_aligned(size_t alignment, size_t size);
+
+// Bytes that may be used at `ptr`, constant for the block's life; 0 for NULL.
+size_t heap_usable_size(const void *ptr);
+
+// Gives back to the kernel all that is free, from the caches of every thread to jemalloc's pages.
+// Returns whether anything was.
+bool heap_trim(void);
+
+// Frees that were refused, for the statistics.
+extern _Atomic uint64_t heap_double_frees, heap_invalid_frees;
+
+#endif

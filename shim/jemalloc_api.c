@@ -1,0 +1,153 @@
+// jemalloc_api - jemalloc's public functions, for programs that are linked with it.
+//
+// Such a program takes mallocx() from the first library that has it. Were that libjemalloc.so.2 and
+// free() ours, it would mix two heaps. Pooled blocks are known to all of them.
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "shim/heap.h"
+
+void *mallocx(size_t size, int flags);
+void *rallocx(void *ptr, size_t size, int flags);
+size_t xallocx(void *ptr, size_t size, size_t extra, int flags);
+size_t sallocx(const void *ptr, int flags);
+void dallocx(void *ptr, int flags);
+void sdallocx(void *ptr, size_t size, int flags);
+size_t nallocx(size_t size, int flags);
+int mallctl(const char *name, void *old, size_t *old_len, void *new_value, size_t new_len);
+int mallctlnametomib(const char *name, size_t *mib, size_t *mib_len);
+int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_t *old_len, void *new_value,
+                 size_t new_len);
+void malloc_stats_print(void (*write_cb)(void *, const char *), void *arg, const char *opts);
+
+// MALLOCX_ALIGN and MALLOCX_ZERO, in jemalloc's encoding; the rest of the bits choose a thread
+// cache or an arena.
+static size_t alignment_of(int flags)
+{
+    return (size_t)1 << (flags & 63);
+}
+
+static bool is_zeroed(int flags)
+{
+    return flags & JE_ZERO;
+}
+
+// Whoever names an arena or a thread cache wants that one, and not a pool.
+static bool names_place(int flags)
+{
+    return (flags & ~(63 | JE_ZERO)) != 0;
+}
+
+HEAP_EXPORT void *mallocx(size_t size, int flags)
+{
+    size_t alignment = alignment_of(flags);
+    void *ptr;
+
+    if (names_place(flags) || !pool_takes(size) || alignment > 4096)
+        return je_mallocx(size, flags);
+    if (is_zeroed(flags) && alignment == 1)
+        return heap_calloc(1, size);
+    ptr = alignment > 1 ? heap_aligned(alignment, size) : heap_alloc(size);
+    if (ptr && is_zeroed(flags))
+        memset(ptr, 0, size);
+    return ptr;
+}
+
+HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
+{
+    size_t have;
+    void *to;
+
+    if (!pool_owns(ptr))
+        return je_rallocx(ptr, size, flags);
+    have = pool_usable_size(ptr);
+    if (pool_takes(size) && size_class_bytes(size_class_of(size)) == have &&
+        ((uintptr_t)ptr & (alignment_of(flags) - 1)) == 0)
+        return ptr;
+    to = mallocx(size, flags);
+    if (to) {
+        memcpy(to, ptr, have < size ? have : size);
+        heap_free(ptr);
+    }
+    return to;
+}
+
+// Blocks of the pools do not change their size in place.
+HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
+{
+    return pool_owns(ptr) ? pool_usable_size(ptr) : je_xallocx(ptr, size, extra, flags);
+}
+
+HEAP_EXPORT size_t sallocx(const void *ptr, int flags)
+{
+    return pool_owns(ptr) ? pool_usable_size(ptr) : je_sallocx(ptr, flags);
+}
+
+HEAP_EXPORT void dallocx(void *ptr, int flags)
+{
+    if (pool_owns(ptr))
+        heap_free(ptr);
+    else
+        je_dallocx(ptr, flags);
+}
+
+HEAP_EXPORT void sdallocx(void *ptr, size_t size, int flags)
+{
+    if (pool_owns(ptr))
+        heap_free(ptr);
+    else
+        je_sdallocx(ptr, size, flags);
+}
+
+// The pools' classes are jemalloc's, so its answer is right for both.
+HEAP_EXPORT size_t nallocx(size_t size, int flags)
+{
+    return je_nallocx(size, flags);
+}
+
+// "arena.<i>.purge" asks for memory to go back to the kernel: what the pools keep goes, too.
+static bool is_purge(const char *name)
+{
+    const char *dot;
+
+    if (strncmp(name, "arena.", 6) != 0)
+        return false;
+    dot = strchr(name + 6, '.');
+    return dot && strcmp(dot, ".purge") == 0;
+}
+
+HEAP_EXPORT int mallctl(const char *name, void *old, size_t *old_len, void *new_value,
+                        size_t new_len)
+{
+    if (is_purge(name))
+        pool_trim(0);
+    return je_mallctl(name, old, old_len, new_value, new_len);
+}
+
+HEAP_EXPORT int mallctlnametomib(const char *name, size_t *mib, size_t *mib_len)
+{
+    return je_mallctlnametomib(name, mib, mib_len);
+}
+
+static bool is_purge_mib(const size_t *mib, size_t mib_len)
+{
+    size_t purge[3], len = array_len(purge);
+
+    return mib_len == 3 && je_mallctlnametomib("arena.0.purge", purge, &len) == 0 &&
+           mib[0] == purge[0] && mib[2] == purge[2];
+}
+
+HEAP_EXPORT int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_t *old_len,
+                             void *new_value, size_t new_len)
+{
+    if (is_purge_mib(mib, mib_len))
+        pool_trim(0);
+    return je_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
+}
+
+HEAP_EXPORT void malloc_stats_print(void (*write_cb)(void *, const char *), void *arg,
+                                    const char *opts)
+{
+    je_malloc_stats_print(write_cb, arg, opts);
+}
