@@ -60,6 +60,9 @@ $(SHIM_OBJ) $(CORE_OBJ): TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
 
 all: $(B)/libtidepool.so $(if $(wildcard $(LAUNCHER_SRC)),$(B)/tidepool)
 
+# Where jemalloc takes pages and gives them back: see pool/pages.h.
+JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit
+
 # New flags mean new objects: the stamp changes only when the command line does.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
@@ -87,7 +90,7 @@ build/jemalloc/libje.a:
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
-	    -Wl,-soname,libtidepool.so -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+	    -Wl,-soname,libtidepool.so $(JE_WRAP) -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 $(B)/tidepool: $(LAUNCHER_SRC:%.c=$(B)/%.o)
 	$(call say,LD,$@)
@@ -101,11 +104,11 @@ $(B)/core.a: $(CORE_OBJ)
 TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c))
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/core.a $(TESTED_SHIM) build/jemalloc/libje.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TESTED_SHIM) $(B)/core.a build/jemalloc/libje.a $(CRITERION) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(JE_WRAP) -o $@ $< $(TESTED_SHIM) $(B)/core.a build/jemalloc/libje.a $(CRITERION) $(LIBS)
 
 $(B)/tests/race/%: $(B)/tests/race/%.o $(B)/core.a build/jemalloc/libje.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(JE_WRAP) -o $@ $^ $(LIBS)
 
 # Victims and benchmarks are ordinary programs: they must not link us or jemalloc.
 $(B)/tests/preload/%: $(B)/tests/preload/%.o

@@ -90,7 +90,7 @@ static void *hook_alloc(extent_hooks_t *hooks, void *addr, size_t size, size_t a
     void *at = take(size, alignment);
     if (at) {
         *zero = true;
-        *commit = true;
+        *commit = false; // so that jemalloc tells when it begins to use the pages
     }
     return at;
 }

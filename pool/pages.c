@@ -1,0 +1,88 @@
+#include "pool/pages.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/base.h"
+
+// jemalloc's own, and the names under which its callers find ours: true is failure for all three.
+void *__real_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
+bool __real_je_pages_commit(void *addr, size_t size);
+bool __real_je_pages_decommit(void *addr, size_t size);
+void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
+bool __wrap_je_pages_commit(void *addr, size_t size);
+bool __wrap_je_pages_decommit(void *addr, size_t size);
+
+void (*pages_on_take)(size_t bytes);
+
+static _Atomic uint64_t taken, returned;
+
+// On a kernel that overcommits jemalloc maps all memory as committed, and never commits nor
+// decommits: then we do it for it, with nothing but the count in commit, and MADV_DONTNEED, which
+// jemalloc would use to purge, in decommit.
+static _Atomic bool overcommits;
+
+uint64_t pages_taken(void)
+{
+    return atomic_load_explicit(&taken, memory_order_relaxed);
+}
+
+uint64_t pages_returned(void)
+{
+    return atomic_load_explicit(&returned, memory_order_relaxed);
+}
+
+static void take(size_t size)
+{
+    atomic_fetch_add_explicit(&taken, size, memory_order_relaxed);
+    if (pages_on_take)
+        pages_on_take(size);
+}
+
+void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
+{
+    bool asked = *commit;
+    void *at = __real_je_pages_map(addr, size, alignment, commit);
+
+    if (!at)
+        return NULL;
+    if (*commit && !asked) {
+        atomic_store_explicit(&overcommits, true, memory_order_relaxed);
+        *commit = false;
+    }
+    // What is asked for as committed is jemalloc's own bookkeeping, and used little by little.
+    return at;
+}
+
+bool __wrap_je_pages_commit(void *addr, size_t size)
+{
+    take(size);
+    if (!__real_je_pages_commit(addr, size))
+        return false;
+    return !atomic_load_explicit(&overcommits, memory_order_relaxed);
+}
+
+// Not madvise(): the process's may be interposed, and errno is the caller's of free().
+static bool discard(void *addr, size_t size)
+{
+    int saved = errno;
+    long failed = syscall(SYS_madvise, addr, size, MADV_DONTNEED);
+
+    errno = saved;
+    return failed != 0;
+}
+
+bool __wrap_je_pages_decommit(void *addr, size_t size)
+{
+    bool failed = __real_je_pages_decommit(addr, size);
+
+    if (failed && atomic_load_explicit(&overcommits, memory_order_relaxed))
+        failed = discard(addr, size);
+    if (!failed)
+        atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
+    return failed;
+}

@@ -1,0 +1,23 @@
+// pages - where jemalloc takes pages from the kernel and gives them back.
+//
+// jemalloc keeps address space and decides for itself when its pages are used again, so neither
+// malloc() nor its extent hooks see a heap of small objects grow. The build therefore wraps the
+// three functions of jemalloc's by which pages come and go (ld --wrap): pages count as taken when
+// they are committed, as given back when they are decommitted.
+//
+// Both happen with locks of jemalloc's held: the callback may count and wake, never allocate.
+#ifndef TIDEPOOL_POOL_PAGES_H
+#define TIDEPOOL_POOL_PAGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Bytes of pages that jemalloc has taken from the kernel and given back, ever; the difference is
+// what it holds, live and free, as if every page had been touched.
+uint64_t pages_taken(void);
+uint64_t pages_returned(void);
+
+// Called with each number of bytes taken; NULL for none. Set it once, early.
+extern void (*pages_on_take)(size_t bytes);
+
+#endif
