@@ -1,0 +1,75 @@
+#!/bin/bash
+# suite.sh NAME RESULTS PROGRAM [ARG...] [--- PROGRAM [ARG...]]...
+#   runs every program, whatever the ones before it did, and appends `NAME passed failed skipped` to
+#   the file RESULTS. Fails when a test failed or when there was nothing to run.
+# suite.sh --total RESULTS
+#   adds the lines of RESULTS up: `N passed, N failed, N skipped`. Fails when one failed or none ran.
+#
+# What a program counts for: Criterion's synthesis; else the last line `N passed, N failed[, N
+# skipped]` that it prints; else its exit status, as one test. A line starting with SKIPPED counts
+# as skipped, and so does Criterion's [SKIP], which it says only under --verbose; what it says there
+# about tests that passed is not shown. Whatever it prints, ending non-zero is at least one failure.
+set -u
+limit=${TEST_TIMEOUT:-300}
+quiet='^\[(RUN |PASS|====\] Running|----\] Criterion v)|Test is disabled$'
+
+# Reads a program's output; prints `passed failed skipped`. rc is its exit status.
+count() {
+    sed 's/\x1b\[[0-9;]*m//g' | awk -v rc="$1" '
+        /Synthesis: Tested: / {
+            gsub(/[^0-9 ]/, " ")
+            criterion = 1; passed += $2; failed += $1 - $2; next
+        }
+        /^[0-9]+ passed, [0-9]+ failed/ { own = 1; p = $1; f = $3; s = $5 + 0; next }
+        /^SKIPPED/ || (/^\[SKIP\]/ && !/Test is disabled$/) { skipped++ }
+        END {
+            if (own) { passed += p; failed += f; skipped = s }
+            else if (!criterion && rc == 0 && !skipped) passed = 1
+            if (rc != 0 && !failed) failed = 1
+            print passed + 0, failed + 0, skipped + 0
+        }'
+}
+
+total() {
+    awk '{ p += $2; f += $3; s += $4 }
+        END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$1"
+}
+
+run() {
+    local start=$SECONDS rc p f s
+    timeout -k 10 "$limit" "$@" 2>&1 | tee "$out" | grep -vE --line-buffered "$quiet"
+    rc=${PIPESTATUS[0]}
+    [ "$rc" != 124 ] || echo "$name: ${1##*/}: took more than $limit s"
+    read -r p f s < <(count "$rc" <"$out")
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    [ "$rc" = 0 ] || echo "$name: FAILED: $* (status $rc, $((SECONDS - start)) s)"
+}
+
+if [ "${1:-}" = --total ]; then
+    touch "$2"
+    total "$2"
+    exit
+fi
+name=$1 results=$2
+shift 2
+mkdir -p "$(dirname "$results")"
+out=$(mktemp) || exit 1
+trap 'rm -f "$out"' EXIT
+passed=0 failed=0 skipped=0
+
+while [ $# -gt 0 ]; do
+    command=()
+    while [ $# -gt 0 ] && [ "$1" != --- ]; do
+        command+=("$1")
+        shift
+    done
+    [ $# -eq 0 ] || shift
+    [ ${#command[@]} -eq 0 ] || run "${command[@]}"
+done
+if [ $((passed + failed + skipped)) = 0 ]; then
+    echo "$name: FAILED: no test ran"
+    failed=1
+fi
+echo "$name $passed $failed $skipped" >>"$results"
+printf '%-8s %d passed, %d failed, %d skipped\n' "$name:" "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ]
