@@ -123,16 +123,28 @@ include $(wildcard tests/*/rules.mk)
 
 # A sanitizer brings its own malloc, so only the modules below the shim run under one, and
 # Criterion cannot start under ThreadSanitizer, so races are hunted by plain programs.
-test: $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),,race preload))
+SUITES  := $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),,race preload))
+RESULTS := $(B)/tests/results
+SUITE    = tests/setup/suite.sh $@ $(RESULTS)
+JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# Installs what is missing; the makes after it then see what was installed. A suite that does not
+# even build counts as a failed test, and the others still run.
+test:
+	$(Q)tests/setup/install.sh build test
+	$(Q)mkdir -p $(dir $(RESULTS)) && : > $(RESULTS)
+	$(Q)rc=0; for s in $(SUITES); do $(MAKE) --no-print-directory $(JOBS) $$s || { rc=1; \
+	    grep -q "^$$s " $(RESULTS) || echo "$$s 0 1 0" >> $(RESULTS); }; done; \
+	    tests/setup/suite.sh --total $(RESULTS) && exit $$rc
 
 unit: $(UNIT_BIN)
-	$(Q)set -e; for t in $(UNIT_BIN); do $$t --filter '$(or $(T),*)' -j0; done
+	$(Q)$(SUITE) $(foreach t,$^,--- $(t) --filter '$(or $(T),*)' -j0 --verbose)
 
 race: $(RACE_BIN)
-	$(Q)set -e; for t in $^; do $$t; done
+	$(Q)$(SUITE) $(foreach t,$^,--- $(t))
 
 preload: all $(PROG_BIN)
-	$(Q)set -e; for t in $(wildcard tests/preload/*.sh); do B=$(abspath $(B)) sh $$t; done
+	$(Q)B=$(abspath $(B)) $(SUITE) $(foreach t,$(wildcard tests/preload/*.sh),--- sh $(t))
 
 bench: $(B)/libtidepool.so $(BENCH_BIN)
 	$(Q)B=$(abspath $(B)) bash tests/bench/run.sh
