@@ -33,6 +33,9 @@ LIBS        := -pthread -ldl -lm $(if $(SAN),-fsanitize=$(SAN))
 CRITERION    = $(shell $(PKG_CONFIG) --cflags --libs criterion)
 COMPILE      = $(CC) $(TP_CPPFLAGS) $(CPPFLAGS) $(TP_CFLAGS) $(CFLAGS) -MMD -MP
 
+INSTALLED := $(LIBDIR)/libtidepool.so $(BINDIR)/tidepool $(INCDIR)/tidepool.h \
+             $(LIBDIR)/pkgconfig/tidepool.pc $(MANDIR)/man1/tidepool.1 $(MANDIR)/man7/tidepool.7
+
 # Programs in shim/ that are not part of the library.
 LAUNCHER_SRC := shim/launcher.c
 CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)))
@@ -163,6 +166,24 @@ check: all
 	$(call say,CHECK,exports)
 	$(Q)sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\);$$/\1/p' shim/libtidepool.map | LC_ALL=C sort > $(B)/exports.want
 	$(Q)nm -D --defined-only $(B)/libtidepool.so | awk '{print $$3}' | LC_ALL=C sort | diff -u $(B)/exports.want -
+
+# A path below the prefix is written as such, so that the file still tells the truth when it moves.
+$(B)/tidepool.pc: shim/tidepool.pc.in FORCE
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@INCDIR@|$(INCDIR:$(PREFIX)/%=$${prefix}/%)|' $< > $@
+
+install: all $(B)/tidepool.pc
+	install -d $(foreach d,$(sort $(dir $(INSTALLED))),'$(DESTDIR)$(d)')
+	install -m 644 $(B)/libtidepool.so '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(B)/tidepool '$(DESTDIR)$(BINDIR)'
+	install -m 644 shim/tidepool.h '$(DESTDIR)$(INCDIR)'
+	install -m 644 $(B)/tidepool.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	install -m 644 shim/man/tidepool.1 '$(DESTDIR)$(MANDIR)/man1'
+	install -m 644 shim/man/tidepool.7 '$(DESTDIR)$(MANDIR)/man7'
+
+uninstall:
+	rm -f $(INSTALLED:%='$(DESTDIR)%')
 
 format:
 	clang-format -i $(SRC)
