@@ -47,11 +47,12 @@ server_start() {
 }
 
 server_kill() {
-    kill -9 "$cg_pid" 2>/dev/null
-    wait "$cg_pid" 2>/dev/null
-}
+    kill -9 "$cg_pid"
+    wait "$cg_pid"
+} 2>/dev/null
 
-# Asks it to end; its exit status is in server_status afterwards, 137 if it had to be killed.
+# Asks it to end; its exit status is in server_status afterwards, 137 if it had to be killed. bash
+# reports a killed job on stderr, where the table tells the same.
 server_stop() {
     local waited
     if server_alive; then server_ask shutdown nosave; fi
@@ -59,10 +60,10 @@ server_stop() {
         server_alive || break
         sleep 0.05
     done
-    kill -9 "$cg_pid" 2>/dev/null
-    wait "$cg_pid" 2>/dev/null
+    kill -9 "$cg_pid"
+    wait "$cg_pid"
     server_status=$?
-}
+} 2>/dev/null
 
 # Does it allocate from what its row says? jemalloc's own statistics tell, and the maps.
 server_uses() {
