@@ -81,7 +81,7 @@ $(B)/%.o: %.c $(B)/flags
 # that has no name in MALLOC_CONF is left for us to set: see shim/boot.c.
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
     /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
-build/jemalloc/libje.a:
+build/jemalloc/libje.a: Makefile
 	$(call say,JE,$@)
 	@test -n '$(JEMALLOC_A)' || { echo 'no libjemalloc_pic.a: apt-get install libjemalloc-dev' >&2; exit 1; }
 	@mkdir -p $(@D)
@@ -152,7 +152,14 @@ preload: all $(PROG_BIN)
 bench: $(B)/libtidepool.so $(BENCH_BIN)
 	$(Q)B=$(abspath $(B)) bash tests/bench/run.sh
 
-check: all
+# Lint, once for each state of a file: its object is new when anything that it includes is.
+TIDY := $(patsubst %.c,$(B)/%.tidy,$(wildcard $(addsuffix /*.c,shim $(MODULES))))
+$(B)/%.tidy: %.c $(B)/%.o .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet $< -- $(TP_CPPFLAGS) -std=c17 > $@.log 2>&1 || { grep -v 'warnings generated' $@.log; exit 1; }
+	$(Q)mv $@.log $@
+
+check: all $(TIDY)
 	$(call say,CHECK,layers)
 	$(Q)! for m in pool pressure mfile; do \
 	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/base\.h)"; done | grep .
@@ -191,4 +198,4 @@ format:
 clean:
 	rm -rf build
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
