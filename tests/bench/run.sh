@@ -8,6 +8,7 @@
 # SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform)
 # ALLOCS  names from the table below, or NAME=/path/of.so to compare a build of one's own
 # MS      measured time of a cell after its warm-up        RESULT  the TSV, one line a measurement
+# MAX_MIB rows of one size that touch more are left out, and named: filling them is all they would do
 #
 # Repetitions are the outer loop of a row and allocators the inner one, each time in another
 # order, so that what drifts drifts for all. It prints numbers, no verdict; it fails if something
@@ -17,10 +18,9 @@ here=$(dirname "$0")
 B=$(realpath "${B:-build/release}")
 bin=$B/tests/bench
 RESULT=${RESULT:-$(dirname "$B")/bench/result.tsv}
-REPS=${REPS:-5} MS=${MS:-20} TOUCH=${TOUCH:-untouched touched}
+REPS=${REPS:-5} MS=${MS:-20} MAX_MIB=${MAX_MIB:-256} TOUCH=${TOUCH:-untouched touched}
 PATTERNS='pair batch32 batch256 rand64 rand1000 rand10000 realloc pc1 pc2 churn fork exec startup'
 SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
-MAX_TOUCHED=$((1536 << 20)) # resident bytes of a row; larger rows are left out and named
 
 # A peer's own settings would make it another peer.
 unset LD_PRELOAD GLIBC_TUNABLES MALLOC_CONF SCUDO_OPTIONS
@@ -70,7 +70,12 @@ done
 wanted() { # PATTERN: does BENCH name it?
     local b
     [ -n "${BENCH:-}" ] || return 0
-    for b in $BENCH; do [[ $1 == "$b"* ]] && return 0; done
+    for b in $BENCH; do
+        case " $PATTERNS " in
+        *" $b "*) [ "$1" = "$b" ] && return 0;; # a whole name is that pattern alone
+        *) [[ $1 == "$b"* ]] && return 0;;
+        esac
+    done
     return 1
 }
 
@@ -90,7 +95,7 @@ sizes_of() { # PATTERN
     local s own
     case $1 in
     pair | batch* | rand*) own="$SMALL $LARGE";;
-    pc*) own='64 1000 smallmix 1K 4K 16K 64K 256K 1M mix';;
+    pc*) own='64 smallmix 1K 4K 16K 64K 1M mix';;
     realloc) own='1000 64K 1M';;
     churn | fork | exec) own='smallmix mix';;
     startup) own=-;;
@@ -104,23 +109,23 @@ record() { # PATTERN SIZE TOUCH REP ALLOC
     local pattern=$1 size=$2 touch=$3 rep=$4 a=$5 ns program=single
     case $pattern in pc* | churn | fork | exec) program=threads;; esac
     if [ "$pattern" = startup ]; then
-        ns=$(MALLOC_CONF=${conf[$a]-} timeout 60 "$bin/startup" "${path[$a]}") || ns=
+        ns=$(MALLOC_CONF=${conf[$a]-} "$bin/startup" "${path[$a]}") || ns=
         [ -z "$ns" ] || printf 'startup\twall\t-\t%s\t%s\t%s\nstartup\tuser+sys\t-\t%s\t%s\t%s\n' \
             "$a" "$rep" "${ns% *}" "$a" "$rep" "${ns#* }" >>"$RESULT"
     else
         ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} \
-            timeout 60 "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
+            "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
         printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" "${ns:-failed}" >>"$RESULT"
     fi
     [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch"; failed=1; }
 }
 
 row() { # PATTERN SIZE TOUCH
-    local rep i n=${#present[@]} reps=$REPS size
-    size=$(resident "$@")
-    [ "$size" -le $MAX_TOUCHED ] || { note "left out: $* (more than $((MAX_TOUCHED >> 20)) MiB)"; return; }
-    # Filling takes far longer than measuring.
-    [ "$size" -le $((256 << 20)) ] || reps=$(((REPS + 1) / 2))
+    local rep i n=${#present[@]} reps=$REPS
+    if [ "$(resident "$@")" -gt $((MAX_MIB << 20)) ]; then
+        [ "$2" = mix ] || { note "left out: $* (more than MAX_MIB=$MAX_MIB)"; return; }
+        reps=$(((REPS + 1) / 2))
+    fi
     [ -t 2 ] && printf '\r%-40s' "$*" >&2
     for ((rep = 0; rep < reps; rep++)); do
         for ((i = 0; i < n; i++)); do record "$@" $rep "${present[(i + rep) % n]}"; done
@@ -138,7 +143,7 @@ mkdir -p "$(dirname "$RESULT")"
         v=${p:+$(dpkg-query -W -f '${Package} ${Version}' "$p" 2>/dev/null | head -1)}
         echo "# $a: ${v:-$f $(git -C "$here" describe --always --dirty 2>/dev/null)} ${conf[$a]-}"
     done
-    echo "# medians of $REPS runs of $MS ms; of $(((REPS + 1) / 2)) where more than 256 MiB are live and touched"
+    echo "# medians of $REPS runs of $MS ms; of $(((REPS + 1) / 2)) where more than $MAX_MIB MiB are live and touched"
 } >"$RESULT"
 
 start=$SECONDS

@@ -169,12 +169,12 @@ static void prepare_sizes(const char *spec)
     size_mask = is_mixed(spec) ? PAIR_SIZES - 1 : 0;
     for (size_t i = 0; i <= size_mask; i++)
         sizes[i] = draw_size(spec);
-    for (size_t i = 0; i < RAND_STEPS; i++)
-        steps[i] = (struct step){draw_size(spec), count ? next_random() % count : 0};
 }
 
-static void fill(bool touched)
+static void fill(const char *spec, bool touched)
 {
+    for (size_t i = 0; i < RAND_STEPS; i++)
+        steps[i] = (struct step){draw_size(spec), next_random() % count};
     for (size_t i = 0; i < count; i++)
         take_into(i, steps[i % RAND_STEPS].size, touched);
 }
@@ -194,7 +194,7 @@ int main(int argc, char **argv)
     count = p->count;
     prepare_sizes(argv[2]);
     if (p->untouched == replace_untouched) {
-        fill(touched);
+        fill(argv[2], touched);
         warm_rounds = count;
     } else if (p->untouched == growth_untouched) {
         grow_to = sizes[0];

@@ -51,6 +51,7 @@ static uint64_t median(uint64_t *v, size_t n)
 int main(int argc, char **argv)
 {
     size_t n = argc > 2 ? strtoul(argv[2], NULL, 10) : 40;
+    alarm(PATIENCE_S);
     if (argc < 2 || n < 1 || n > MAX_RUNS)
         die("usage: startup LIBRARY|- [N]");
     if (strcmp(argv[1], "-") ? setenv("LD_PRELOAD", argv[1], 1) : unsetenv("LD_PRELOAD"))
