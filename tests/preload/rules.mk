@@ -1,0 +1,21 @@
+# Victims in C++, and the small shared objects that some victims load.
+CXX       ?= g++
+PRELOAD_CC := $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/preload/*.cc))
+PRELOAD_SO := $(patsubst tests/%.c,$(B)/tests/%.so,$(wildcard tests/preload/lib/*.c))
+PROG_BIN   += $(PRELOAD_CC) $(PRELOAD_SO)
+SRC        += $(wildcard tests/preload/*.cc tests/preload/lib/*.c)
+
+# A compiler that knows malloc drops calls whose result nobody reads; victims want every one made.
+# private: the flags stamp, a prerequisite of each object, must not see them.
+VICTIM_OBJ := $(patsubst tests/%.c,$(B)/tests/%.o,$(wildcard tests/preload/*.c tests/preload/lib/*.c))
+$(VICTIM_OBJ): private TP_CFLAGS += -fno-builtin
+
+$(PRELOAD_CC): $(B)/%: %.cc $(B)/flags
+	$(call say,CXX,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(TP_CPPFLAGS) $(CPPFLAGS) -std=c++17 -O2 -g -fno-builtin -Wall -Wextra -Wshadow \
+	    $(CXXFLAGS) -MMD -MP -MF $@.d -MT $@ $(LDFLAGS) -o $@ $< -pthread -ldl
+
+$(PRELOAD_SO): $(B)/%.so: $(B)/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $< -pthread

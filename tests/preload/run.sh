@@ -1,0 +1,151 @@
+# Runs the victims of this folder, each under LD_PRELOAD, and asserts how it ends and every line it prints.
+#
+#   B=$PWD/build/release sh tests/preload/run.sh ['fork*' ...]     only these victims
+#   LIB=none|PATH                 without a library, or with another: what then passes is no merit of ours
+set -u
+LIB=${LIB:-$B/libtidepool.so}
+ONLY=${*:-}
+V=$B/tests/preload
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+ulimit -c 0
+# A user's settings would change what is expected.
+for name in $(env | sed -n 's/^\(TIDEPOOL_[A-Z_]*\)=.*/\1/p') MALLOC_CONF; do unset "$name"; done
+passed=0 failed=0 skipped=0
+[ "$LIB" = none ] && preload= || preload=$LIB
+
+selected() {
+    [ -z "$ONLY" ] && return 0
+    for pattern in $ONLY; do case $1 in $pattern) return 0 ;; esac; done
+    return 1
+}
+
+pass() { passed=$((passed + 1)); [ -z "${VERBOSE:-}" ] || echo "  ok      $1"; }
+fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; [ ! -s "$tmp/err" ] || sed 's/^/          /' "$tmp/err" | head -n 12; }
+skip() { selected "$1" || return 0; skipped=$((skipped + 1)); echo "  SKIPPED $1: $2"; }
+
+# case_ NAME STATUS CHECK [VARIABLE=VALUE ...] COMMAND ...
+# STATUS is the exit status, 128 + signal for a death by one; CHECK is a function that judges $tmp/err.
+case_() {
+    name=$1 status=$2 check=$3
+    shift 3
+    selected "$name" || return 0
+    (timeout -k 5 "${LIMIT:-120}" env LD_PRELOAD="${EXTRA_BEFORE:-}$preload${EXTRA_AFTER:-}" "$@" >"$tmp/out" 2>"$tmp/err"
+        exit $?) 2>/dev/null
+    got=$?
+    [ $got = 124 ] && { fail "$name" "still running after ${LIMIT:-120} s"; return; }
+    [ $got = "$status" ] || { fail "$name" "ended with $got, expected $status"; return; }
+    "$check" || { fail "$name" "stderr is not what was expected"; return; }
+    pass "$name"
+}
+
+silent() { [ ! -s "$tmp/err" ]; }
+# Misuse is told in one line; where a backtrace follows, its lines bear our name too.
+one_report() {
+    [ "$(grep -cE "^tidepool: .*($1)" "$tmp/err")" = 1 ] && ! grep -qv '^tidepool: ' "$tmp/err"
+}
+double_free() { one_report 'double free'; }
+invalid_free() { one_report 'invalid free'; }
+either_free() { one_report '(double|invalid) free'; }
+no_membarrier() {
+    [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^tidepool: .*membarrier' "$tmp/err"
+}
+# ok NAME ...: exits 0 and says nothing.
+ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
+
+# The family, and what its blocks are worth. Again with every pool tiny, with pools off, and in the
+# mode that must be a plain jemalloc.
+for mode in '' TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
+    TIDEPOOL_BUCKETS=1K:0,4K:0,16K:0,64K:0,256K:0,1M:0 TIDEPOOL_DISABLE=1; do
+    for victim in family family_cxx errno_rules usable_size alignment realloc_keeps calloc_zeroes \
+        glibc_extras jemalloc_api producer_consumer thread_exit; do
+        ok "$victim${mode:+ $mode}" ${mode:+"$mode"} "$V/$victim"
+    done
+done
+ok exports "$V/exports" "$(basename "$LIB")"
+ok trim_gives_back "$V/trim_gives_back"
+
+# Misuse: told and fatal by default; told, or not even that, and survived where the user says so.
+for size in 1024 5000 65536 1048576; do
+    for kind in twice twice-with-others-between twice-in-two-threads twice-after-trim \
+        resize-after-free interior interior-unaligned never-allocated; do
+        case $kind in
+        twice-after-trim | resize-after-free) check=either_free ;;
+        twice*) check=double_free ;;
+        *) check=invalid_free ;;
+        esac
+        # There is nothing inside a block of one KiB but its unaligned addresses.
+        [ $kind$size = interior1024 ] && continue
+        case_ "misuse $kind $size" 134 $check "$V/misuse" $kind $size
+        case_ "misuse $kind $size abort" 134 $check TIDEPOOL_CHECK=abort "$V/misuse" $kind $size
+        case_ "misuse $kind $size warn" 0 $check TIDEPOOL_CHECK=warn "$V/misuse" $kind $size
+        case_ "misuse $kind $size off" 0 silent TIDEPOOL_CHECK=off "$V/misuse" $kind $size
+    done
+done
+
+# The ages of a process, its threads and its children.
+ok before_constructors "$V/before_constructors"
+EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_constructors"
+EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_constructors"
+ok short_threads "$V/short_threads"
+ok fork_storm "$V/fork_storm"
+ok fork_handlers "$V/fork_handlers"
+ok spawns "$V/spawns"
+ok dlopen_loop "$V/dlopen_loop" "$V/lib/plugin.so"
+for kind in warm cold jump; do LIMIT=30 ok "signal_alloc $kind" "$V/signal_alloc" $kind; done
+ok small_process "$V/small_process"
+
+# Where something is missing.
+limited() { echo "ulimit -v $1 && exec $2"; }
+ok little_address_space_512M sh -c "$(limited 524288 "$V/little_address_space")"
+# What the program maps without a heap of ours, and 64 MiB: too little for any region.
+need=$(LD_PRELOAD= sh -c "awk '/VmPeak/ { print \$2 }' /proc/self/status")
+ok little_address_space_64M sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
+ok closes_fds "$V/closes_fds"
+ok no_fds "$V/no_fds"
+case_ "no_membarrier EPERM" 0 no_membarrier "$V/no_membarrier" 1
+case_ "no_membarrier ENOSYS" 0 no_membarrier "$V/no_membarrier" 38
+
+# A root with nothing in it but the program and its libraries: no /proc, no /sys, no /dev.
+bare_root() {
+    mkdir -p "$tmp/root/tmp"
+    for victim in producer_consumer family no_fds; do
+        for f in $(ldd "$V/$victim" ${preload:+"$preload"} | awk '{ for (i = 1; i <= NF; i++) if ($i ~ "^/.*[^:]$") print $i }' | sort -u) \
+            "$V/$victim" $preload; do
+            mkdir -p "$tmp/root$(dirname "$f")"
+            cp -L "$f" "$tmp/root$f"
+        done
+    done
+}
+if [ "$(id -u)" = 0 ]; then
+    bare_root
+    for victim in producer_consumer family no_fds; do
+        selected "no_proc $victim" || continue
+        ok "no_proc $victim" chroot "$tmp/root" "$V/$victim"
+    done
+else
+    skip no_proc "chroot needs root"
+fi
+
+# The file itself.
+if selected static_tls; then
+    of() { printf '%d' "$(readelf -lW "$1" | awk '$1 == "TLS" { print $6 }')"; }
+    je=0
+    for size in $(readelf -SW "$B/../jemalloc/libje.a" | sed 's/^ *\[ *[0-9]*\]//' | awk '$1 ~ /^\.t(bss|data)/ { print $5 }'); do
+        je=$((je + 0x$size))
+    done
+    echo "TLS: ours $(of "$LIB"), jemalloc's $je" >"$tmp/err"
+    if [ "$(of "$LIB")" -le $((je + 64)) ]; then pass static_tls; else fail static_tls "more than 64 bytes beside jemalloc's"; fi
+fi
+if selected needs_libc_only; then
+    readelf -dW "$LIB" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libm|libdl|libpthread|librt|ld-linux[-a-z0-9_]*)\.so' >"$tmp/err"
+    if silent; then pass needs_libc_only; else fail needs_libc_only "these come on top of libc"; fi
+fi
+if selected initial_exec; then
+    readelf -dW "$LIB" | grep -E 'TEXTREL' >"$tmp/err"
+    readelf -rW "$LIB" | grep -E 'DTPMOD|TLSDESC' >>"$tmp/err"
+    if silent; then pass initial_exec; else fail initial_exec "thread-local storage by way of a call that allocates"; fi
+fi
+
+echo "preload: $passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ] && [ $passed -gt 0 ]
