@@ -1,0 +1,61 @@
+// load - blocks that are really used, and an exact count of how many bytes of them are live.
+//
+// Every block carries a stamp in its first and last word and in one word of each page: the pages
+// are resident, and a block handed out twice, moved or cut short is found when it is given back
+// (the program says so and aborts). Counters lie in shared memory, so that the processes of one
+// family count together. Nothing here allocates with malloc: what is charged beside the live bytes
+// is the allocator's own doing, or stands in the run without data.
+#ifndef TESTS_SURVIVAL_LOAD_H
+#define TESTS_SURVIVAL_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+// A block lies in one list at a time; the link is its own first bytes, so that bookkeeping costs
+// nothing beside it.
+struct block {
+    struct block *next;
+    size_t size;
+};
+
+struct block_list {
+    struct block *first, *last;
+    size_t count;
+};
+
+// Call once, before threads and children. `argv[1]` is the live size in MiB; 0 is the run without
+// data, which measures what the program itself costs.
+size_t load_start(int argc, char **argv);
+
+// At least sizeof(struct block); aborts when malloc fails: a limit must be met by giving memory
+// back, not by an error.
+struct block *load_take(size_t size);
+void load_give(struct block *b);
+
+// For memory of the pattern itself (tables): zeroed, touched, counted as live.
+void *load_table(size_t bytes);
+
+void load_push(struct block_list *l, struct block *b);
+struct block *load_pop(struct block_list *l);
+void load_give_all(struct block_list *l);
+
+// Bytes live now, over all processes of the family.
+size_t load_live(void);
+
+uint64_t load_random(uint64_t *state);
+// As many sizes between 1K and 2K as between 512K and 1M.
+size_t load_random_size(uint64_t *state, size_t min, size_t max);
+
+double load_seconds(void);
+
+// One line for the harness: peak of live bytes, operations, seconds since load_start.
+void load_report(void);
+
+// Not for measuring: "no pattern may go on after this".
+_Noreturn void load_die(const char *what);
+
+#endif
