@@ -34,6 +34,11 @@ static struct {
     // counters stay in the cache.
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+bool cache_entered(void)
+{
+    return cache_self != &nobody && atomic_load_explicit(&cache_self->busy, memory_order_relaxed);
+}
+
 static uint64_t load(_Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);

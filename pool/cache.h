@@ -60,6 +60,9 @@ struct cache {
 // that is always busy: the fast paths need no test for it.
 extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
 
+// Is the calling thread inside its cache already, or without one for good?
+bool cache_entered(void);
+
 static inline bool cache_enter(struct cache *t)
 {
     if (unlikely(atomic_load_explicit(&t->busy, memory_order_relaxed)))

@@ -7,7 +7,6 @@
 struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES, SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES};
 
 static struct {
-    void (*on_grow)(size_t bytes);
     _Atomic uint64_t warmed[SIZE_CLASS_END];         // created to be ready, for no request yet
     _Atomic uint64_t freed_directly[SIZE_CLASS_END]; // released without ever being on a list
 } pool;
@@ -28,7 +27,6 @@ int pool_init(const struct pool_options *options, bool *can_drain)
     int err = -ENODEV;
 
     *can_drain = false;
-    pool.on_grow = options->on_grow;
     credit_init(options->bucket, options->bucket_count, options->max_bytes);
     for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
         if (credit_bucket_of(class) >= 0)
@@ -45,25 +43,32 @@ int pool_init(const struct pool_options *options, bool *can_drain)
     return 0;
 }
 
-void *pool_get_slow(size_t size, bool zero)
+// 0 where the pools do not serve the size after all.
+static unsigned pooled_class(size_t size)
 {
     unsigned class;
-    void *ptr;
 
     if (!region.bytes || !pool_takes(size))
-        return NULL;
+        return 0;
     class = size_class_of(size);
-    if (credit_bucket_of(class) < 0)
-        return NULL;
-    ptr = cache_pop_slow(class);
-    if (ptr) {
-        if (zero)
-            __builtin_memset(ptr, 0, size_class_bytes(class));
-        return ptr;
-    }
-    if (pool.on_grow)
-        pool.on_grow(size_class_bytes(class));
-    return region_block_new(class, zero);
+    return credit_bucket_of(class) >= 0 ? class : 0;
+}
+
+void *pool_get_shelved(size_t size, bool zero)
+{
+    unsigned class = pooled_class(size);
+    void *ptr = class ? cache_pop_slow(class) : NULL;
+
+    if (ptr && zero)
+        __builtin_memset(ptr, 0, size);
+    return ptr;
+}
+
+void *pool_get_new(size_t size, bool zero)
+{
+    unsigned class = pooled_class(size);
+
+    return class ? region_block_new(class, zero) : NULL;
 }
 
 static enum pool_misuse misuse_of(const void *ptr)
@@ -90,12 +95,11 @@ enum pool_misuse pool_put_slow(void *ptr)
 
 uint32_t pool_warm_up(size_t size, uint32_t wanted)
 {
-    unsigned class;
+    unsigned class = pooled_class(size);
     struct batch batch = {0, 0};
 
-    if (!region.bytes || !pool_takes(size))
+    if (!class)
         return 0;
-    class = size_class_of(size);
     for (uint32_t left = credit_take(class, wanted); left; left--) {
         void *ptr = region_block_new(class, false);
         if (!ptr) {
@@ -181,6 +185,19 @@ static void add_class(struct pool_bucket_stats *s, unsigned class, const struct 
         s->live_blocks += taken - freed;
         s->live_bytes += (taken - freed) * bytes;
     }
+}
+
+uint64_t pool_free_bytes(void)
+{
+    struct cache_count lists[SIZE_CLASS_END];
+    uint64_t bytes = 0;
+
+    if (!region.bytes)
+        return 0;
+    cache_count(lists);
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        bytes += (lists[class].free_blocks + depot_count(class)) * size_class_bytes(class);
+    return bytes;
 }
 
 unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])

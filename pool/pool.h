@@ -24,9 +24,6 @@ struct pool_options {
     unsigned bucket_count;
     uint64_t max_bytes; // ceiling of the free bytes over all buckets
     enum region_thp thp;
-    // Called with the size of each block that is taken from jemalloc, holding no lock of ours;
-    // NULL for none.
-    void (*on_grow)(size_t bytes);
 };
 
 // 0, or -errno: then pool_takes() is false for every size and nothing is pooled. Call once, while
@@ -45,15 +42,27 @@ static inline bool pool_takes(size_t size)
 }
 
 // A block of at least `size` bytes, for which pool_takes() is true; contents undefined. NULL when
-// the fast path has none: try pool_get_slow(). Leaves errno alone.
+// the fast path has none: try pool_get_shelved(). Leaves errno alone, as all of these do.
 static inline void *pool_get(size_t size)
 {
     return cache_pop(size_class_of(size));
 }
 
-// The same from the depot or jemalloc; with `zero` its contents are zero. NULL when memory or the
-// region is used up, or the size's bucket is off: the caller turns to jemalloc's own heap.
-void *pool_get_slow(size_t size, bool zero);
+// The same from the thread's spare list or the depot; with `zero` its contents are zero. NULL when
+// no block is free: try pool_get_new().
+void *pool_get_shelved(size_t size, bool zero);
+
+// The same from jemalloc. NULL when memory or the region is used up, or the size's bucket is off:
+// the caller turns to jemalloc's own heap.
+void *pool_get_new(size_t size, bool zero);
+
+// Is this thread inside the pools already, further down its stack? True in a signal handler that
+// interrupted them, and in a thread that has exited as far as they know: then nothing may be
+// called but get and put.
+static inline bool pool_entered(void)
+{
+    return cache_entered();
+}
 
 // Does this address belong to the region? True for addresses inside it that are no block, too.
 static inline bool pool_owns(const void *ptr)
@@ -114,6 +123,9 @@ struct pool_bucket_stats {
     uint64_t live_blocks; // with the program now
     uint64_t live_bytes;  // their sizes, slack included
 };
+
+// Bytes of free blocks, in caches and depot; as exact as the statistics, and cheap.
+uint64_t pool_free_bytes(void);
 
 // Fills one entry a bucket and returns how many there are. Counters of other threads are read
 // while they run: each is right, a sum may be a few requests old.

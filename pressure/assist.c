@@ -8,6 +8,9 @@
 // The first look costs some 100 us once; a limit so small that this is too late is nobody's.
 #define FIRST_LOOK_BYTES (4 * MIB)
 
+// A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
+#define WAKE_BYTES (MIB / 4)
+
 struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .headroom_bytes = PRESSURE_UNLIMITED};
@@ -41,6 +44,17 @@ void assist_init(const struct pressure_options *o)
 void assist_grow_due(size_t bytes)
 {
     watch_look(PRESSURE_CAUSE_ASSIST, bytes, false);
+}
+
+void assist_count_due(uint64_t total)
+{
+    static _Atomic uint64_t woken_at;
+
+    // Unsigned, so that a count that began anew in a child wakes as well.
+    if (total - load(&woken_at) < WAKE_BYTES)
+        return;
+    store(&woken_at, total);
+    monitor_wake();
 }
 
 void assist_shrink_due(size_t bytes)

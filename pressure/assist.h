@@ -51,6 +51,26 @@ static inline void pressure_grow(size_t bytes)
         assist_grow_due(bytes);
 }
 
+// The same in two halves, for pages that are taken where a look is impossible, because the heap's
+// own locks are held: the count, which only wakes the thread when a look is due ...
+void assist_count_due(uint64_t total);
+
+static inline void pressure_count(size_t bytes)
+{
+    uint64_t total =
+        atomic_fetch_add_explicit(&assist_grown.total, bytes, memory_order_relaxed) + bytes;
+    if (unlikely(total >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
+        assist_count_due(total);
+}
+
+// ... and the look, taken before `bytes` are asked for.
+static inline void pressure_ask(size_t bytes)
+{
+    uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
+        assist_grow_due(bytes);
+}
+
 // `bytes` of pages were given back to jemalloc, where they stay ours for a while. At High and
 // above, enough of them lead to a reclaim just as growth does.
 static inline void pressure_shrink(size_t bytes)

@@ -314,7 +314,7 @@ bool watch_look(enum pressure_cause cause, size_t pending, bool wait)
         if (a.keep_bytes != w.board.is.stats.keep_bytes || !watch_looked()) {
             w.board.is.stats.keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
-                hooks->set_keep(hooks->arg, a.keep_bytes);
+                hooks->set_keep(hooks->arg, a.keep_bytes, s.limit_bytes);
         }
         atomic_store_explicit(&decay_zero, a.decay_zero, memory_order_relaxed);
         atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);

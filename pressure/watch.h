@@ -29,8 +29,9 @@ struct pressure_hooks {
     size_t (*reclaim)(void *arg, uint64_t keep_bytes, enum pressure_cause cause);
 
     // From any thread that may allocate, after each look that changes the answer.
-    void (*set_keep)(void *arg, uint64_t keep_bytes); // a store: the ceiling from now on
-    void (*set_decay)(void *arg, bool zero);          // true: freed pages go back at once
+    // A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED: none).
+    void (*set_keep)(void *arg, uint64_t keep_bytes, uint64_t limit_bytes);
+    void (*set_decay)(void *arg, bool zero); // true: freed pages go back at once
 
     // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.

@@ -3,6 +3,7 @@
 #include "shim/tidepool.h"
 
 #include "shim/heap.h"
+#include "shim/watchdog.h"
 
 const char *tidepool_version(void)
 {
@@ -30,7 +31,7 @@ uint64_t tidepool_drain(void)
 
 uint64_t tidepool_reclaim(uint64_t keep)
 {
-    return pool_trim(keep);
+    return watchdog_reclaim(keep);
 }
 
 static struct tidepool_bucket publish(const struct pool_bucket_stats *s)

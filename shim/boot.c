@@ -1,5 +1,6 @@
 #include "shim/boot.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include "pool/pool.h"
 #include "shim/log.h"
 #include "shim/report.h"
+#include "shim/watchdog.h"
 
 struct config boot_config;
 
@@ -75,42 +77,64 @@ static uint64_t automatic_max_bytes(void)
     return memory / 8;
 }
 
-static void register_fork_handlers(void)
+static void prefork(void)
 {
-    if (pthread_atfork(pool_prefork, pool_postfork_parent, pool_postfork_child) != 0)
-        log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
-                              "allocate is unsafe");
+    monitor_prefork();
+    pool_prefork();
 }
 
-static void start_pools(void)
+static void postfork_parent(void)
 {
-    struct credit_bucket bucket[CREDIT_BUCKETS_MAX];
-    struct pool_options options = {
+    pool_postfork_parent();
+    monitor_parent();
+}
+
+static void postfork_child(void)
+{
+    pool_postfork_child();
+    monitor_child();
+}
+
+static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
+{
+    const struct pool_options options = {
         .bucket = bucket,
         .bucket_count = boot_config.bucket_count,
-        .max_bytes =
-            boot_config.pool_max_bytes ? boot_config.pool_max_bytes : automatic_max_bytes(),
+        .max_bytes = max_bytes,
         .thp = (enum region_thp)boot_config.thp,
     };
     bool can_drain;
-    int err;
+    int err = pool_init(&options, &can_drain);
 
-    for (unsigned b = 0; b < options.bucket_count; b++)
-        bucket[b] = (struct credit_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
-                                           .limit = boot_config.bucket[b].limit,
-                                           .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
-    err = pool_init(&options, &can_drain);
     if (err == -ENODEV)
         return; // all buckets are off, as asked
     if (err) {
         log_line(LOG_FEATURE, "pools are off: no address space for them");
         return;
     }
-    register_fork_handlers();
     if (!can_drain)
         log_line(LOG_FEATURE, "membarrier is refused: a thread's cache is drained by itself only");
     for (unsigned w = 0; w < boot_config.warmup_count; w++)
         pool_warm_up(boot_config.warmup[w].size_bytes, boot_config.warmup[w].count);
+}
+
+static void start(void)
+{
+    struct credit_bucket bucket[CREDIT_BUCKETS_MAX];
+    uint64_t max_bytes = boot_config.pool_max_bytes;
+
+    static_assert(CREDIT_BUCKETS_MAX >= CONFIG_BUCKETS_MAX, "every bucket that can be set");
+    for (unsigned b = 0; b < boot_config.bucket_count; b++)
+        bucket[b] = (struct credit_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
+                                           .limit = boot_config.bucket[b].limit,
+                                           .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
+    if (!max_bytes)
+        max_bytes = automatic_max_bytes();
+    watchdog_init(&boot_config, max_bytes);
+    start_pools(bucket, max_bytes);
+    if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
+        log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
+                              "allocate is unsafe");
 }
 
 bool boot_pools(void)
@@ -125,7 +149,7 @@ bool boot_pools(void)
     if (boot_config.disable)
         pool_range = (struct pool_range){SIZE_MAX, 0};
     else
-        start_pools();
+        start();
     atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP, memory_order_release);
     errno = saved;
     return !boot_config.disable;
@@ -151,7 +175,7 @@ static void leave_children_alone(void)
         unsetenv("LD_PRELOAD");
 }
 
-__attribute__((constructor)) static void boot(void)
+__attribute__((constructor)) static void at_load(void)
 {
     log_start();
     if (!read_settings() || boot_config.disable)
@@ -162,8 +186,9 @@ __attribute__((constructor)) static void boot(void)
         boot_pools();
 }
 
-__attribute__((destructor)) static void shutdown(void)
+__attribute__((destructor)) static void at_exit(void)
 {
+    monitor_stop();
     if (boot_config.stats_at_exit && atomic_load(&pools_stage) == UP)
         report_stats();
 }

@@ -6,22 +6,35 @@
 
 #include "shim/boot.h"
 #include "shim/misuse.h"
+#include "shim/watchdog.h"
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
-// What the pools do not serve: too large, a bucket that is off, no region.
-static void *from_jemalloc(size_t size, bool zero)
+// A request that takes pages: the only place where memory pressure is asked, because it is the
+// only one where that can cost something and no lock is held.
+static void *grow(size_t size, bool zero)
 {
-    return zero ? je_calloc(1, size) : je_malloc(size);
+    bool entered = pool_entered();
+    void *ptr;
+
+    if (!entered && !watchdog_before(size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    ptr = pool_get_new(size, zero);
+    // What the pools do not serve: too large, a bucket that is off, no region.
+    if (!ptr)
+        ptr = zero ? je_calloc(1, size) : je_malloc(size);
+    if (!entered)
+        watchdog_after();
+    return ptr;
 }
 
 static void *alloc_slow(size_t size, bool zero)
 {
-    void *ptr = NULL;
+    void *ptr = boot_pools() ? pool_get_shelved(size, zero) : NULL;
 
-    if (boot_pools())
-        ptr = pool_get_slow(size, zero);
-    return ptr ? ptr : from_jemalloc(size, zero);
+    return ptr ? ptr : grow(size, zero);
 }
 
 void *heap_alloc_slow(size_t size)
@@ -81,6 +94,21 @@ static void *move(void *ptr, size_t have, size_t size)
     return to;
 }
 
+static void *large_realloc(void *ptr, size_t size)
+{
+    bool entered = pool_entered();
+    void *to;
+
+    if (!entered && !watchdog_before(size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    to = je_realloc(ptr, size);
+    if (!entered)
+        watchdog_after();
+    return to;
+}
+
 void *heap_realloc(void *ptr, size_t size)
 {
     size_t have;
@@ -101,7 +129,7 @@ void *heap_realloc(void *ptr, size_t size)
         return fits_in_place(size, have) ? ptr : move(ptr, have, size);
     }
     if (!pool_takes(size))
-        return je_realloc(ptr, size);
+        return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : je_realloc(ptr, size);
     // Into the pools, unless it is a block of a pooled size that jemalloc had to serve.
     have = je_malloc_usable_size(ptr);
     return fits_in_place(size, have) ? ptr : move(ptr, have, size);
@@ -120,6 +148,10 @@ void *heap_aligned(size_t alignment, size_t size)
             return ptr;
         heap_free(ptr);
     }
+    if (size > SIZE_CLASS_MAX_BYTES && !pool_entered() && !watchdog_before(size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
     return je_memalign(alignment, size);
 }
 
@@ -132,11 +164,5 @@ size_t heap_usable_size(const void *ptr)
 
 bool heap_trim(void)
 {
-    bool any = pool_trim(0) > 0;
-    size_t dirty_before = 0, len = sizeof dirty_before;
-
-    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    je_mallctl("stats.arenas.4096.pdirty", &dirty_before, &len, NULL, 0);
-    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-    return any || dirty_before > 0;
+    return watchdog_reclaim(0) > 0;
 }

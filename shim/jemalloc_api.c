@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "shim/heap.h"
+#include "shim/watchdog.h"
 
 void *mallocx(size_t size, int flags);
 void *rallocx(void *ptr, size_t size, int flags);
@@ -121,7 +122,7 @@ HEAP_EXPORT int mallctl(const char *name, void *old, size_t *old_len, void *new_
                         size_t new_len)
 {
     if (is_purge(name))
-        pool_trim(0);
+        watchdog_reclaim(0);
     return je_mallctl(name, old, old_len, new_value, new_len);
 }
 
@@ -142,7 +143,7 @@ HEAP_EXPORT int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_
                              void *new_value, size_t new_len)
 {
     if (is_purge_mib(mib, mib_len))
-        pool_trim(0);
+        watchdog_reclaim(0);
     return je_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
 }
 

@@ -39,8 +39,8 @@ TIDEPOOL_API void tidepool_release(void *buffer);
 TIDEPOOL_API uint64_t tidepool_drain(void);
 
 /* Gives memory that is free back to the kernel, now, out of every thread's caches, until at most
- * `keep` bytes of free blocks remain; returns the bytes of blocks given up. Takes from some 20 us
- * to some ms for each 100 MiB. malloc_trim(0) does the same with `keep` 0. */
+ * `keep` bytes of free blocks remain; returns the bytes that the kernel got. Takes some ms for each
+ * 100 MiB. malloc_trim(0) does the same with `keep` 0. */
 TIDEPOOL_API uint64_t tidepool_reclaim(uint64_t keep);
 
 /* A bucket is a range of request sizes: above the previous bucket's bound, up to its own. */

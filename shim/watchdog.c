@@ -1,0 +1,165 @@
+#include "shim/watchdog.h"
+
+#include <stdlib.h>
+
+#include "pool/credit.h"
+#include "pool/je.h"
+#include "pool/pages.h"
+#include "pool/pool.h"
+#include "shim/log.h"
+
+// A block that lies still for two of these goes to the depot, and from there to jemalloc after one
+// more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
+#define AGE_MS 3000
+
+static struct {
+    bool on;
+    uint64_t pool_max_bytes;
+    bool pool_max_is_automatic;
+    uint64_t aged_ms; // by the thread only
+    struct pressure_options options;
+} dog;
+
+// jemalloc's thread caches can be flushed by their own threads only, so this reaches the caller's;
+// those of others hold no request of 1 KiB or more, unless its bucket is off.
+static size_t reclaim(uint64_t keep_bytes)
+{
+    uint64_t before = pages_returned();
+
+    pool_trim(keep_bytes);
+    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    return pages_returned() - before;
+}
+
+static size_t on_reclaim(void *arg, uint64_t keep_bytes, enum pressure_cause cause)
+{
+    (void)arg, (void)cause;
+    return reclaim(keep_bytes);
+}
+
+static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
+{
+    uint64_t max = dog.pool_max_bytes;
+
+    (void)arg;
+    // An eighth of the limit: see automatic_max_bytes() in boot.c.
+    if (dog.pool_max_is_automatic && limit_bytes / 8 < max)
+        max = limit_bytes / 8;
+    credit_set_max(keep_bytes < max ? keep_bytes : max);
+}
+
+// For every arena that there is, and for those to come.
+static void set_decay(void *arg, bool zero)
+{
+    ssize_t usual = 0, ms = 0;
+    size_t len = sizeof usual;
+    unsigned arenas = 0;
+    size_t mib[3], mib_len = array_len(mib);
+
+    (void)arg;
+    if (je_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
+        return;
+    if (!zero)
+        ms = usual;
+    je_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof ms);
+    len = sizeof arenas;
+    if (je_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
+        je_mallctlnametomib("arena.0.dirty_decay_ms", mib, &mib_len))
+        return;
+    for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
+        je_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
+}
+
+static uint64_t held(void *arg)
+{
+    (void)arg;
+    return pool_free_bytes();
+}
+
+static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
+                     const struct pressure_sample *s)
+{
+    (void)arg;
+    log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
+             pressure_level_name(to), pressure_level_name(from), s->used_bytes >> 20,
+             s->limit_bytes >> 20, pressure_limit_name(s->kind));
+}
+
+static void tick(void *arg, uint64_t now_ms)
+{
+    (void)arg;
+    // jemalloc's own decay goes by allocations; in an idle process only by this.
+    je_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
+    if (now_ms - dog.aged_ms < AGE_MS)
+        return;
+    dog.aged_ms = now_ms;
+    pool_age();
+}
+
+static void log_for_pressure(void *arg, enum pressure_log kind, const char *format, ...)
+{
+    char text[LOG_LINE_MAX];
+    va_list args;
+
+    (void)arg, (void)kind;
+    va_start(args, format);
+    log_vformat(text, sizeof text, format, args);
+    va_end(args);
+    log_line(LOG_FEATURE, "%s", text);
+}
+
+static const struct pressure_hooks hooks = {
+    .reclaim = on_reclaim,
+    .set_keep = set_keep,
+    .set_decay = set_decay,
+    .held = held,
+    .on_level = on_level,
+    .tick = tick,
+    .log = log_for_pressure,
+};
+
+static unsigned percent_of(double ratio)
+{
+    return (unsigned)(ratio * 100 + 0.5);
+}
+
+static void count_pages(size_t bytes)
+{
+    pressure_count(bytes);
+}
+
+void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
+{
+    struct pressure_options *o = &dog.options;
+
+    dog.pool_max_bytes = pool_max_bytes;
+    dog.pool_max_is_automatic = c->pool_max_bytes == 0;
+    if (!c->watchdog)
+        return;
+    *o = pressure_defaults;
+    o->limit_bytes = c->limit_bytes;
+    o->source = c->source == CONFIG_SOURCE_RSS      ? PRESSURE_USAGE_RSS
+                : c->source == CONFIG_SOURCE_CGROUP ? PRESSURE_USAGE_CGROUP
+                                                    : PRESSURE_USAGE_MAX;
+    o->moderate_percent = percent_of(c->moderate_ratio);
+    o->high_percent = percent_of(c->high_ratio);
+    o->critical_percent = percent_of(c->critical_ratio);
+    o->hysteresis_percent = percent_of(c->hysteresis_ratio);
+    o->headroom_bytes = c->headroom_bytes;
+    o->interval_ms = c->interval_ms;
+    o->cooldown_ms = c->cooldown_ms;
+    o->watch_min_bytes = c->watch_min_bytes;
+    o->on_limit = c->on_limit_enomem ? PRESSURE_ON_LIMIT_ENOMEM : PRESSURE_ON_LIMIT_GROW;
+    o->on_limit_min_bytes = c->on_limit_size_bytes;
+    o->watch_path = getenv("MEMORY_PRESSURE_WATCH");
+    o->watch_write = getenv("MEMORY_PRESSURE_WRITE");
+    monitor_init(o, &hooks);
+    dog.on = true;
+    pages_on_take = count_pages;
+}
+
+size_t watchdog_reclaim(uint64_t keep_bytes)
+{
+    return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API) : reclaim(keep_bytes);
+}

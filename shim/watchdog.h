@@ -1,0 +1,36 @@
+// watchdog - the pressure module put to work on the pools and on jemalloc.
+//
+// Settings in, hooks out: what a reclaim drains and purges, what a level does to the pools' ceiling
+// and to jemalloc's decay, what ages, and what the log says.
+#ifndef TIDEPOOL_SHIM_WATCHDOG_H
+#define TIDEPOOL_SHIM_WATCHDOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pressure/assist.h"
+#include "pressure/monitor.h"
+#include "shim/config.h"
+
+// `pool_max_bytes`: the ceiling of the pools while memory is plenty. Starts nothing yet.
+void watchdog_init(const struct config *config, uint64_t pool_max_bytes);
+
+// Around the requests that take pages, where no lock is held: a look before, if one is due, and
+// the thread's start after. False: the request is to fail with ENOMEM (TIDEPOOL_ON_LIMIT).
+static inline bool watchdog_before(size_t bytes)
+{
+    pressure_ask(bytes);
+    return !pressure_would_exceed(bytes);
+}
+
+static inline void watchdog_after(void)
+{
+    monitor_poke();
+}
+
+// Drains every cache down to `keep_bytes` and purges all of jemalloc's arenas, now. Returns the
+// bytes that the kernel got back.
+size_t watchdog_reclaim(uint64_t keep_bytes);
+
+#endif
