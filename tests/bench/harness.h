@@ -54,16 +54,20 @@ ALWAYS_INLINE void *take(size_t size)
     return p;
 }
 
-// What a program that fills its buffer does first: the first line whole, then a word a page.
-// The tag is in the first word and says whose block this is.
+// What a program that fills its buffer does to the memory below: the first line whole, then a word
+// a page. The word moves on by a line from page to page, because at one offset in all pages the
+// words of a large block compete for one set of the cache, and that is all one would measure. The
+// tag is in the first word and says whose block this is.
 ALWAYS_INLINE void touch(void *p, size_t size, uint64_t tag)
 {
     size_t line = size < LINE ? size : LINE;
     volatile uint64_t *word = p;
     for (size_t i = 0; i < line / sizeof *word; i++)
         word[i] = tag;
-    for (size_t at = PAGE; at + sizeof *word <= size; at += PAGE)
-        word[at / sizeof *word] = tag;
+    for (size_t page = PAGE; page < size; page += PAGE) {
+        size_t at = page + page / PAGE * LINE % PAGE;
+        word[(at < size ? at : page) / sizeof *word] = tag;
+    }
 }
 
 ALWAYS_INLINE void expect(const void *p, uint64_t tag)
@@ -119,7 +123,9 @@ static inline bool is_mixed(const char *spec)
 static inline void check_allocator(void)
 {
     alarm(PATIENCE_S);
-    const char *want = getenv("LD_PRELOAD");
+    const char *want = getenv("BENCH_MALLOC"); // valgrind puts its own library into LD_PRELOAD
+    if (!want)
+        want = getenv("LD_PRELOAD");
     Dl_info info;
     void *address = dlsym(RTLD_DEFAULT, "malloc");
     if (!address || !dladdr(address, &info) || !info.dli_fname)
