@@ -19,6 +19,7 @@
 
 enum {
     WARM_US = 6000,
+    WARM_MAX_US = 150000,
     PATIENCE_S = 60,
     CHUNK_US = 100, // between two looks at the clock
     PAGE = 4096,
@@ -136,27 +137,30 @@ static inline void check_allocator(void)
 
 // Runs `run(rounds)` until caches are warm and then for `ms`; returns ns an operation. The work
 // is a single thread's, so CPU time of the process is what it costs whoever else uses the core,
-// and it includes what helper threads of an allocator burn.
-static inline double measure(void (*run)(size_t rounds), size_t ops_a_round, size_t warm_rounds,
+// and it includes what helper threads of an allocator burn. Where sizes vary, an allocator
+// goes on touching new pages until each of its classes has seen its peak: hence `warm_ops`, bounded
+// in time because some never arrive.
+static inline double measure(void (*run)(size_t rounds), size_t ops_a_round, size_t warm_ops,
                              unsigned ms)
 {
+    const clockid_t cpu = CLOCK_PROCESS_CPUTIME_ID;
     size_t chunk = 1, done = 0;
-    for (uint64_t start = wall_ns();;) {
-        uint64_t before = wall_ns();
+    for (uint64_t start = clock_ns(cpu), before = start, after;; before = after) {
         run(chunk);
-        done += chunk;
-        uint64_t after = wall_ns();
+        done += chunk * ops_a_round;
+        after = clock_ns(cpu);
+        bool warm = after - start >= WARM_US * 1000u && done >= warm_ops;
         if (after - before < CHUNK_US * 1000u)
             chunk *= 2;
-        else if (after - start >= WARM_US * 1000u && done >= warm_rounds)
+        else if (warm || after - start >= WARM_MAX_US * 1000u)
             break;
     }
     size_t rounds = 0;
-    uint64_t start = wall_ns(), cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    uint64_t start = clock_ns(cpu), now;
     do {
         run(chunk);
         rounds += chunk;
-    } while (wall_ns() - start < ms * 1000000u);
-    cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-    return (double)cpu / (double)(rounds * ops_a_round);
+        now = clock_ns(cpu);
+    } while (now - start < ms * 1000000u);
+    return (double)(now - start) / (double)(rounds * ops_a_round);
 }

@@ -32,24 +32,36 @@ function number(x) {
         x < 1e8 ? sprintf("%.2fms", x / 1e6) : sprintf("%.0fms", x / 1e6)
 }
 
-# Geometric mean over rows of tidepool's median to that of `peer` (or the best of two).
-function compare(label, patterns, sizes, touch, peer, other,    i, f, sum, c, r, base, worst, at) {
+function is_among(row, patterns, sizes, touch,    f) {
+    split(row, f, FS)
+    return f[1] ~ patterns && f[2] ~ sizes && f[3] ~ touch
+}
+
+function spaced(row) {
+    gsub(FS, " ", row)
+    return row
+}
+
+# Geometric mean over rows of tidepool's median to that of `peer`, or of the better of two.
+function compare(label, patterns, sizes, touch, peer, other, i, row, sum, c, r, base, worst, at) {
     for (i = 1; i <= row_count; i++) {
-        split(rows[i], f, FS)
-        if (f[1] !~ patterns || f[2] !~ sizes || f[3] !~ touch || !med[rows[i], "tidepool"]) continue
-        base = med[rows[i], peer]
-        if (other && med[rows[i], other] && (!base || med[rows[i], other] < base)) base = med[rows[i], other]
-        if (!base) continue
-        r = med[rows[i], "tidepool"] / base
+        row = rows[i]
+        if (!is_among(row, patterns, sizes, touch)) continue
+        base = med[row, peer]
+        if (other && med[row, other] && (!base || med[row, other] < base)) base = med[row, other]
+        if (!base || !med[row, "tidepool"]) continue
+        r = med[row, "tidepool"] / base
         sum += log(r); c++
-        if (r > worst) { worst = r; at = f[1] " " f[2] " " f[3] }
+        if (r > worst) { worst = r; at = row }
     }
-    if (c) printf "  %-52s %6.3f  (x%.2f faster), worst %.2f: %s; %d rows\n", label, exp(sum / c), exp(-sum / c), worst, at, c
+    if (c)
+        printf "  %-45s %6.3f (x%.2f faster), worst of %d: %.2f %s\n", \
+            label, exp(sum / c), exp(-sum / c), c, worst, spaced(at)
 }
 
 END {
     own = "tidepool" in column
-    printf "\nns an operation; best: the fastest peer; ratio: tidepool to the best, below 1 is faster\n"
+    print "\nns an operation; ratio: tidepool to the best of its peers, below 1 is faster"
     printf "%-10s %-8s %-9s", "pattern", "size", ""
     for (k = 1; k <= alloc_count; k++) printf " %11s", allocs[k]
     printf "  %-11s %s\n", "best", own ? "ratio" : ""
@@ -81,7 +93,7 @@ function is_peer(a) {
     return a ~ /^(glibc|jemalloc|jemalloc-1M|mimalloc|tcmalloc|scudo)$/
 }
 
-function summary(    i, k, row, f, main, over, over5, top, t, done) {
+function summary(    main, large, small) {
     main = "^(pair|batch|rand)"
     large = "^([0-9]+[KM]|mix)$"
     small = "^([0-9]+|smallmix)$"
@@ -97,29 +109,35 @@ function summary(    i, k, row, f, main, over, over5, top, t, done) {
     compare("jemalloc, realloc", "^realloc", "", "", "jemalloc")
     compare("jemalloc, churn, fork, exec", "^(churn|fork|exec)", "", "", "jemalloc")
 
+    against_best(main, large)
+}
+
+# The rows in which tidepool comes off worst, with the range of the repetitions on both sides.
+function against_best(patterns, sizes,    i, k, row, top, count, over, over5) {
     for (i = 1; i <= row_count; i++) {
-        split(rows[i], f, FS)
-        if (f[1] ~ main && f[2] ~ large && rows[i] in ratio) {
-            done++
-            if (ratio[rows[i]] > 1) over++
-            if (ratio[rows[i]] > 1.05) over5++
-        }
+        row = rows[i]
+        if (!(row in ratio) || !is_among(row, patterns, sizes, "")) continue
+        left[row] = 1
+        count++
+        over += ratio[row] > 1
+        over5 += ratio[row] > 1.05
     }
-    if (!done) return
-    printf "\nagainst the fastest peer of each row, pair/batch/rand, 1K-1M: %d rows, %d above 1.00, %d above 1.05; the highest\n", done, over, over5
+    if (!count) return
+    printf "\ntidepool to the fastest peer, pair/batch/rand, 1K-1M: "
+    printf "%d rows, %d above 1.00, %d above 1.05; the highest:\n", count, over, over5
     for (k = 1; k <= 8; k++) {
         top = ""
-        for (i = 1; i <= row_count; i++) {
-            row = rows[i]; split(row, f, FS)
-            if (f[1] ~ main && f[2] ~ large && row in ratio && !(row in shown) && (top == "" || ratio[row] > ratio[top])) top = row
-        }
+        for (row in left)
+            if (top == "" || ratio[row] > ratio[top]) top = row
         if (top == "") break
-        shown[top] = 1
-        t = top; gsub(FS, " ", t)
-        printf "  %.2f  %-28s tidepool %s (%s-%s), %s %s (%s-%s)\n", ratio[top], t, number(med[top, "tidepool"]), \
-            number(low[top, "tidepool"]), number(high[top, "tidepool"]), best_of[top], number(med[top, best_of[top]]), \
-            number(low[top, best_of[top]]), number(high[top, best_of[top]])
+        delete left[top]
+        printf "  %.2f  %-26s %s, %s\n", ratio[top], spaced(top), \
+            ranged(top, "tidepool"), ranged(top, best_of[top])
     }
+}
+
+function ranged(row, a) {
+    return a " " number(med[row, a]) " (" number(low[row, a]) "-" number(high[row, a]) ")"
 }
 
 function startup(    k, a, w, c) {
@@ -129,6 +147,7 @@ function startup(    k, a, w, c) {
     for (k = 1; k <= alloc_count; k++) {
         a = allocs[k]
         if (a != "glibc" && med[w, a])
-            printf "  %-12s %7.0f %7.0f\n", a, (med[w, a] - med[w, "glibc"]) / 1000, (med[c, a] - med[c, "glibc"]) / 1000
+            printf "  %-12s %7.0f %7.0f\n", a, (med[w, a] - med[w, "glibc"]) / 1000, \
+                (med[c, a] - med[c, "glibc"]) / 1000
     }
 }

@@ -4,16 +4,18 @@
 #   make bench                              everything, about six minutes
 #   make bench BENCH='pair rand' SIZES='64K mix' TOUCH=untouched REPS=3 ALLOCS='tidepool jemalloc'
 #
-# BENCH   patterns, or the beginnings of their names: pair batch rand pc realloc churn fork exec startup
+# BENCH   patterns or the beginnings of their names:
+#         pair batch rand pc realloc churn fork exec startup
 # SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform)
 # ALLOCS  names from the table below, or NAME=/path/of.so to compare a build of one's own
 # MS      measured time of a cell after its warm-up        RESULT  the TSV, one line a measurement
-# MAX_MIB rows of one size that touch more are left out, and named: filling them is all they would do
+# MAX_MIB rows of one size that touch more are left out, and named: filling is all they would do
 #
 # Repetitions are the outer loop of a row and allocators the inner one, each time in another
 # order, so that what drifts drifts for all. It prints numbers, no verdict; it fails if something
 # that is installed did not run.
 set -u
+export LC_ALL=C
 here=$(dirname "$0")
 B=$(realpath "${B:-build/release}")
 bin=$B/tests/bench
@@ -33,7 +35,7 @@ library() { # NAME FILE... : the first that exists
     for f in "$@"; do [ -e "$f" ] && path[$name]=$f && return; done
     path[$name]=
 }
-libs=(/usr/lib/"$(gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)" /usr/lib64 /usr/lib /usr/local/lib)
+libs=(/usr/lib/"$(gcc -print-multiarch 2>/dev/null || uname -m)" /usr/lib64 /usr/lib /usr/local/lib)
 library tidepool "$B/libtidepool.so"
 path[glibc]=-
 library jemalloc "${libs[@]/%//libjemalloc.so.2}"
@@ -41,7 +43,8 @@ library jemalloc-1M "${path[jemalloc]}"
 conf[jemalloc-1M]=tcache_max:1048576
 library mimalloc "${libs[@]/%//libmimalloc.so.2}"
 library tcmalloc "${libs[@]/%//libtcmalloc_minimal.so.4}"
-library scudo $(ls -r /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.scudo_standalone-"$(uname -m)".so 2>/dev/null)
+clang_rt=/usr/lib/llvm-*/lib/clang/*/lib/linux
+library scudo $(ls -r $clang_rt/libclang_rt.scudo_standalone-"$(uname -m)".so 2>/dev/null)
 
 ALLOCS=${ALLOCS:-tidepool glibc jemalloc jemalloc-1M mimalloc tcmalloc scudo}
 failed=0 notes=()
@@ -115,7 +118,8 @@ record() { # PATTERN SIZE TOUCH REP ALLOC
     else
         ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} \
             "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
-        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" "${ns:-failed}" >>"$RESULT"
+        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" \
+            "${ns:-failed}" >>"$RESULT"
     fi
     [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch"; failed=1; }
 }
@@ -134,7 +138,8 @@ row() { # PATTERN SIZE TOUCH
 
 mkdir -p "$(dirname "$RESULT")"
 {
-    echo "# $(date -u '+%Y-%m-%d %H:%M UTC'), $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(uname -sr)"
+    cpu=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
+    echo "# $(date -u '+%Y-%m-%d %H:%M UTC'), $(nproc) x $cpu, $(uname -sr)"
     for a in "${present[@]}"; do
         f=${path[$a]}
         [ "$f" != - ] || f=$(ldd "$bin/single" | awk '/libc\.so/ {print $3}')
@@ -143,7 +148,7 @@ mkdir -p "$(dirname "$RESULT")"
         v=${p:+$(dpkg-query -W -f '${Package} ${Version}' "$p" 2>/dev/null | head -1)}
         echo "# $a: ${v:-$f $(git -C "$here" describe --always --dirty 2>/dev/null)} ${conf[$a]-}"
     done
-    echo "# medians of $REPS runs of $MS ms; of $(((REPS + 1) / 2)) where more than $MAX_MIB MiB are live and touched"
+    echo "# medians of $REPS runs of $MS ms ($(((REPS + 1) / 2)) where more than $MAX_MIB MiB are touched)"
 } >"$RESULT"
 
 start=$SECONDS

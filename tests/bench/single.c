@@ -189,13 +189,13 @@ int main(int argc, char **argv)
     const struct pattern *p = find(argv[1]);
     const bool touched = !strcmp(argv[3], "touched");
     void (*run)(size_t) = touched ? p->touched : p->untouched;
-    size_t ops = 1, warm_rounds = 0;
+    size_t ops = 1, warm_ops = is_mixed(argv[2]) ? 2 * PAIR_SIZES : 0;
 
     count = p->count;
     prepare_sizes(argv[2]);
     if (p->untouched == replace_untouched) {
         fill(argv[2], touched);
-        warm_rounds = count;
+        warm_ops = warm_ops > 10 * count ? warm_ops : 10 * count;
     } else if (p->untouched == growth_untouched) {
         grow_to = sizes[0];
         for (size_t size = 0; size < grow_to; size = next_size(size))
@@ -207,6 +207,6 @@ int main(int argc, char **argv)
     if (argc > 4 && argv[4][0] == '=')
         run(strtoul(argv[4] + 1, NULL, 10));
     else
-        printf("%.3f\n", measure(run, ops, warm_rounds, argc > 4 ? (unsigned)atoi(argv[4]) : 20));
+        printf("%.3f\n", measure(run, ops, warm_ops, argc > 4 ? (unsigned)atoi(argv[4]) : 20));
     return 0;
 }

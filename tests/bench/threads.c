@@ -135,8 +135,11 @@ static double pass_on(size_t pairs, unsigned ms)
         workers[i].id = i;
         start(&thread[i], i < pairs ? produce : consume, &workers[i]);
     }
-    usleep(WARM_US * 2);
     uint64_t before = wall_ns();
+    do
+        usleep(WARM_US * 2);
+    while (consumed(pairs) < 4 * SIZES && wall_ns() - before < WARM_MAX_US * 1000u);
+    before = wall_ns();
     size_t first = consumed(pairs);
     do
         usleep(ms * 1000);
