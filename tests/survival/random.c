@@ -1,14 +1,18 @@
-// random LIVE_MIB pooled|mixed [ROUNDS] - sizes and lifetimes at random, live bytes near their
-// peak.
+// random LIVE_MIB pooled|mixed [ROUNDS [THREADS]] - sizes and lifetimes at random.
 //
 // pooled: 1 KiB to 1 MiB. mixed: a third of the bytes in blocks of 32 bytes to 1 KiB, the rest from
 // 1 KiB to 4 MiB, so that small blocks and large ones compete for the same pages. A round replaces
-// as many bytes as are live; each block dies when its slot is drawn.
+// as many bytes as are live; each block dies when its slot is drawn, some after moments, some
+// never. Every other round lives on two fifths of the budget: what is left over is scattered, and
+// the next growth, of other sizes, has to find room around it.
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "load.h"
+
+enum { MAX_THREADS = 64, STEPS = 200 };
 
 struct population {
     struct block **slot;
@@ -44,6 +48,12 @@ static void start(struct population *p, size_t budget_bytes, size_t min, size_t 
         p->slot = load_table(p->slots * sizeof *p->slot);
 }
 
+static void empty(struct population *p)
+{
+    while (p->next_free)
+        drop(p, p->next_free - 1);
+}
+
 static void churn(struct population *p, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
@@ -52,24 +62,52 @@ static void churn(struct population *p, size_t bytes)
     }
 }
 
+static size_t peak_bytes, rounds, threads;
+static bool mixed;
+// Rounds begin together, so that the peak does not depend on the scheduler.
+static pthread_barrier_t round_begins;
+
+static void set_level(struct population *p, size_t full_bytes, size_t round)
+{
+    p->budget_bytes = round % 2 ? full_bytes / 5 * 2 : full_bytes;
+}
+
+static void *live(void *arg)
+{
+    struct population large, small;
+    size_t share = peak_bytes / threads, large_bytes = mixed ? share / 3 * 2 : share;
+    start(&large, large_bytes, KIB, mixed ? 4 * MIB : MIB, 64 * KIB);
+    start(&small, share - large_bytes, 32, KIB, 128);
+    large.seed += (uintptr_t)arg * 7919;
+    // Small steps in turn, so that neither kind finds the other's pages untouched.
+    for (size_t i = 0; share && i < rounds * STEPS; i++) {
+        if (i % STEPS == 0)
+            pthread_barrier_wait(&round_begins);
+        set_level(&large, large_bytes, i / STEPS);
+        set_level(&small, share - large_bytes, i / STEPS);
+        churn(&large, large_bytes / STEPS);
+        churn(&small, (share - large_bytes) / STEPS);
+    }
+    empty(&large);
+    empty(&small);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    size_t peak_bytes = load_start(argc, argv);
-    bool mixed = argc > 2 && !strcmp(argv[2], "mixed");
-    size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 12;
-    struct population large, small;
-    start(&large, mixed ? peak_bytes / 3 * 2 : peak_bytes, KIB, mixed ? 4 * MIB : MIB, 64 * KIB);
-    start(&small, mixed ? peak_bytes / 3 : 0, 32, KIB, 128);
-    // Small steps in turn, so that neither kind finds the other's pages untouched.
-    size_t step = peak_bytes / 200;
-    for (size_t i = 0; peak_bytes && i < rounds * 200; i++) {
-        churn(&large, mixed ? step / 3 * 2 : step);
-        if (mixed)
-            churn(&small, step / 3);
-    }
-    while (large.next_free)
-        drop(&large, large.next_free - 1);
-    while (small.next_free)
-        drop(&small, small.next_free - 1);
+    peak_bytes = load_start(argc, argv);
+    mixed = argc > 2 && !strcmp(argv[2], "mixed");
+    rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 12;
+    threads = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
+    pthread_t id[MAX_THREADS];
+    if (threads > MAX_THREADS)
+        load_die("too many threads");
+    pthread_barrier_init(&round_begins, NULL, (unsigned)threads);
+    for (size_t i = 1; i < threads; i++)
+        if (pthread_create(&id[i], NULL, live, (void *)i))
+            load_die("no thread");
+    live(NULL);
+    for (size_t i = 1; i < threads; i++)
+        pthread_join(id[i], NULL);
     load_report();
 }
