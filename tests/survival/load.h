@@ -50,6 +50,20 @@ uint64_t load_random(uint64_t *state);
 // As many sizes between 1K and 2K as between 512K and 1M.
 size_t load_random_size(uint64_t *state, size_t min, size_t max);
 
+// "pooled", "small" or "large": the three ways a request can go.
+struct load_kind {
+    size_t min, max;
+};
+struct load_kind load_kind(const char *name);
+
+// Blocks of one kind, `bytes` in all.
+struct block_list load_fill(struct load_kind kind, size_t bytes, uint64_t seed);
+
+// Starts `threads` threads, each of which fills its share of `bytes`, all at once; when all have
+// filled, `filled` is called, and each frees everything and sleeps until the process ends. Returns
+// when all sleep.
+void load_idle_threads(size_t threads, struct load_kind kind, size_t bytes, void (*filled)(void));
+
 double load_seconds(void);
 
 // One line for the harness: peak of live bytes, operations, seconds since load_start.

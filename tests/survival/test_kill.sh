@@ -1,0 +1,135 @@
+#!/bin/bash
+# test_kill.sh - real kills in real cgroups (v1): a load that is killed without tidepool ends well with it.
+#
+# Each case runs the same program twice under the same limit. Without the library it has to be killed
+# (memory.oom_control says so), or the case proves nothing and fails; with it, it has to finish. The
+# last cases turn this round: what is truly live is killed under tidepool too.
+# Needs root, and a v1 memory cgroup we may make children of; else all is skipped, loudly.
+set -u
+B=${B:-build/release}
+lib=$B/libtidepool.so
+passed=0 failed=0 skipped=0
+cases=5
+cg=''
+trap 'leave' EXIT
+
+pass() { passed=$((passed + 1)); echo "ok      $1"; }
+fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; }
+
+parent() {
+    local path
+    path=$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)
+    [ -n "$path" ] && echo "/sys/fs/cgroup/memory$path"
+}
+
+# enter_new MIB: a fresh cgroup with this limit, in $cg.
+enter_new() {
+    cg=$parent/tidepool-kill-$$-$RANDOM
+    mkdir "$cg" && echo $(($1 << 20)) >"$cg/memory.limit_in_bytes"
+}
+
+# Whatever is still inside is ours.
+leave() {
+    local pid try
+    [ -n "$cg" ] && [ -d "$cg" ] || return 0
+    for try in $(seq 50); do
+        for pid in $(cat "$cg/cgroup.procs"); do kill -9 "$pid" 2>/dev/null; done
+        rmdir "$cg" 2>/dev/null && break
+        sleep 0.1
+    done
+    cg=''
+}
+
+# inside MIB PRELOAD CMD...: sets $status and $kills. No more than 60 s.
+inside() {
+    local limit=$1 preload=$2
+    shift 2
+    enter_new "$limit" || return 1
+    # The braces take the shell's own word about the kill.
+    {
+        timeout -s KILL 60 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" \
+            ${preload:+LD_PRELOAD="$preload"} "$@" >"$out" 2>&1
+        status=$?
+    } 2>/dev/null
+    kills=$(awk '$1 == "oom_kill" { print $2 }' "$cg/memory.oom_control")
+    leave
+}
+
+# killed_without NAME MIB CMD...
+killed_without() {
+    local name=$1 limit=$2
+    shift 2
+    inside "$limit" '' "$@"
+    if [ "$kills" -eq 0 ]; then
+        fail "$name" "no proof: not killed without tidepool (status $status)"
+        return
+    fi
+    inside "$limit" "$lib" "$@"
+    if [ "$status" -eq 0 ] && [ "$kills" -eq 0 ]; then
+        pass "$name: killed without tidepool, finished with it under $limit MiB"
+    else
+        fail "$name" "with tidepool: status $status, $kills killed"
+        tail -n 5 "$out"
+    fi
+}
+
+# killed_with NAME MIB CMD...: there is nothing to give back, so the kernel must win.
+killed_with() {
+    local name=$1 limit=$2
+    shift 2
+    inside "$limit" "$lib" "$@"
+    if [ "$kills" -gt 0 ]; then pass "$name"; else fail "$name" "status $status, not killed"; fi
+}
+
+# glibc keeps the small blocks that idle threads freed: the kernel refuses a limit below them.
+lowered_while_idle() {
+    local name='limit lowered under an idle process' how preload try
+    for how in without with; do
+        preload=''
+        [ $how = with ] && preload=$lib
+        enter_new 400 || return
+        sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" ${preload:+LD_PRELOAD="$preload"} \
+            "$B/tests/survival/giveback" 200 small 16 30 >"$out" 2>&1 &
+        # It has filled and freed once this much was charged.
+        for try in $(seq 100); do
+            [ "$(cat "$cg/memory.max_usage_in_bytes")" -gt $((200 << 20)) ] && break
+            sleep 0.1
+        done
+        sleep 0.5
+        for try in $(seq 40); do
+            echo $((100 << 20)) 2>/dev/null >"$cg/memory.limit_in_bytes" && break
+            sleep 0.25
+        done
+        lowered=$(($(cat "$cg/memory.limit_in_bytes") >> 20))
+        leave
+        wait 2>/dev/null
+        case $how/$lowered in
+            without/400 | with/100) ;;
+            without/*) fail "$name" "no proof: glibc gave back as well"; return ;;
+            *) fail "$name" "still more than 100 MiB after 10 s"; return ;;
+        esac
+    done
+    pass "$name: refused without tidepool, done with it"
+}
+
+main() {
+    parent=$(parent)
+    out=$(mktemp)
+    if [ -z "$parent" ] || ! mkdir "$parent/tidepool-kill-try-$$" 2>/dev/null; then
+        echo "SKIPPED all of test-pressure: no v1 memory cgroup that we may make children of"
+        echo "0 passed, 0 failed, $cases skipped"
+        exit 0
+    fi
+    rmdir "$parent/tidepool-kill-try-$$"
+    [ -e "$lib" ] || { echo "$lib is not built" >&2; exit 1; }
+    local p=$B/tests/survival
+    killed_without 'idle threads' 230 "$p/idle" 200 64
+    killed_without 'processes peaking in turn' 250 "$p/family" 200 4
+    killed_without 'random sizes in threads' 245 "$p/random" 200 pooled 10 32
+    lowered_while_idle
+    killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
+    rm -f "$out"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+}
+main
