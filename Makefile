@@ -37,7 +37,10 @@ INSTALLED := $(LIBDIR)/libtidepool.so $(BINDIR)/tidepool $(INCDIR)/tidepool.h \
              $(LIBDIR)/pkgconfig/tidepool.pc $(MANDIR)/man1/tidepool.1 $(MANDIR)/man7/tidepool.7
 
 # Programs in shim/ that are not part of the library.
-LAUNCHER_SRC := shim/launcher.c
+LAUNCHER_SRC := $(wildcard shim/launcher*.c)
+LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
+# Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c))
 CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)))
 SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC),$(wildcard shim/*.c)))
 UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
@@ -61,7 +64,7 @@ $(SHIM_OBJ) $(CORE_OBJ): TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
 .SECONDARY:
 .PHONY: all test unit race preload bench check format install uninstall clean FORCE
 
-all: $(B)/libtidepool.so $(if $(wildcard $(LAUNCHER_SRC)),$(B)/tidepool)
+all: $(B)/libtidepool.so $(if $(LAUNCHER_SRC),$(B)/tidepool)
 
 # Where jemalloc takes pages and gives them back: see pool/pages.h.
 JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit
@@ -95,7 +98,15 @@ $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtide
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
 	    -Wl,-soname,libtidepool.so $(JE_WRAP) -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
-$(B)/tidepool: $(LAUNCHER_SRC:%.c=$(B)/%.o)
+# Where the launcher looks last; private, or the flags stamp would see it and differ.
+$(LAUNCHER_OBJ): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
+                                        -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch)"'
+$(LAUNCHER_OBJ): $(B)/libdir
+$(B)/libdir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIBDIR)' | cmp -s - $@ || echo '$(LIBDIR)' > $@
+
+$(B)/tidepool: $(LAUNCHER_OBJ) $(TESTED_SHIM) $(B)/core.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -104,7 +115,6 @@ $(B)/core.a: $(CORE_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # Unit and race tests see the modules and the parts of shim/ that touch nothing of libc's.
-TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c))
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/core.a $(TESTED_SHIM) build/jemalloc/libje.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(JE_WRAP) -o $@ $< $(TESTED_SHIM) $(B)/core.a build/jemalloc/libje.a $(CRITERION) $(LIBS)
