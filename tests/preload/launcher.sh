@@ -1,0 +1,165 @@
+# The launcher and what the library says about its settings: each case compares exit status, stdout and
+# stderr, the last two as shell patterns. Programs that cannot be preloaded are made here: copies of
+# true(1) with a byte or a bit changed.
+#
+#   B=$PWD/build/release sh tests/preload/launcher.sh       V=1 shows each case
+set -u
+for name in $(env | sed -n 's/^\(TIDEPOOL_[A-Z_]*\)=.*/\1/p') LD_PRELOAD; do unset "$name"; done
+T=$B/tidepool L=$B/libtidepool.so
+[ -x /bin/true ] && true=/bin/true || true=/usr/bin/true # the shell has one of its own
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); [ -z "${V:-}" ] || echo "  ok      $1"; }
+fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; }
+skip() { skipped=$((skipped + 1)); echo "  SKIPPED $1: $2"; }
+
+# t NAME STATUS STDOUT STDERR COMMAND...
+t() {
+    name=$1 status=$2 out=$3 err=$4
+    shift 4
+    timeout -k 5 60 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    got=$?
+    [ $got = "$status" ] || { fail "$name" "ended with $got, expected $status: $(cat "$tmp/err")"; return; }
+    # shellcheck disable=SC2254 # they are patterns
+    case $(cat "$tmp/out") in $out) ;; *) fail "$name" "stdout: $(cat "$tmp/out")"; return ;; esac
+    case $(cat "$tmp/err") in $err) ;; *) fail "$name" "stderr: $(cat "$tmp/err")"; return ;; esac
+    pass "$name"
+}
+
+# Running programs.
+t 'prints the path of the library' 0 "$L" '' "$T" --path
+t 'prints its version' 0 'tidepool [0-9]*' '' "$T" --version
+t 'passes output and status on' 7 'hello' '' "$T" -- sh -c 'echo hello; exit 7'
+t 'passes a death by signal on' 137 '' '*' sh -c "\"$T\" -- sh -c 'kill -9 \$\$'"
+t 'the library is in the program' 0 'yes' '' "$T" -- sh -c 'grep -q libtidepool /proc/self/maps && echo yes'
+t 'arguments stay as they are' 0 '-c|a b||--|*' '' "$T" -- printf '%s|' -c 'a b' '' -- '*'
+t 'names the library alone' 0 "$L" '' "$T" -- sh -c 'echo "$LD_PRELOAD"'
+libm=$(ldd /usr/bin/python3 | sed -n 's/.*=> \(.*libm\.so[^ ]*\).*/\1/p')
+t 'keeps what LD_PRELOAD has' 0 "$libm:$L" '' env LD_PRELOAD="$libm" "$T" -- sh -c 'echo "$LD_PRELOAD"'
+t 'is not named twice' 0 "$L" '' "$T" -- "$T" -- sh -c 'echo "$LD_PRELOAD"'
+mkdir "$tmp/other" && cp "$L" "$tmp/other"
+t 'says so where another copy is named' 0 "$tmp/other/libtidepool.so" \
+    "tidepool: LD_PRELOAD names $tmp/other/libtidepool.so already; using that one" \
+    env LD_PRELOAD="$tmp/other/libtidepool.so" "$T" -- sh -c 'echo "$LD_PRELOAD"'
+t 'children go without where asked' 0 'none' '' \
+    "$T" --no-children -- sh -c 'sh -c "grep -q libtidepool /proc/self/maps || echo none"'
+
+# The library that does not load.
+jemalloc=$(ldconfig -p | sed -n 's/.*=> \(.*libjemalloc\.so\.2\)$/\1/p' | head -n 1)
+if [ -n "$jemalloc" ]; then
+    t 'refuses a malloc that comes first' 125 '' "tidepool: malloc comes from $jemalloc, which is loaded before tidepool" \
+        env LD_PRELOAD="$jemalloc" "$T" -- true
+else
+    skip 'refuses a malloc that comes first' 'libjemalloc2 is not installed'
+fi
+mkdir -p "$tmp/far/alone" "$tmp/broken" "$tmp/a b" "$tmp/a:b" "$tmp/bin" "$tmp/lib"
+cp "$T" "$tmp/far/alone"
+t 'says where it looked' 125 '' 'tidepool: libtidepool.so is neither beside this program nor in /*' "$tmp/far/alone/tidepool" -- true
+cp "$T" "$tmp/broken" && echo text >"$tmp/broken/libtidepool.so"
+t 'repeats why the loader refused' 125 '' "tidepool: the library did not load: *$tmp/broken/libtidepool.so*cannot be preloaded*" \
+    "$tmp/broken/tidepool" -- true
+cp "$T" "$L" "$tmp/a b" && cp "$T" "$L" "$tmp/a:b"
+t 'refuses a path with a blank' 125 '' "tidepool: \"$tmp/a b/libtidepool.so\": LD_PRELOAD cannot name*" "$tmp/a b/tidepool" -- true
+t 'refuses a path with a colon' 125 '' "tidepool: \"$tmp/a:b/libtidepool.so\": LD_PRELOAD cannot name*" "$tmp/a:b/tidepool" -- true
+cp "$T" "$tmp/bin" && cp "$L" "$tmp/lib"
+t 'finds the lib folder next to its bin' 0 "$tmp/lib/libtidepool.so" '' "$tmp/bin/tidepool" --path
+ln -s "$T" "$tmp/link"
+t 'finds the library through a link to itself' 0 "$L" '' "$tmp/link" --path
+
+# Programs that a preload does not reach.
+forge() { cp "$true" "$tmp/$1" && printf "$3" | dd of="$tmp/$1" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
+static=$(command -v busybox)
+if [ -n "$static" ] && ! ldd "$static" >/dev/null 2>&1; then
+    t 'a static program' 126 '' "tidepool: busybox is statically linked: nothing can be preloaded into it" "$T" -- busybox true
+    printf '#!%s sh\necho ran\n' "$static" >"$tmp/static.sh" && chmod +x "$tmp/static.sh"
+    t 'a script of a static program' 126 '' "tidepool: $static is statically linked*" "$T" -- "$tmp/static.sh"
+else
+    skip 'a static program' 'busybox-static is not installed'
+fi
+if [ "$(id -u)" = 0 ]; then
+    cp "$true" "$tmp/setuid" && chown nobody "$tmp/setuid" && chmod u+s "$tmp/setuid"
+    t 'a set-uid program' 126 '' "tidepool: $tmp/setuid is set-uid: the loader preloads nothing into it" "$T" -- "$tmp/setuid"
+    chown 0 "$tmp/setuid" && chmod u+s "$tmp/setuid"
+    t 'a set-uid program of the same user' 0 '' '' "$T" -- "$tmp/setuid"
+else
+    skip 'a set-uid program' 'only root can make one of another user'
+fi
+forge elf32 4 '\001'
+t 'a 32-bit program' 126 '' "tidepool: $tmp/elf32 is a 32-bit program, the library is for 64 bits" "$T" -- "$tmp/elf32"
+forge machine 18 '\363'
+t 'a program for another processor' 126 '' "tidepool: $tmp/machine is for another kind of processor*" "$T" -- "$tmp/machine"
+LC_ALL=C sed 's/ld-linux-/ld-other-/' "$true" >"$tmp/libc" && chmod +x "$tmp/libc"
+t 'a program of another libc' 126 '' "tidepool: $tmp/libc is built for another C library*ld-other-*" "$T" -- "$tmp/libc"
+head -c 50 "$true" >"$tmp/cut" && chmod +x "$tmp/cut"
+t 'a file cut short' 126 '' "tidepool: *" "$T" -- "$tmp/cut"
+t 'a command that is not there' 127 '' 'tidepool: no-such-command: No such file or directory' "$T" -- no-such-command
+t 'a path that is not there' 127 '' 'tidepool: /no/such: No such file or directory' "$T" -- /no/such
+t 'a directory' 126 '' "tidepool: $tmp: Permission denied" "$T" -- "$tmp"
+echo text >"$tmp/plain"
+t 'a file that is no program' 126 '' "tidepool: $tmp/plain: Permission denied" "$T" -- "$tmp/plain"
+
+# Scripts.
+script() { printf '%b' "$2" >"$tmp/$1" && chmod +x "$tmp/$1"; }
+script good.sh '#! /bin/sh\ngrep -q libtidepool /proc/self/maps && echo yes\n'
+t 'a script' 0 'yes' '' "$T" -- "$tmp/good.sh"
+script env.sh '#!/usr/bin/env -S A=b sh\ngrep -q libtidepool /proc/self/maps && echo yes\n'
+t 'a script by env' 0 'yes' '' "$T" -- "$tmp/env.sh"
+script bare.sh 'echo bare\n'
+t 'a script without a first line' 0 'bare' '' "$T" -- "$tmp/bare.sh"
+script lost.sh '#!/no/interpreter -x\n'
+t 'a script whose interpreter is missing' 127 '' "tidepool: $tmp/lost.sh: its interpreter /no/interpreter: No such file*" "$T" -- "$tmp/lost.sh"
+script lostenv.sh '#!/usr/bin/env no-such-python\n'
+t 'a script whose env finds nothing' 127 '' "tidepool: $tmp/lostenv.sh: its interpreter no-such-python: No such file*" "$T" -- "$tmp/lostenv.sh"
+script loop.sh "#!$tmp/loop.sh\n"
+t 'a script that is its own interpreter' 126 '' "tidepool: $tmp/loop.sh: Too many levels*" "$T" -- "$tmp/loop.sh"
+
+# Options.
+t 'an option sets its variable' 0 '2K:7 1G on 1' '' "$T" --buckets=2K:7 --pool-max 1G --strict --verbose=1 -- \
+    sh -c 'echo "$TIDEPOOL_BUCKETS $TIDEPOOL_POOL_MAX $TIDEPOOL_STRICT $TIDEPOOL_VERBOSE" 2>/dev/null'
+t 'an option wins over the environment' 0 '2M' '' env TIDEPOOL_LIMIT=1M "$T" --limit=2M -- printenv TIDEPOOL_LIMIT
+t 'refuses a bad value' 125 '' 'tidepool: --limit=12X: expected a size from 1M up, or auto' "$T" --limit=12X -- true
+t 'refuses a missing value' 125 '' 'tidepool: --limit: expected a size*' "$T" --limit -- true
+t 'suggests an option' 125 '' 'tidepool: --buket: no such option; did you mean --buckets?' "$T" --buket=1K -- true
+t 'knows no such option' 125 '' 'tidepool: --xylophone: no such option; --help-all lists them' "$T" --xylophone -- true
+t 'refuses a short option' 125 '' 'tidepool: -x: no such option; --help-all lists them' "$T" -x -- true
+t 'a program goes behind the dashes' 125 '' 'tidepool: ls: no such subcommand; a program goes behind --: tidepool \[options\] -- ls' "$T" ls
+t 'no command' 125 '' 'tidepool: no command; usage:*' "$T"
+t 'no command behind the dashes' 125 '' 'tidepool: no command; usage:*' "$T" --
+
+# The machine.
+t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *psi *thp *prom dir *off*' '' "$T" --check
+t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" --check
+t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" --check
+t 'check shows little address space' 0 '*region * ok *(ulimit -v is set)*' '' sh -c "ulimit -v 400000; exec '$T' --check"
+t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' --check"
+t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" --check
+
+# What the library says.
+bad='tidepool: TIDEPOOL_BUCKETS="x": expected BOUND\[:LIMIT\],... with bounds ascending from 1K to 1M; using 1K:500,*,1M:500'
+t 'a bad setting costs a line' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x "$true"
+t 'an unknown setting costs a line' 0 '' 'tidepool: TIDEPOOL_BUKETS: no such setting, ignored; did you mean TIDEPOOL_BUCKETS?' \
+    env LD_PRELOAD="$L" TIDEPOOL_BUKETS=1 "$true"
+t 'strict ends the program' 78 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x TIDEPOOL_STRICT=1 "$true"
+t 'a program that is not meant hears nothing' 0 '' '' env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server TIDEPOOL_BUCKETS=x "$true"
+t 'a program that is meant hears it' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server,true TIDEPOOL_BUCKETS=x "$true"
+t 'an excepted program hears nothing' 0 '' '' env LD_PRELOAD="$L" 'TIDEPOOL_EXCEPT=tru*' TIDEPOOL_BUCKETS=x "$true"
+t 'a closed stderr stays closed' 0 '' '' sh -c "LD_PRELOAD='$L' TIDEPOOL_BUCKETS=x '$true' 2>&-"
+
+# Help and documents.
+"$T" --help >"$tmp/help"
+if [ "$(wc -l <"$tmp/help")" -le 23 ] && ! grep -q '.\{80\}' "$tmp/help"; then pass 'help fits a screen'; else fail 'help fits a screen' "$(wc "$tmp/help")"; fi
+"$T" --help-all >"$tmp/all"
+root=$(dirname "$0")/../..
+# Every setting of the table stands in both documents, with its default.
+awk '/^  --/ { name = $2 } /^      default: / { sub(/^ *default: /, ""); sub(/;.*/, ""); print name, $0 }' "$tmp/all" >"$tmp/settings"
+[ "$(wc -l <"$tmp/settings")" -gt 30 ] || fail 'help-all lists the settings' "$(cat "$tmp/settings")"
+while read -r name fallback; do
+    if grep -qF "| \`$name\` | \`$fallback\` |" "$root/README.md"; then pass "README.md $name"; else fail "README.md $name" "no row with default $fallback"; fi
+    if grep -A 3 "^\.BR* .*$name\b" "$root/shim/man/tidepool.7" | grep -qF "$fallback"; then pass "tidepool.7 $name"; else fail "tidepool.7 $name" "no entry with default $fallback"; fi
+done <"$tmp/settings"
+
+[ $skipped = 0 ] || echo "launcher: $skipped SKIPPED"
+echo "launcher: $passed passed, $failed failed"
+[ $failed = 0 ]
