@@ -99,7 +99,7 @@ $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtide
 	    -Wl,-soname,libtidepool.so $(JE_WRAP) -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
-$(LAUNCHER_OBJ): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
+$(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
                                         -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch)"'
 $(LAUNCHER_OBJ): $(B)/libdir
 $(B)/libdir: FORCE

@@ -37,8 +37,9 @@ static void show_common(void)
             continue;
         char name[64];
         launcher_option_name(o.name, name, sizeof name);
-        strcat(name, o.flag ? "" : "="); // also tells --check=warn from --check
-        printf("      %-14s %s", name, o.help);
+        // The equals sign also tells --check=warn from --check.
+        int width = (int)strlen(name);
+        printf("      %s%-*s %s", name, width < 14 ? 14 - width : 0, o.flag ? "" : "=", o.help);
         // The list of ranges does not fit the line; the other defaults do.
         if (!o.fallback || strlen(o.fallback) < 12)
             printf(" [%s]", o.fallback ? o.fallback : "none");

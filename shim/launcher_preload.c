@@ -121,32 +121,44 @@ static char **probe_environment(void)
     return env;
 }
 
-// Runs the probe; its exit status, or -1. What it and the loader print comes back in `said`.
-static int run_probe(char *said, size_t size)
+// Starts the probe with both its outputs on `to`; 0 or an errno.
+static int start_probe(pid_t *pid, int to)
 {
     char self[PATH_MAX], name[] = "tidepool", option[] = "--probe";
     char *const args[] = {name, option, NULL};
+    if (!launcher_self(self, sizeof self))
+        return ENOENT;
     char **env = probe_environment();
-    int ends[2], status = -1;
-    pid_t pid;
+    if (!env)
+        return ENOMEM;
     posix_spawn_file_actions_t files;
-    if (!env || !launcher_self(self, sizeof self) || pipe2(ends, O_CLOEXEC) < 0)
-        return -1;
     posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDERR_FILENO);
-    int failed = posix_spawn(&pid, self, &files, NULL, args, env);
+    posix_spawn_file_actions_adddup2(&files, to, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, to, STDERR_FILENO);
+    int err = posix_spawn(pid, self, &files, NULL, args, env);
     posix_spawn_file_actions_destroy(&files);
     free(env);
+    return err;
+}
+
+// Runs the probe; its exit status, or -1. What it and the loader print comes back in `said`.
+static int run_probe(char *said, size_t size)
+{
+    int ends[2], status = -1;
+    pid_t pid;
+    said[0] = '\0';
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    int err = start_probe(&pid, ends[1]);
     close(ends[1]);
     size_t used = 0;
     for (ssize_t n; used < size - 1 && (n = read(ends[0], said + used, size - 1 - used)) > 0;)
         used += (size_t)n;
     said[used] = '\0';
     close(ends[0]);
-    if (failed || waitpid(pid, &status, 0) < 0)
+    if (err || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
         return -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return WEXITSTATUS(status);
 }
 
 // The line that names the library, else the last one.
