@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/membarrier.h>
 #include <stdarg.h>
@@ -15,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pressure/pressure.h"
+#include "pressure/source_cgroup.h"
 #include "shim/base.h"
 #include "shim/launcher.h"
 
@@ -68,19 +71,43 @@ static enum verdict check_region(void)
     return say(NO, "region", "%s: no address space for pools", strerror(errno));
 }
 
-// Registers the trigger that the watchdog would, in the window that needs no privilege.
+// Read as the watchdog reads it.
+static struct cgroup_source cgroup;
+
+static enum verdict check_cgroup(void)
+{
+    struct cgroup_reading now;
+    cgroup_init(&cgroup, "");
+    int err = cgroup_read(&cgroup, true, 0, &now);
+    if (err)
+        return say(OFF, "cgroup", "%s: the machine's memory is the limit", strerror(-err));
+    const char *version = cgroup.at.v2 ? "v2" : "v1", *dir = cgroup.at.memory.path;
+    if (!now.found)
+        return say(OFF, "cgroup", "%s sets no limit (%s)", version, dir);
+    return say(OK, "cgroup", "%s limit %" PRIu64 "M by %s, %" PRIu64 "M in use (%.*s)", version,
+               now.limit_bytes >> 20, pressure_limit_name(now.kind), now.used_bytes >> 20,
+               (int)cgroup.binding_len, dir);
+}
+
+// Registers the trigger that the watchdog would: in the window that needs no privilege, on the
+// pressure of our cgroup where the kernel tells it apart, else on the machine's.
 static enum verdict check_psi(void)
 {
-    static const char path[] = "/proc/pressure/memory", trigger[] = "some 150000 2000000";
+    static const char trigger[] = "some 150000 2000000";
+    char saved[64];
+    struct cgroup_dir *own = &cgroup.at.unified;
+    const char *path = "/proc/pressure/memory";
+    const char *own_file =
+        own->len ? cgroup_file_at(own, own->len, "memory.pressure", saved) : NULL;
+    if (own_file && access(own_file, R_OK) == 0)
+        path = own_file;
     int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return say(OFF, "psi", "%s: %s", path, strerror(errno));
-    ssize_t n = write(fd, trigger, sizeof trigger);
-    int why = errno;
-    close(fd);
-    if (n < 0)
-        return say(OFF, "psi", "%s: trigger refused: %s", path, strerror(why));
-    return say(OK, "psi", "%s takes triggers", path);
+    ssize_t n = fd < 0 ? -1 : write(fd, trigger, sizeof trigger);
+    enum verdict v = n < 0 ? say(OFF, "psi", "%s: %s", path, strerror(errno))
+                           : say(OK, "psi", "%s takes triggers", path);
+    if (fd >= 0)
+        close(fd);
+    return v;
 }
 
 static enum verdict check_thp(void)
@@ -118,7 +145,8 @@ static enum verdict check_prom_dir(void)
 int launcher_check(void)
 {
     static enum verdict (*const checks[])(void) = {check_library, check_membarrier, check_region,
-                                                   check_psi,     check_thp,        check_prom_dir};
+                                                   check_cgroup,  check_psi,        check_thp,
+                                                   check_prom_dir};
     int status = 0;
     for (unsigned i = 0; i < array_len(checks); i++)
         status |= checks[i]() == NO;

@@ -129,11 +129,20 @@ t 'no command' 125 '' 'tidepool: no command; usage:*' "$T"
 t 'no command behind the dashes' 125 '' 'tidepool: no command; usage:*' "$T" --
 
 # The machine.
-t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *psi *thp *prom dir *off*' '' "$T" --check
+t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" --check
 t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" --check
 t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" --check
 t 'check shows little address space' 0 '*region * ok *(ulimit -v is set)*' '' sh -c "ulimit -v 400000; exec '$T' --check"
 t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' --check"
+# A limit is seen from inside a cgroup made for it.
+cg=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)/launcher.$$
+if mkdir "$cg" 2>/dev/null; then
+    echo 64M >"$cg/memory.limit_in_bytes"
+    t 'check shows the limit of a cgroup' 0 '*cgroup * ok *v1 limit 64M *' '' sh -c "echo \$\$ >'$cg/cgroup.procs'; exec '$T' --check"
+    rmdir "$cg"
+else
+    skip 'check shows the limit of a cgroup' 'no cgroup can be made here'
+fi
 t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" --check
 
 # What the library says.
