@@ -21,8 +21,8 @@ work=$B/demo
 runs=${DEMO_RUNS:-3}
 limit_mib=${DEMO_LIMIT_MIB:-96}
 clients=20
-big_bytes=65536 big_keys=1000 big_requests=${DEMO_REQUESTS:-30000}
-small_bytes=3072 small_keys=6000 small_requests=150000
+big_bytes=65536 big_keys=1000 big_requests=25000
+small_bytes=3072 small_keys=6000 small_requests=130000
 # No new round is started after this, so that all ends within 90 s on a slow machine too.
 budget_s=60
 allocators=(glibc jemalloc tidepool)
@@ -129,7 +129,8 @@ reuse() {
         [ ! -e "$work/tidepool.1.log" ] || problem 'tidepool: no numbers on its buckets'
         return
     fi
-    printf '\n%-9s %9s %9s %9s\n' tidepool reuse blocks blocks bucket ratio created reused
+    echo
+    printf '%-9s %9s %9s %9s\n' tidepool reuse blocks blocks bucket ratio created reused
     awk '/^tidepool: bucket/ {
         for (i = 4; i < NF; i += 2) v[$i] = $(i + 1)
         if (v["created"] + v["reused"] > 0)
