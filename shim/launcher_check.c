@@ -89,25 +89,32 @@ static enum verdict check_cgroup(void)
                (int)cgroup.binding_len, dir);
 }
 
-// Registers the trigger that the watchdog would: in the window that needs no privilege, on the
-// pressure of our cgroup where the kernel tells it apart, else on the machine's.
+static int try_trigger(const char *path)
+{
+    static const char trigger[] = "some 150000 2000000"; // a window that needs no privilege
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int err = write(fd, trigger, sizeof trigger) < 0 ? errno : 0;
+    close(fd);
+    return err;
+}
+
+// As the watchdog: on the pressure of our cgroup where that is to be had, else on the machine's.
 static enum verdict check_psi(void)
 {
-    static const char trigger[] = "some 150000 2000000";
+    static const char machine[] = "/proc/pressure/memory";
     char saved[64];
     struct cgroup_dir *own = &cgroup.at.unified;
-    const char *path = "/proc/pressure/memory";
-    const char *own_file =
-        own->len ? cgroup_file_at(own, own->len, "memory.pressure", saved) : NULL;
-    if (own_file && access(own_file, R_OK) == 0)
-        path = own_file;
-    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : write(fd, trigger, sizeof trigger);
-    enum verdict v = n < 0 ? say(OFF, "psi", "%s: %s", path, strerror(errno))
-                           : say(OK, "psi", "%s takes triggers", path);
-    if (fd >= 0)
-        close(fd);
-    return v;
+    if (own->len) {
+        const char *path = cgroup_file_at(own, own->len, "memory.pressure", saved);
+        if (try_trigger(path) == 0)
+            return say(OK, "psi", "%s takes triggers", path);
+    }
+    int err = try_trigger(machine);
+    if (err)
+        return say(OFF, "psi", "%s: %s", machine, strerror(err));
+    return say(OK, "psi", "%s takes triggers", machine);
 }
 
 static enum verdict check_thp(void)
