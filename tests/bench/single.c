@@ -195,7 +195,7 @@ int main(int argc, char **argv)
     prepare_sizes(argv[2]);
     if (p->untouched == replace_untouched) {
         fill(argv[2], touched);
-        warm_ops = warm_ops > 10 * count ? warm_ops : 10 * count;
+        warm_ops = count * (is_mixed(argv[2]) ? 100 : 2);
     } else if (p->untouched == growth_untouched) {
         grow_to = sizes[0];
         for (size_t size = 0; size < grow_to; size = next_size(size))
