@@ -10,7 +10,7 @@
 # as skipped, and so does Criterion's [SKIP], which it says only under --verbose; what it says there
 # about tests that passed is not shown. Whatever it prints, ending non-zero is at least one failure.
 set -u
-limit=${TEST_TIMEOUT:-300}
+limit=${TEST_TIMEOUT:-600}
 quiet='^\[(RUN |PASS|====\] Running|----\] Criterion v)|Test is disabled$'
 
 # Reads a program's output; prints `passed failed skipped`. rc is its exit status.
