@@ -5,10 +5,11 @@
 # suite.sh --total RESULTS
 #   adds the lines of RESULTS up: `N passed, N failed, N skipped`. Fails when one failed or none ran.
 #
-# What a program counts for: Criterion's synthesis; else the last line `N passed, N failed[, N
-# skipped]` that it prints; else its exit status, as one test. A line starting with SKIPPED counts
-# as skipped, and so does Criterion's [SKIP], which it says only under --verbose; what it says there
-# about tests that passed is not shown. Whatever it prints, ending non-zero is at least one failure.
+# What a program counts for: Criterion's synthesis; else the last line `[NAME: ]N passed, N failed[, N
+# skipped]` that it prints; else its exit status, as one test. Unless that line counts them, each
+# line starting with SKIPPED is one skipped, and so is Criterion's [SKIP], which it says only under
+# --verbose; what it says there about tests that passed is not shown. Whatever a program prints,
+# ending non-zero is at least one failure.
 set -u
 limit=${TEST_TIMEOUT:-600}
 quiet='^\[(RUN |PASS|====\] Running|----\] Criterion v)|Test is disabled$'
@@ -20,10 +21,13 @@ count() {
             gsub(/[^0-9 ]/, " ")
             criterion = 1; passed += $2; failed += $1 - $2; next
         }
-        /^[0-9]+ passed, [0-9]+ failed/ { own = 1; p = $1; f = $3; s = $5 + 0; next }
-        /^SKIPPED/ || (/^\[SKIP\]/ && !/Test is disabled$/) { skipped++ }
+        /^([a-z_0-9-]+: )?[0-9]+ passed, [0-9]+ failed/ {
+            sub(/^[^ ]*: /, "")
+            own = 1; p = $1; f = $3; s = NF > 4 ? $5 : -1; next
+        }
+        /^ *SKIPPED/ || (/^\[SKIP\]/ && !/Test is disabled$/) { skipped++ }
         END {
-            if (own) { passed += p; failed += f; skipped = s }
+            if (own) { passed += p; failed += f; if (s >= 0) skipped = s }
             else if (!criterion && rc == 0 && !skipped) passed = 1
             if (rc != 0 && !failed) failed = 1
             print passed + 0, failed + 0, skipped + 0
