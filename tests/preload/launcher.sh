@@ -36,7 +36,7 @@ t 'passes a death by signal on' 137 '' '*' sh -c "\"$T\" -- sh -c 'kill -9 \$\$'
 t 'the library is in the program' 0 'yes' '' "$T" -- sh -c 'grep -q libtidepool /proc/self/maps && echo yes'
 t 'arguments stay as they are' 0 '-c|a b||--|*' '' "$T" -- printf '%s|' -c 'a b' '' -- '*'
 t 'names the library alone' 0 "$L" '' "$T" -- sh -c 'echo "$LD_PRELOAD"'
-libm=$(ldd /usr/bin/python3 | sed -n 's/.*=> \(.*libm\.so[^ ]*\).*/\1/p')
+libm=$(realpath "$(cc -print-file-name=libm.so.6)")
 t 'keeps what LD_PRELOAD has' 0 "$libm:$L" '' env LD_PRELOAD="$libm" "$T" -- sh -c 'echo "$LD_PRELOAD"'
 t 'is not named twice' 0 "$L" '' "$T" -- "$T" -- sh -c 'echo "$LD_PRELOAD"'
 mkdir "$tmp/other" && cp "$L" "$tmp/other"
