@@ -60,8 +60,8 @@ struct load_kind load_kind(const char *name);
 struct block_list load_fill(struct load_kind kind, size_t bytes, uint64_t seed);
 
 // Starts `threads` threads, each of which fills its share of `bytes`, all at once; when all have
-// filled, `filled` is called, and each frees everything and sleeps until the process ends. Returns
-// when all sleep.
+// filled, `filled` is called, and each frees its own but for one small block and sleeps until the
+// process ends. Returns when all sleep.
 void load_idle_threads(size_t threads, struct load_kind kind, size_t bytes, void (*filled)(void));
 
 double load_seconds(void);

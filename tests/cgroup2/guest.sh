@@ -1,0 +1,173 @@
+# guest.sh - what tidepool does under cgroup v2, run as root inside the VM by busybox sh.
+#
+# Every case has its control: the same load without the library is killed, or held up, or keeps
+# what it freed; where it is not, the case proves nothing and fails. Waits are bounded by what would
+# have to happen for ever, not by how fast it should be.
+
+root=/sys/fs/cgroup
+passed=0 failed=0
+
+say() { echo "| $*"; }
+pass() { passed=$((passed + 1)); say "ok      $1"; }
+fail() { failed=$((failed + 1)); say "FAILED  $1: $2"; [ -s /tmp/err ] && sed 's/^/|     /' /tmp/err; }
+
+# make NAME FILE=VALUE...
+make() {
+    dir=$root/$1
+    mkdir "$dir"
+    echo 0 >"$dir/memory.swap.max"
+    shift
+    for setting; do echo "${setting#*=}" >"$dir/${setting%%=*}"; done
+}
+
+# Ends what is inside and takes the cgroup away.
+drop() {
+    echo 1 >"$1/cgroup.kill"
+    until rmdir "$1" 2>/dev/null; do sleep 0.1; done
+}
+
+# inside DIR HOW CMD...; HOW is "without" or TIDEPOOL_ settings, `-` for none.
+inside() {
+    sh -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "$1" env $(preload "$2") "$3" "$4" "$5" "$6" "$7" "$8"
+}
+
+preload() {
+    case $1 in
+        without) ;;
+        -) echo LD_PRELOAD=/t/libtidepool.so ;;
+        *) echo LD_PRELOAD=/t/libtidepool.so "$1" ;;
+    esac
+}
+
+event() { sed -n "s/^$2 //p" "$1/memory.events"; }
+
+# Sixteen threads freed 48 MiB and sleep; then 48 MiB grow.
+load='/t/growth 48 pooled 48 4000'
+
+# survives NAME DIR_FOR_LIMIT DIR_FOR_PROGRAM: 80 MiB are enough for what is live, not for what was freed.
+survives() {
+    inside "$3" without $load >/tmp/err 2>&1
+    kills=$(event "$2" oom_kill)
+    if [ "$kills" -eq 0 ]; then fail "$1" 'no proof: not killed without tidepool'; return; fi
+    inside "$3" - $load >/tmp/err 2>&1
+    status=$?
+    now=$(event "$2" oom_kill)
+    if [ $status -eq 0 ] && [ "$now" -eq "$kills" ]; then pass "$1"; else fail "$1" "status $status, kills $now"; fi
+}
+
+test_max() {
+    make max memory.max=80M
+    survives 'memory.max: killed without, finished with' $dir $dir
+    drop $dir
+}
+
+test_ancestor() {
+    make above memory.max=80M cgroup.subtree_control=+memory
+    top=$dir
+    make above/below memory.max=500M
+    survives 'an ancestor binds: killed without, finished with' $top $top/below
+    drop $top/below
+    drop $top
+}
+
+# Above memory.high nobody is killed: whoever allocates is put to sleep, longer and longer.
+test_high() {
+    name='memory.high is a limit: held up without, finished with'
+    make high memory.high=80M memory.max=400M
+    inside $dir without timeout -s KILL 12 $load >/tmp/err 2>&1
+    without=$?
+    drop $dir
+    make high memory.high=80M memory.max=400M
+    inside $dir - timeout -s KILL 60 $load >/tmp/err 2>&1
+    with=$?
+    if [ $without -eq 0 ]; then fail "$name" 'no proof: finished without tidepool'
+    elif [ $with -eq 0 ] && grep -q 'of 80 MiB' /tmp/err; then pass "$name"
+    else fail "$name" "status $with"; fi
+    drop $dir
+}
+
+# wait_until SECONDS CMD...
+wait_until() {
+    tries=$(($1 * 5))
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.2
+    done
+}
+
+below() { [ "$(cat "$1/memory.current")" -lt $(($2 << 20)) ]; }
+above() { ! below "$1" "$2"; }
+
+# start_idle HOW: a process in $dir that freed 64 MiB in sixteen threads and sleeps.
+start_idle() {
+    inside $dir "$1" /t/giveback 64 small 16 300 >/tmp/err 2>&1 &
+    wait_until 30 above $dir 64
+    # Filled; freed a moment later.
+    sleep 1
+}
+
+# The limit is lowered by memory.high first, as agents do: memory.max would kill at once.
+test_lowered() {
+    name='limit lowered while idle: kept without, given back with'
+    for how in without -; do
+        make lowered memory.max=400M
+        start_idle $how
+        echo 40M >$dir/memory.high
+        wait_until 12 below $dir 40
+        eval "ended_$([ $how = - ] && echo with || echo without)=$?"
+        drop $dir
+    done
+    if [ $ended_without -eq 0 ]; then fail "$name" 'no proof: glibc gave back as well'
+    elif [ $ended_with -ne 0 ]; then fail "$name" 'still above 40 MiB'
+    else pass "$name"; fi
+}
+
+# The timer is an hour away and the limit does not change, so only what the kernel says can wake the idle
+# process: its neighbour, without tidepool, is held up above memory.high until it gives back.
+test_woken() {
+    name='a neighbour short of memory wakes an idle process (memory.events, PSI)'
+    for how in without TIDEPOOL_INTERVAL=60m; do
+        make woken memory.high=96M memory.max=400M
+        start_idle $how
+        pid=$(head -n 1 $dir/cgroup.procs)
+        ls -l /proc/$pid/fd >/tmp/fds
+        inside $dir without timeout -s KILL 15 /t/shift 64 narrow >/tmp/neighbour 2>&1
+        eval "status_$([ $how = without ] && echo without || echo with)=$?"
+        drop $dir
+    done
+    if [ $status_without -eq 0 ]; then fail "$name" 'no proof: the neighbour was not held up'
+    elif [ $status_with -eq 0 ]; then pass "$name"
+    else cat /tmp/fds >>/tmp/err; fail "$name" "the neighbour ended with $status_with"; fi
+}
+
+# With swap the kernel can push free memory out instead of killing; tidepool should leave it nothing to push.
+test_swap() {
+    name='zram swap: what is free is not swapped out'
+    echo 128M >/sys/block/zram0/disksize
+    mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 || { fail "$name" 'no zram swap'; return; }
+    for how in without -; do
+        make swap memory.max=80M memory.swap.max=128M
+        before=$(sed -n 's/^pswpout //p' /proc/vmstat)
+        inside $dir $how $load >/tmp/err 2>&1
+        status=$?
+        after=$(sed -n 's/^pswpout //p' /proc/vmstat)
+        eval "pages_$([ $how = - ] && echo with || echo without)=$((after - before))"
+        drop $dir
+    done
+    swapoff /dev/zram0
+    say "        swapped out: $((pages_without / 256)) MiB without, $((pages_with / 256)) MiB with"
+    if [ $((pages_without / 256)) -lt 8 ]; then fail "$name" 'no proof: nothing swapped without tidepool'
+    elif [ $status -eq 0 ] && [ $((pages_with * 2)) -lt $pages_without ]; then pass "$name"
+    else fail "$name" "status $status"; fi
+}
+
+test_max
+test_ancestor
+test_high
+test_lowered
+test_woken
+test_swap
+say "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]
