@@ -32,8 +32,11 @@ static void *grow(size_t size, bool zero)
 
 static void *alloc_slow(size_t size, bool zero)
 {
-    void *ptr = boot_pools() ? pool_get_shelved(size, zero) : NULL;
-
+    // Where another thread is still making the pools, half of them can be seen already: the region,
+    // but not the arena that belongs to it.
+    if (unlikely(!boot_pools()))
+        return zero ? je_calloc(1, size) : je_malloc(size);
+    void *ptr = pool_get_shelved(size, zero);
     return ptr ? ptr : grow(size, zero);
 }
 
