@@ -56,7 +56,7 @@ endif
 
 # Inside malloc the compiler must not turn malloc+memset into calloc, nor reach TLS through a
 # call that allocates; and C++ exceptions from a new handler pass through operator new.
-$(SHIM_OBJ) $(CORE_OBJ): TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
+$(SHIM_OBJ) $(CORE_OBJ): private TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
                                       -ftls-model=initial-exec -fexceptions
 
 .DELETE_ON_ERROR:
