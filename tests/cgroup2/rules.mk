@@ -1,4 +1,5 @@
-# make test-cgroup2              what cannot be tested under cgroup v1: one boot of a small VM, about two minutes.
+# make test-cgroup2 [CASES='max swap']
+#                                what cannot be tested under cgroup v1: one boot of a small VM, about two minutes.
 #                                Its packages: apt-get install $(cat tests/cgroup2/packages)
 
 CGROUP2_FILES := $(B)/libtidepool.so $(addprefix $(B)/tests/survival/,growth giveback shift)
@@ -6,4 +7,4 @@ CGROUP2_FILES := $(B)/libtidepool.so $(addprefix $(B)/tests/survival/,growth giv
 .PHONY: test-cgroup2
 
 test-cgroup2: $(CGROUP2_FILES)
-	$(Q)bash tests/cgroup2/vm.sh tests/cgroup2/guest.sh $(CGROUP2_FILES)
+	$(Q)CASES='$(CASES)' bash tests/cgroup2/vm.sh tests/cgroup2/guest.sh $(CGROUP2_FILES)

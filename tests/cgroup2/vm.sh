@@ -6,6 +6,7 @@
 # reach it, and only the console comes out. Lines that start with "| " there are the script's words; the
 # last has to be "| end STATUS", or the machine did not get that far, which counts as failure.
 #
+#   $CASES       arguments of the script
 #   $VM_SECONDS  limit for the whole run (170)     $VM_MIB  memory (768)      $VM_LOG  console (build/cgroup2/console)
 #   $VM_KERNEL   a linux-image .deb to take the kernel from, instead of fetching what apt names
 #
@@ -74,6 +75,7 @@ build_root() {
     cp "$cache"/modules/*.ko "$root/modules/"
     cp "$here/init" "$root/init"
     cp "$1" "$root/test.sh"
+    echo "${CASES:-}" >"$root/cases"
     chmod +x "$root/init"
     shift
     for file; do

@@ -1,8 +1,10 @@
-// growth FREED_MIB KIND GROWN_MIB MIB_PER_S - fast growth beside memory that was freed before.
+// growth FREED_MIB KIND GROWN_MIB MIB_PER_S [FREED_KIND] - fast growth beside memory that was freed
+// before.
 //
-// Sixteen threads fill FREED_MIB of every kind, free it and sleep. Two threads then grow to
-// GROWN_MIB together, touching what they take, no faster than the rate: one alone is held up by
-// page faults. What the kernel kills here, it kills for memory that nobody uses.
+// Sixteen threads fill FREED_MIB (of the pooled sizes, if not told otherwise), free it and sleep.
+// Two threads then grow to GROWN_MIB together, touching what they take, no faster than the rate:
+// one alone is held up by page faults. What the kernel kills here, it kills for memory that nobody
+// uses.
 
 #include <pthread.h>
 #include <stdio.h>
@@ -51,7 +53,7 @@ int main(int argc, char **argv)
     share_bytes = grown_bytes / GROWERS;
     share_rate = strtod(argv[4], NULL) * (double)MIB / GROWERS;
     if (freed_bytes)
-        load_idle_threads(THREADS, load_kind("pooled"), freed_bytes, NULL);
+        load_idle_threads(THREADS, load_kind(argc > 5 ? argv[5] : "pooled"), freed_bytes, NULL);
     begin_s = load_seconds();
     pthread_t other;
     if (pthread_create(&other, NULL, grow, NULL))

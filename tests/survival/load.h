@@ -50,7 +50,8 @@ uint64_t load_random(uint64_t *state);
 // As many sizes between 1K and 2K as between 512K and 1M.
 size_t load_random_size(uint64_t *state, size_t min, size_t max);
 
-// "pooled", "small" or "large": the three ways a request can go.
+// "pooled", "small" or "large": the three ways a request can go; "buffers" are those of the pooled
+// sizes that glibc keeps in its heaps.
 struct load_kind {
     size_t min, max;
 };

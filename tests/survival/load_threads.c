@@ -14,7 +14,9 @@ struct load_kind load_kind(const char *name)
         return (struct load_kind){32, KIB - 1};
     if (!strcmp(name, "large"))
         return (struct load_kind){MIB + 1, 8 * MIB};
-    load_die("kinds are pooled, small and large");
+    if (!strcmp(name, "buffers"))
+        return (struct load_kind){KIB, 64 * KIB};
+    load_die("kinds are pooled, small, large and buffers");
 }
 
 struct block_list load_fill(struct load_kind kind, size_t bytes, uint64_t seed)
