@@ -4,6 +4,9 @@
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
 FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/log.c
+FUZZ_SRC_cgroup := $(wildcard pressure/*.c)
+FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c)
+FUZZ_SRC_psi := $(wildcard pressure/*.c)
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -19,7 +22,7 @@ build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c FORCE
 # Found inputs stay below build/; one that breaks something is printed and kept there, too.
 run-fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus-$*
-	$(Q)build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -print_final_stats=1 \
+	$(Q)build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=5 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/ build/fuzz/corpus-$* $(wildcard tests/fuzz/seeds/$*) \
 	    2> build/fuzz/$*.log || { tail -40 build/fuzz/$*.log >&2; exit 1; }
 	@awk -F: '/stat::number_of_executed_units/ { print "  fuzz   $*:" $$NF " inputs, nothing broke" }' build/fuzz/$*.log
