@@ -231,16 +231,33 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
     return (unsigned)clamp64(wait, a->level == PRESSURE_CRITICAL ? 10 : 20, o->interval_ms);
 }
 
+// How much growth may go by before whoever grows looks again.
+static uint64_t look_after(const struct pressure_state *st, uint64_t left)
+{
+    // An eighth of what is left; up to half of it while growth turns out to be recycled memory.
+    uint64_t bytes = clamp64((left / 8) << (st->calm < 2 ? st->calm : 2), MIB, 64 * MIB);
+    // Close to the end a megabyte is a long way.
+    if (left >= 256 * KIB)
+        return min64(bytes, left / 2);
+    // Past it, for the limit is soft or one of our own, and with nothing to give: looking at each
+    // step would be all that gets done.
+    return min64((128 * KIB) << (st->futile < 9 ? st->futile : 9), 64 * MIB);
+}
+
 static void note_movement(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
 {
     uint64_t ms = now - st->look_ms;
     uint64_t by = s->used_bytes > st->look_used ? s->used_bytes - st->look_used
                                                 : st->look_used - s->used_bytes;
+    uint64_t grown = s->grown_bytes - st->look_grown;
+    // Growth that usage does not show is memory that goes round.
+    if (grown >= MIB)
+        st->calm = by <= grown / 8 ? st->calm + 1 : 0;
     if (by > s->headroom_bytes / 32 + 64 * KIB)
         st->quiet_looks = 0;
     else if (ms >= 10 && st->quiet_looks < UINT32_MAX)
         st->quiet_looks++;
-    uint64_t grown = s->grown_bytes - st->look_grown, shrunk = s->shrunk_bytes - st->look_shrunk;
+    uint64_t shrunk = s->shrunk_bytes - st->look_shrunk;
     st->promised = less(st->promised + grown, less(s->used_bytes, st->look_used) + shrunk);
     // Some of it is never touched, or was there before.
     if (ms >= 1000)
@@ -301,12 +318,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     a.decay_zero = a.level == PRESSURE_CRITICAL && now < st->decay_zero_until_ms;
 
     a.next_look_ms = next_look(o, st, s, &a);
-    // An eighth of what is left; up to half of it while growth turns out to be recycled memory.
-    unsigned calm = st->quiet_looks < 2 ? st->quiet_looks : 2;
-    a.look_after_bytes = limited ? clamp64((left / 8) << calm, MIB, 64 * MIB) : 64 * MIB;
-    // Close to the end a megabyte is a long way.
-    if (limited)
-        a.look_after_bytes = min64(a.look_after_bytes, max64(left / 2, 128 * KIB));
+    a.look_after_bytes = limited ? look_after(st, left) : 64 * MIB;
 
     enter(st, a.level, now);
     remember(st, s, now);

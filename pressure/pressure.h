@@ -100,6 +100,7 @@ struct pressure_state {
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
     uint64_t look_ms, look_used, look_grown, look_shrunk; // the last look
+    unsigned calm;        // looks in a row in which growth did not show in usage
     unsigned quiet_looks; // looks in a row in which usage did not move
     uint64_t rate;        // bytes/s that usage rose lately, decaying
     uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time

@@ -266,6 +266,30 @@ Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
     cr_expect(eq(ulong, step(999, 1000).look_after_bytes, M / 2));
 }
 
+static uint64_t churn(uint64_t used_mib, uint64_t grown_mib, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    s.grown_bytes = grown_mib * M;
+    return pressure_step(&options, &state, &s, now_ms).look_after_bytes;
+}
+
+Test(pressure, memory_that_goes_round_is_looked_at_less_often)
+{
+    cr_expect(eq(ulong, churn(920, 0, 1000), 10 * M));
+    cr_expect(eq(ulong, churn(920, 10, 1001), 20 * M));
+    cr_expect(eq(ulong, churn(920, 30, 1002), 40 * M));
+    cr_expect(eq(ulong, churn(920, 70, 1003), 40 * M), "half of what is left at most");
+    cr_expect(eq(ulong, churn(928, 110, 1004), 9 * M), "and it was not going round after all");
+}
+
+Test(pressure, past_a_soft_limit_looks_do_not_take_over)
+{
+    cr_expect(eq(ulong, churn(1100, 0, 1000), M / 8));
+    for (int i = 0; i < 20; i++)
+        reclaimed(0, 1100, 1000);
+    cr_expect(eq(ulong, churn(1100, 10, 1001), 64 * M));
+}
+
 Test(pressure, time_and_transitions_are_counted)
 {
     step(100, 1000);
