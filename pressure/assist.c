@@ -1,5 +1,6 @@
 #include "pressure/assist.h"
 
+#include "pressure/board.h"
 #include "pressure/monitor.h"
 #include "pressure/watch.h"
 
@@ -107,6 +108,6 @@ bool pressure_would_exceed(size_t bytes)
             return false;
     if (bytes <= room())
         return false;
-    watch_refused();
+    board_refused();
     return true;
 }

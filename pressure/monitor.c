@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "pressure/assist.h"
+#include "pressure/board.h"
 #include "pressure/source_psi.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
@@ -130,7 +131,7 @@ static void arm(uint64_t now)
         return;
     unsigned n = psi_arm(&accel, watch_options(), &place, now);
     watch_return_place();
-    watch_thread(true, n);
+    board_thread(true, n);
 }
 
 static void *run(void *unused)
@@ -142,12 +143,12 @@ static void *run(void *unused)
     bool event = false;
 
     prctl(PR_SET_NAME, "tidepool");
-    watch_thread(true, 0);
+    board_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
         uint64_t now = watch_now_ms();
         if (event || now >= look_at) {
             if (look_at && now > look_at + late_ms)
-                watch_late();
+                board_late();
             watch_look(PRESSURE_CAUSE_WATCHDOG, 0, true);
             looked = watch_now_ms();
             // Events that lead to nothing come no faster than twice a second.
@@ -171,7 +172,7 @@ static void *run(void *unused)
             futex_sleep(&woken, 0, (unsigned)(looked + gap_ms - now));
     }
     psi_close(&accel);
-    watch_thread(false, 0);
+    board_thread(false, 0);
     atomic_store(&ended, 1);
     futex_wake(&ended);
     return NULL;

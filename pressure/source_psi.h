@@ -79,4 +79,10 @@ int psi_decode(const char *text, unsigned char *out, size_t size);
 // The `total=` of the "some" line.
 bool psi_parse_total(const char *text, uint64_t *out);
 
+// For psi_arm.c, which opens what source_psi.c listens to. 0 or -errno.
+int psi_arm_one(enum psi_kind kind, struct psi_accel *accel, const struct pressure_options *options,
+                struct psi_place *place);
+uint64_t psi_read_total(const char *path);
+uint64_t psi_read_events(int fd); // high + max + oom
+
 #endif

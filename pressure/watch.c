@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pressure/assist.h"
+#include "pressure/board.h"
 #include "pressure/sample.h"
 #include "pressure/source_psi.h"
 #include "shim/base.h"
@@ -17,19 +18,6 @@
 // And for neighbours in the cgroup to give back theirs, once a second, at the very end.
 #define NAPS 20
 
-const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM] = {
-    50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000, UINT32_MAX};
-
-// What pressure_stats shows, as words, so that readers need no lock: see publish().
-union board {
-    struct {
-        struct pressure_stats stats;
-        uint64_t level_since_ms;
-    } is;
-    uint64_t word[(sizeof(struct pressure_stats) + sizeof(uint64_t) + 7) / 8];
-};
-#define WORDS array_len(((union board *)0)->word)
-
 // Held while sampling and stepping, for some 50 us. Growing threads only try it.
 static _Atomic uint32_t look_lock;
 // Held while reclaiming. Nobody waits for it for long.
@@ -39,17 +27,14 @@ static _Atomic uint32_t act_lock;
 static struct {
     struct pressure_state state;
     struct sample_source source;
-    union board board;
     uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
 } w;
 
 static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
-static _Atomic uint64_t board_word[WORDS], board_version;
-static _Atomic uint64_t refused, late, cgroup_limit;
-static _Atomic bool alive;
-static _Atomic unsigned next_look_ms, accelerators;
+static _Atomic uint64_t cgroup_limit;
+static _Atomic unsigned next_look_ms;
 static _Atomic bool looked, decay_zero;
 static _Atomic bool decay_applied; // written under act_lock
 
@@ -121,57 +106,9 @@ bool watch_looked(void)
     return atomic_load_explicit(&looked, memory_order_relaxed);
 }
 
-void watch_refused(void)
-{
-    atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed);
-}
-
-void watch_late(void)
-{
-    atomic_fetch_add_explicit(&late, 1, memory_order_relaxed);
-}
-
-void watch_thread(bool is_alive, unsigned n)
-{
-    atomic_store_explicit(&alive, is_alive, memory_order_relaxed);
-    atomic_store_explicit(&accelerators, n, memory_order_relaxed);
-}
-
 unsigned watch_next_look_ms(void)
 {
     return atomic_load_explicit(&next_look_ms, memory_order_relaxed);
-}
-
-// Under look_lock. The version is odd while words change.
-static void publish(void)
-{
-    uint64_t v = atomic_load_explicit(&board_version, memory_order_relaxed);
-    atomic_store_explicit(&board_version, v + 1, memory_order_seq_cst);
-    for (size_t i = 0; i < WORDS; i++)
-        atomic_store_explicit(&board_word[i], w.board.word[i], memory_order_seq_cst);
-    atomic_store_explicit(&board_version, v + 2, memory_order_seq_cst);
-}
-
-void pressure_stats(struct pressure_stats *out)
-{
-    union board b;
-    uint64_t v = 0;
-    // A few tries for all of one instant; then each number is right by itself.
-    for (int i = 0; i < 8; i++) {
-        v = atomic_load_explicit(&board_version, memory_order_seq_cst);
-        for (size_t k = 0; k < WORDS; k++)
-            b.word[k] = atomic_load_explicit(&board_word[k], memory_order_seq_cst);
-        if (!(v & 1) && v == atomic_load_explicit(&board_version, memory_order_seq_cst))
-            break;
-    }
-    *out = b.is.stats;
-    if (v)
-        out->level_ms[out->level] += watch_now_ms() - b.is.level_since_ms;
-    out->late_looks = atomic_load_explicit(&late, memory_order_relaxed);
-    out->refused = atomic_load_explicit(&refused, memory_order_relaxed);
-    out->thread = atomic_load_explicit(&alive, memory_order_relaxed);
-    out->accelerators = atomic_load_explicit(&accelerators, memory_order_relaxed);
-    out->decay_zero = atomic_load_explicit(&decay_zero, memory_order_relaxed);
 }
 
 // Without a hook that knows: what went back to the page level and was not taken again since.
@@ -196,32 +133,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
                           w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
                           memory_order_relaxed);
     s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
-    w.board.is.stats.sample_us = now_us(CLOCK_MONOTONIC) - start;
-}
-
-static void post(const struct pressure_sample *s)
-{
-    struct pressure_stats *b = &w.board.is.stats;
-    b->sample = *s;
-    b->level = w.state.level;
-    memcpy(b->level_ms, w.state.level_ms, sizeof b->level_ms);
-    memcpy(b->transitions, w.state.transitions, sizeof b->transitions);
-    w.board.is.level_since_ms = w.state.level_since_ms;
-    publish();
-}
-
-static void count_reclaim(enum pressure_cause cause, uint64_t freed, uint64_t us)
-{
-    struct pressure_stats *b = &w.board.is.stats;
-    unsigned i = 0;
-    while (i < PRESSURE_HISTOGRAM - 1 && us > pressure_histogram_us[i])
-        i++;
-    b->reclaim_histogram[i]++;
-    b->reclaims[cause]++;
-    b->freed_bytes[cause] += freed;
-    b->reclaim_us += us;
-    b->reclaim_unix_ms = now_us(CLOCK_REALTIME) / 1000;
-    w.held_guess = 0;
+    board_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
 }
 
 // Under act_lock. The decay that looks agreed on last, however many there were meanwhile.
@@ -243,13 +155,14 @@ static size_t reclaim(uint64_t keep, enum pressure_cause cause)
     size_t freed = hooks->reclaim(hooks->arg, keep, cause);
     uint64_t us = now_us(CLOCK_MONOTONIC) - start;
     if (wait_lock(&look_lock, 100)) {
-        count_reclaim(cause, freed, us);
+        w.held_guess = 0;
+        board_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
         struct pressure_sample after;
         uint64_t now = watch_now_ms();
         sample(&after, 0, now);
         pressure_reclaimed(&w.state, &after, freed, us, now);
-        publish();
+        board_publish();
         unlock(&look_lock);
     }
     return freed;
@@ -309,18 +222,20 @@ bool watch_look(enum pressure_cause cause, size_t pending, bool wait)
         struct pressure_sample s;
         sample(&s, pending, now);
         struct pressure_action a = pressure_step(options, &w.state, &s, now);
-        w.board.is.stats.looks++;
-        w.board.is.stats.assist_looks += cause == PRESSURE_CAUSE_ASSIST;
-        if (a.keep_bytes != w.board.is.stats.keep_bytes || !watch_looked()) {
-            w.board.is.stats.keep_bytes = a.keep_bytes;
+        struct pressure_stats *stats = board_stats();
+        stats->looks++;
+        stats->assist_looks += cause == PRESSURE_CAUSE_ASSIST;
+        if (a.keep_bytes != stats->keep_bytes || !watch_looked()) {
+            stats->keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
                 hooks->set_keep(hooks->arg, a.keep_bytes, s.limit_bytes);
         }
         atomic_store_explicit(&decay_zero, a.decay_zero, memory_order_relaxed);
+        stats->decay_zero = a.decay_zero;
         atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
         assist_looked(&a, &s);
         atomic_store_explicit(&looked, true, memory_order_relaxed);
-        post(&s);
+        board_post(&w.state, &s);
         unlock(&look_lock);
         act(cause, &a, &s);
     }
@@ -353,7 +268,7 @@ bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
     bool changed = w.state.level != w.reported;
     *from = w.reported;
     *to = w.reported = w.state.level;
-    *s = w.board.is.stats.sample;
+    *s = board_stats()->sample;
     unlock(&look_lock);
     return changed;
 }
@@ -367,18 +282,13 @@ void watch_child(void)
     if (!options)
         return;
     memset(&w.state, 0, sizeof w.state);
-    memset(&w.board, 0, sizeof w.board);
     w.held_guess = w.held_grown = w.held_shrunk = 0;
     w.reported = PRESSURE_NORMAL;
     sample_init(&w.source, options);
     assist_init(options);
-    atomic_store_explicit(&refused, 0, memory_order_relaxed);
-    atomic_store_explicit(&late, 0, memory_order_relaxed);
     atomic_store_explicit(&looked, false, memory_order_relaxed);
     atomic_store_explicit(&decay_zero, false, memory_order_relaxed);
-    watch_thread(false, 0);
-    atomic_store_explicit(&board_version, 0, memory_order_relaxed);
-    publish();
+    board_clear();
 }
 
 uint64_t watch_limit_bytes(void)

@@ -1,0 +1,26 @@
+// board - the numbers that pressure_stats shows.
+//
+// Written by looks, under the look's lock, into a plain struct; published word by word with a
+// version around it, so that readers take no lock: they try a few times for numbers of one instant,
+// and then take numbers that are right each by itself. What the thread counts beside looks is
+// atomic.
+#ifndef TIDEPOOL_PRESSURE_BOARD_H
+#define TIDEPOOL_PRESSURE_BOARD_H
+
+#include "pressure/watch.h"
+
+// The next thing to be published. Under the look's lock, like all of these but the last three.
+struct pressure_stats *board_stats(void);
+
+void board_post(const struct pressure_state *state, const struct pressure_sample *sample);
+void board_count_reclaim(enum pressure_cause cause, uint64_t freed_bytes, uint64_t took_us,
+                         uint64_t unix_ms);
+void board_publish(void);
+void board_clear(void);
+
+// From anywhere.
+void board_late(void);
+void board_refused(void);
+void board_thread(bool alive, unsigned accelerators);
+
+#endif
