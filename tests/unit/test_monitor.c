@@ -1,0 +1,256 @@
+// The thread and the assist in this very process, against a limit of our own a little above what it
+// uses now. Criterion runs each test in a process of its own, so each starts anew.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pressure/assist.h"
+#include "pressure/monitor.h"
+#include "pressure/source_proc.h"
+
+#define M ((size_t)1 << 20)
+#define PATIENCE_MS 10000
+
+static struct pressure_options options;
+static _Atomic unsigned reclaims, ticks, deepest;
+static _Atomic int level_seen;
+static _Atomic uint64_t kept;
+
+static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
+{
+    (void)arg, (void)cause;
+    atomic_fetch_add(&reclaims, 1);
+    atomic_store(&kept, keep);
+    unsigned before = atomic_load(&reclaims);
+    pressure_grow(1024 * M);
+    errno = EBADMSG;
+    if (atomic_load(&reclaims) != before)
+        atomic_fetch_add(&deepest, 1);
+    return 0;
+}
+
+static void tick(void *arg, uint64_t now_ms)
+{
+    (void)arg, (void)now_ms;
+    atomic_fetch_add(&ticks, 1);
+}
+
+static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
+                     const struct pressure_sample *s)
+{
+    (void)arg, (void)from, (void)s;
+    atomic_store(&level_seen, (int)to);
+}
+
+static const struct pressure_hooks hooks = {.reclaim = reclaim, .tick = tick, .on_level = on_level};
+
+static struct pressure_stats stats(void)
+{
+    struct pressure_stats s;
+    pressure_stats(&s);
+    return s;
+}
+
+// `room` more than now.
+static void limit_to(size_t room)
+{
+    struct proc_rss rss;
+    cr_assert(eq(int, proc_read_rss("", &rss), 0));
+    options = pressure_defaults;
+    options.source = PRESSURE_USAGE_RSS;
+    options.limit_bytes = rss.anon_bytes + room;
+}
+
+static void touch_new(size_t size)
+{
+    char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert(ne(ptr, p, MAP_FAILED));
+    memset(p, 1, size);
+}
+
+static unsigned threads(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir("/proc/self/task");
+    for (struct dirent *e; d && (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+#define SOON(x)                                                                                    \
+    do {                                                                                           \
+        for (int ms_ = 0; ms_ < PATIENCE_MS && !(x); ms_++)                                        \
+            usleep(1000);                                                                          \
+        cr_expect(eq(int, !(x), 0), #x);                                                           \
+    } while (0)
+
+Test(monitor, small_programs_stay_single_threaded)
+{
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    unsigned before = threads();
+    for (int i = 0; i < 31; i++) {
+        pressure_grow(M);
+        monitor_poke();
+    }
+    cr_expect(eq(uint, threads(), before));
+    cr_expect(eq(int, stats().thread, 0));
+    for (int i = 0; i < 64; i++) {
+        pressure_grow(M);
+        monitor_poke();
+    }
+    SOON(stats().thread);
+    cr_expect(eq(uint, threads(), before + 1));
+}
+
+// The line of /proc/self/task/TID/status that starts with `key`, of the thread named tidepool.
+static bool status_of_thread(const char *key, char *out, size_t size)
+{
+    char path[300], line[256];
+    bool named = false, found = false;
+    DIR *d = opendir("/proc/self/task");
+    for (struct dirent *e; d && (e = readdir(d)) && !(named && found);) {
+        named = found = false;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+        FILE *f = fopen(path, "r");
+        while (f && fgets(line, sizeof line, f)) {
+            named |= strcmp(line, "Name:\ttidepool\n") == 0;
+            if (strncmp(line, key, strlen(key)) == 0) {
+                snprintf(out, size, "%.*s", (int)size - 1, line + strlen(key));
+                found = true;
+            }
+        }
+        if (f)
+            fclose(f);
+    }
+    if (d)
+        closedir(d);
+    return named && found;
+}
+
+Test(monitor, the_thread_is_named_blocks_signals_and_takes_no_low_descriptor)
+{
+    char blocked[64];
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    int lowest = dup(2);
+    close(lowest);
+    pressure_grow(64 * M);
+    monitor_poke();
+    SOON(atomic_load(&ticks) > 0);
+    cr_assert(eq(int, status_of_thread("SigBlk:\t", blocked, sizeof blocked), 1));
+    // All but KILL, STOP and the two that glibc keeps for itself.
+    cr_expect(eq(int, strncmp(blocked, "fffffffe7ffbfeff", 16), 0));
+    int now = dup(2);
+    cr_expect(eq(int, now, lowest));
+}
+
+Test(monitor, growth_reclaims_before_it_passes_the_limit)
+{
+    limit_to(100 * M);
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    for (int i = 0; i < 88; i++) {
+        pressure_grow(M);
+        touch_new(M);
+    }
+    cr_expect(gt(uint, atomic_load(&reclaims), 0));
+    cr_expect(le(ulong, atomic_load(&kept), 30 * M));
+    cr_expect(eq(int, (int)pressure_level() >= PRESSURE_HIGH, 1));
+    cr_expect(eq(uint, atomic_load(&deepest), 0), "what a reclaim takes leads to no other");
+    cr_expect(eq(ulong, stats().reclaims[PRESSURE_CAUSE_ASSIST], atomic_load(&reclaims)));
+}
+
+Test(monitor, growth_leaves_errno_alone)
+{
+    limit_to(20 * M);
+    monitor_init(&options, &hooks);
+    touch_new(19 * M);
+    errno = EDOM;
+    pressure_grow(64 * M);
+    pressure_shrink(64 * M);
+    monitor_poke();
+    pressure_reclaim(0, PRESSURE_CAUSE_API);
+    cr_expect(eq(int, errno, EDOM));
+    cr_expect(gt(uint, atomic_load(&reclaims), 1));
+}
+
+Test(monitor, levels_are_reported_by_the_thread)
+{
+    limit_to(100 * M);
+    options.interval_ms = 20;
+    monitor_init(&options, &hooks);
+    pressure_grow(40 * M);
+    monitor_poke();
+    SOON(stats().thread);
+    cr_expect(eq(int, atomic_load(&level_seen), PRESSURE_NORMAL));
+    touch_new(95 * M);
+    SOON(atomic_load(&level_seen) == PRESSURE_CRITICAL);
+    cr_expect(gt(ulong, stats().transitions[PRESSURE_CRITICAL], 0));
+}
+
+Test(monitor, requests_past_the_limit_are_refused_only_if_asked)
+{
+    limit_to(64 * M);
+    monitor_init(&options, &hooks);
+    cr_expect(eq(int, pressure_would_exceed(512 * M), 0));
+    options.on_limit = PRESSURE_ON_LIMIT_ENOMEM;
+    cr_expect(eq(int, pressure_would_exceed(512 * M), 1));
+    cr_expect(eq(int, pressure_would_exceed(16 * M), 0));
+    cr_expect(eq(int, pressure_would_exceed(M / 2), 0), "small ones never");
+    cr_expect(eq(ulong, stats().refused, 1));
+}
+
+Test(monitor, stopping_is_quick_and_final)
+{
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    pressure_grow(64 * M);
+    monitor_poke();
+    SOON(atomic_load(&ticks) > 0);
+    monitor_stop();
+    unsigned before = atomic_load(&ticks);
+    usleep(1500000);
+    cr_expect(eq(uint, atomic_load(&ticks), before));
+    pressure_grow(1024 * M);
+    monitor_poke();
+    SOON(!stats().thread);
+}
+
+Test(monitor, a_child_starts_its_own_once_it_has_grown)
+{
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    pressure_grow(64 * M);
+    monitor_poke();
+    SOON(stats().thread);
+    monitor_prefork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        monitor_child();
+        bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
+        pressure_grow(8 * M);
+        monitor_poke();
+        alone &= threads() == 1;
+        pressure_grow(64 * M);
+        monitor_poke();
+        for (int ms = 0; ms < PATIENCE_MS && !stats().thread; ms++)
+            usleep(1000);
+        _exit(!alone ? 1 : !stats().thread ? 2 : 0);
+    }
+    monitor_parent();
+    int status = -1;
+    waitpid(pid, &status, 0);
+    cr_expect(eq(int, status, 0));
+    cr_expect(eq(int, stats().thread, 1));
+}
