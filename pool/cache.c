@@ -244,7 +244,7 @@ static void empty_class(struct cache *t, unsigned class)
 
 static void empty_cache(struct cache *t)
 {
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         empty_class(t, class);
 }
 
@@ -257,7 +257,7 @@ static struct cache *new_cache(void)
     if (at == -1)
         return NULL;
     t = (struct cache *)at;
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         t->ledger[class].target = target_first(class);
     t->next = registry.all;
     registry.all = t;
@@ -417,55 +417,47 @@ static bool is_idle(struct cache *t, unsigned class)
     return idle;
 }
 
-// Marks the classes of a cache to be emptied; returns whether there are any.
-static bool choose(struct cache *t, bool idle_only, uint64_t *classes)
+// Marks the classes of a cache that are to be emptied; returns whether there are any. As racy as
+// is_idle().
+static bool choose(struct cache *t, bool idle_only)
 {
-    *classes = 0;
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
-        if (!idle_only || is_idle(t, class))
-            *classes |= (uint64_t)1 << class;
-    return *classes != 0;
-}
-static_assert(SIZE_CLASS_END <= 64, "a word of bits names the classes");
+    bool any = false;
 
-static void empty_classes(struct cache *t, uint64_t classes)
-{
-    for (; classes; classes &= classes - 1)
-        empty_class(t, (unsigned)__builtin_ctzl(classes));
-}
-
-// Does any of the classes hold credit? As racy as is_idle().
-static bool holds_any(struct cache *t, uint64_t classes)
-{
-    for (; classes; classes &= classes - 1) {
-        unsigned class = (unsigned)__builtin_ctzl(classes);
-        if (t->bin[class].capacity || t->ledger[class].spare_capacity)
-            return true;
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
+        struct bin_ledger *l = &t->ledger[class];
+        bool idle = !idle_only || is_idle(t, class);
+        l->chosen = idle && (t->bin[class].capacity || l->spare_capacity);
+        any |= l->chosen;
     }
-    return false;
+    return any;
+}
+
+static void empty_chosen(struct cache *t)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        if (t->ledger[class].chosen)
+            empty_class(t, class);
 }
 
 void cache_drain_all(bool idle_only)
 {
-    uint64_t classes;
+    bool can_revoke;
 
     pthread_mutex_lock(&registry.lock);
     for (struct cache *t = registry.all; t; t = t->next) {
-        bool wanted = choose(t, idle_only, &classes) && holds_any(t, classes);
-        t->ledger[0].seen = wanted ? classes : 0;
-        if (wanted)
+        t->chosen = choose(t, idle_only);
+        if (t->chosen)
             set_revoked(t, true);
     }
-    if (registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) {
-        for (struct cache *t = registry.all; t; t = t->next) {
-            if (t->ledger[0].seen && wait_for_owner(t))
-                empty_classes(t, t->ledger[0].seen);
-            set_revoked(t, false);
-        }
-    } else if (cache_self != &nobody) {
-        heed_request(cache_self);
+    can_revoke = registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
+    for (struct cache *t = registry.all; can_revoke && t; t = t->next) {
+        if (t->chosen && wait_for_owner(t))
+            empty_chosen(t);
+        set_revoked(t, false);
     }
     pthread_mutex_unlock(&registry.lock);
+    if (!can_revoke)
+        heed_request(cache_self);
 }
 
 uint64_t cache_drain_self(void)
@@ -475,7 +467,7 @@ uint64_t cache_drain_self(void)
 
     if (!cache_enter(t))
         return 0;
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         bytes += size_class_bytes(class) *
                  (list_length(&t->bin[class]) + (uint64_t)t->bin[class].spare.count);
     empty_cache(t);
@@ -485,11 +477,11 @@ uint64_t cache_drain_self(void)
 
 void cache_count(struct cache_count count[SIZE_CLASS_END])
 {
-    for (unsigned class = 0; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 0; class < SIZE_CLASS_END; ++class)
         count[class] = (struct cache_count){0};
     pthread_mutex_lock(&registry.lock);
     for (struct cache *t = registry.all; t; t = t->next) {
-        for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
+        for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
             struct bin *b = &t->bin[class];
             struct bin_ledger *l = &t->ledger[class];
             uint64_t limit = load(&b->limit), pushed = load(&b->pushed);

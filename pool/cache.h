@@ -45,12 +45,14 @@ struct bin_ledger {
     // counting mallocs and frees.
     _Atomic uint64_t moved_in, moved_out;
     uint64_t seen; // pushed + limit at the last ageing
+    bool chosen;   // to be emptied by who drains
 };
 
 struct cache {
     _Atomic unsigned char busy;
     _Atomic unsigned char revoked;
     bool attached; // a thread's, or free for the next thread
+    bool chosen;   // some of its classes are
     struct cache *next;
     _Alignas(64) struct bin bin[SIZE_CLASS_END];
     struct bin_ledger ledger[SIZE_CLASS_END];
@@ -104,7 +106,7 @@ static inline void *cache_pop(unsigned class)
     }
     struct entry *e = region_entry(unit);
     b->head = e->link;
-    e->link = ~unit;
+    e->link = unit;
     cache_bump(&b->limit);
     cache_leave(t);
     return region_address(unit);
@@ -115,9 +117,9 @@ static inline void *cache_pop(unsigned class)
 static inline bool cache_push(void *ptr)
 {
     uint64_t unit = region_unit(ptr);
-    struct entry *e = region_entry((uint32_t)unit);
+    struct entry *e = region_entry_at(ptr);
 
-    if (unlikely(unit != (uint32_t)~e->link))
+    if (unlikely(unit != e->link))
         return false;
     struct cache *t = cache_self;
     struct bin *b = &t->bin[e->class];

@@ -21,7 +21,8 @@ void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t ma
     for (unsigned i = 0; i < count; i++)
         credit.config[i] = bucket[i];
     credit.count = count;
-    for (unsigned class = 1, b = 0; class < SIZE_CLASS_END; class ++) {
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
+        unsigned b = 0;
         while (b < count && size_class_bytes(class) > bucket[b].bound_bytes)
             b++;
         credit.bucket_of[class] = b < count && bucket[b].limit > 0 ? (int8_t)b : -1;

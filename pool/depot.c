@@ -93,12 +93,12 @@ uint32_t depot_idle_batches(unsigned class)
 
 void depot_lock_all(void)
 {
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         pthread_mutex_lock(&shelves[class].lock);
 }
 
 void depot_unlock_all(void)
 {
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         pthread_mutex_unlock(&shelves[class].lock);
 }

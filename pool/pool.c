@@ -4,7 +4,8 @@
 
 #include "pool/depot.h"
 
-struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES, SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES};
+struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
+                                SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
 
 static struct {
     _Atomic uint64_t warmed[SIZE_CLASS_END];         // created to be ready, for no request yet
@@ -27,19 +28,19 @@ int pool_init(const struct pool_options *options, bool *can_drain)
     int err = -ENODEV;
 
     *can_drain = false;
+    size_class_init();
     credit_init(options->bucket, options->bucket_count, options->max_bytes);
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class <= SIZE_CLASS_PLAIN; ++class)
         if (credit_bucket_of(class) >= 0)
             last = size_class_bytes(class);
     if (last)
         err = region_init(options->thp);
     if (err) {
-        // Matches SIZE_MAX alone, which no one can serve anyway.
-        pool_range = (struct pool_range){SIZE_MAX, 0};
+        pool_range.span = 0;
         return err;
     }
     *can_drain = cache_init();
-    pool_range.span = last - pool_range.first;
+    pool_range.span = last - pool_range.first + 1;
     return 0;
 }
 
@@ -52,6 +53,15 @@ static unsigned pooled_class(size_t size)
         return 0;
     class = size_class_of(size);
     return credit_bucket_of(class) >= 0 ? class : 0;
+}
+
+size_t pool_block_bytes(size_t size, bool page_aligned)
+{
+    unsigned class = pooled_class(size);
+
+    if (!class)
+        return 0;
+    return page_aligned ? size_class_run_bytes(class) : size_class_bytes(class);
 }
 
 void *pool_get_shelved(size_t size, bool zero)
@@ -135,7 +145,7 @@ uint64_t pool_trim(uint64_t keep_bytes)
         return 0;
     cache_drain_all(false);
     // The largest first: they give most for a call into jemalloc.
-    for (unsigned class = SIZE_CLASS_COUNT; class > 0; class --) {
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
         struct batch batch;
         while (credit_taken_bytes() > keep_bytes && (batch = depot_get_oldest(class)).count)
             released += release_batch(class, batch);
@@ -156,7 +166,7 @@ uint64_t pool_age(void)
     if (!region.bytes)
         return 0;
     cache_drain_all(true);
-    for (unsigned class = SIZE_CLASS_COUNT; class > 0; class --) {
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
         struct batch batch;
         for (uint32_t idle = depot_idle_batches(class); idle; idle--)
             if ((batch = depot_get_oldest(class)).count)
@@ -195,7 +205,7 @@ uint64_t pool_free_bytes(void)
     if (!region.bytes)
         return 0;
     cache_count(lists);
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         bytes += (lists[class].free_blocks + depot_count(class)) * size_class_bytes(class);
     return bytes;
 }
@@ -211,7 +221,7 @@ unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])
         stats[b] = (struct pool_bucket_stats){
             .bound_bytes = c->bound_bytes, .limit = c->limit, .limit_is_bytes = c->limit_is_bytes};
     }
-    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         if (credit_bucket_of(class) >= 0)
             add_class(&stats[credit_bucket_of(class)], class, &lists[class]);
     // A batch on its way from one list to another may have been seen on both; the credit that it

@@ -30,15 +30,15 @@ struct pool_options {
 // jemalloc works. `*can_drain` says whether other threads' caches can be drained on this kernel.
 int pool_init(const struct pool_options *options, bool *can_drain);
 
-// The sizes that are pooled: [first, first + span]. Before pool_init the whole range, so that the
-// first request finds its way to it; without pools, none.
+// The sizes that are pooled: `span` sizes from `first` on. Before pool_init the whole range, so
+// that the first request finds its way to it; without pools, none.
 extern struct pool_range {
     size_t first, span;
 } pool_range;
 
 static inline bool pool_takes(size_t size)
 {
-    return size - pool_range.first <= pool_range.span;
+    return size - pool_range.first < pool_range.span;
 }
 
 // A block of at least `size` bytes, for which pool_takes() is true; contents undefined. NULL when
@@ -55,6 +55,10 @@ void *pool_get_shelved(size_t size, bool zero);
 // The same from jemalloc. NULL when memory or the region is used up, or the size's bucket is off:
 // the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
+
+// What a block for `size` may be used for, or one that begins on a page; 0 where the pools do not
+// serve that. Asking for just as much as a page-aligned block has gives one.
+size_t pool_block_bytes(size_t size, bool page_aligned);
 
 // Is this thread inside the pools already, further down its stack? True in a signal handler that
 // interrupted them, and in a thread that has exited as far as they know: then nothing may be
@@ -91,9 +95,9 @@ enum pool_misuse pool_put_slow(void *ptr);
 static inline size_t pool_usable_size(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
-    const struct entry *e = region_entry((uint32_t)unit);
+    const struct entry *e = region_entry_at(ptr);
 
-    return likely(unit == (uint32_t)~e->link) ? size_class_bytes(e->class) : 0;
+    return likely(unit == e->link) ? size_class_bytes(e->class) : 0;
 }
 
 // Prepares `count` free blocks for requests of `size`, as far as the limits allow; returns how

@@ -9,11 +9,10 @@
 
 #include "pool/je.h"
 
-// Twice what most hosts have, and a quarter of what 32-bit unit numbers reach with the top bit
-// clear, which keeps the complement of a unit from ever naming a unit.
-#define REGION_MAX_BYTES ((size_t)512 << 30)
+// What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.
+#define REGION_MAX_BYTES ((size_t)256 << 30)
+static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 32-bit numbers");
 #define REGION_MIN_BYTES ((size_t)64 << 20)
-static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 31, "units keep bit 31 clear");
 
 // Pages become readable and writable in steps, because where overcommit is off (mode 2) what is
 // writable counts as used.
@@ -167,6 +166,7 @@ int region_init(enum region_thp thp)
         goto fail;
     region.base = ((uintptr_t)at + MAP_BYTES_PER(bytes) + align - 1) & ~(align - 1);
     region.bytes = bytes;
+    region.map_of_zero = (uintptr_t)region.map - (region.base >> 10) * sizeof(struct entry);
     space.used = 4096; // unit 0 is never a block
     advise_thp(thp);
     if (create_arena() == 0)
@@ -177,26 +177,39 @@ fail:
     return -ENOMEM;
 }
 
+// Which cache line behind the page a coloured block begins on: as its place in the region has it,
+// so that neighbours differ, and the offset is known again when the block goes back.
+static uintptr_t colour_of(uintptr_t run)
+{
+    return ((run >> 12) * 7 & 15) * 64;
+}
+
 void *region_block_new(unsigned class, bool zero)
 {
-    size_t bytes = size_class_bytes(class);
+    size_t bytes = size_class_run_bytes(class);
     int flags = JE_ARENA(region.arena) | JE_TCACHE_NONE | (zero ? JE_ZERO : 0);
     int saved = errno;
-    void *ptr;
+    char *ptr;
 
     // Above its slabs jemalloc may offset a block inside its first page; we promise alignment.
     if (bytes >= 16384)
         flags |= JE_ALIGN_LG(12);
     ptr = je_mallocx(bytes, flags);
     errno = saved;
+    // jemalloc takes its first arena instead of the one that is named while it sets a thread up,
+    // and after it has torn it down.
+    if (ptr && !region_holds(ptr)) {
+        je_dallocx(ptr, JE_TCACHE_NONE);
+        ptr = NULL;
+    }
     if (!ptr)
         return NULL;
-    MUST(region_holds(ptr));
+    if (size_class_is_coloured(class))
+        ptr += colour_of((uintptr_t)ptr);
     uint64_t unit = region_unit(ptr);
-    MUST(unit >> 32 == 0);
-    struct entry *e = region_entry((uint32_t)unit);
+    struct entry *e = region_entry_at(ptr);
     e->class = (uint8_t) class;
-    e->link = ~(uint32_t)unit;
+    e->link = (uint32_t)unit;
     atomic_fetch_add_explicit(&space.created[class], 1, memory_order_relaxed);
     return ptr;
 }
@@ -204,11 +217,14 @@ void *region_block_new(unsigned class, bool zero)
 void region_block_delete(uint32_t unit)
 {
     struct entry *e = region_entry(unit);
+    uintptr_t ptr = (uintptr_t)region_address(unit);
     int saved = errno;
 
     e->link = 0;
     atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
-    je_dallocx(region_address(unit), JE_TCACHE_NONE);
+    if (size_class_is_coloured(e->class))
+        ptr &= ~(uintptr_t)4095;
+    je_dallocx((void *)ptr, JE_TCACHE_NONE);
     errno = saved;
 }
 

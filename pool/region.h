@@ -2,16 +2,16 @@
 //
 // One reservation, made once, never moved. A jemalloc arena of its own takes its extents from it,
 // so "is this pointer pooled?" is one subtraction and one compare, while jemalloc goes on doing
-// page runs, coalescing and purging. Addresses inside are counted in units of 256 bytes from the
+// page runs, coalescing and purging. Addresses inside are counted in units of 64 bytes from the
 // base (every block starts on one), so that a block's name fits 32 bits; unit 0 is never a block.
 //
 // The map has an entry for each KiB. No block is smaller than 1 KiB, so each block start has an
 // entry of its own:
 //   class   written when the block comes from jemalloc, read on every free. It is apart from
 //           `link`, so that looking it up never waits for a store of the last malloc.
-//   link    while the block is out: the complement of its own unit, which proves on free that this
-//           address is a block's start and that the block is live. While it is on a free list: the
-//           unit of the next block, 0 at the end. 0 too when it is jemalloc's again.
+//   link    while the block is out: its own unit, which proves on free that this address is a
+//           block's start and that the block is live. While it is on a free list: the unit of the
+//           next block, which is another, and 0 at the end. 0 too when it is jemalloc's again.
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
 // An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
@@ -26,7 +26,7 @@
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-#define REGION_UNIT_LG 8
+#define REGION_UNIT_LG 6
 
 struct entry {
     uint32_t link;
@@ -40,7 +40,8 @@ struct region {
     uintptr_t base;
     size_t bytes; // 0 while there is no region: then nothing is pooled
     struct entry *map;
-    unsigned arena; // jemalloc's index of the arena that lives here
+    uintptr_t map_of_zero; // where the entry of address 0 would be: saves a subtraction
+    unsigned arena;        // jemalloc's index of the arena that lives here
 };
 
 extern struct region region;
@@ -67,7 +68,13 @@ void region_purge(void);
 
 static inline struct entry *region_entry(uint32_t unit)
 {
-    return &region.map[unit >> 2];
+    return &region.map[unit >> (10 - REGION_UNIT_LG)];
+}
+
+// The same by address: what free() waits for most, so it takes the fewest steps.
+static inline struct entry *region_entry_at(const void *ptr)
+{
+    return (struct entry *)(region.map_of_zero + ((uintptr_t)ptr >> 10) * sizeof(struct entry));
 }
 
 static inline void *region_address(uint32_t unit)
@@ -94,7 +101,7 @@ static inline bool region_is_live(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
 
-    return unit == (uint32_t)~region_entry((uint32_t)unit)->link;
+    return unit == region_entry_at(ptr)->link;
 }
 
 #endif

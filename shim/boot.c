@@ -147,7 +147,7 @@ bool boot_pools(void)
     if (stage != NOT_YET || !read_settings() || !claim(&pools_stage))
         return false;
     if (boot_config.disable)
-        pool_range = (struct pool_range){SIZE_MAX, 0};
+        pool_range.span = 0;
     else
         start();
     atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP, memory_order_release);

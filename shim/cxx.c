@@ -14,14 +14,12 @@ struct nothrow;
 
 typedef void (*new_handler)(void);
 
-static void *in_runtime(const char *const name[2])
+// In the C++ runtime's own library, whichever of its names it has.
+static void *in_library(const char *const name[2])
 {
-    // The runtime's library, in case it is not in the program's global scope.
     static const char *const library[] = {"libstdc++.so.6", "libc++.so.1", "libc++abi.so.1"};
     void *found = NULL;
 
-    for (unsigned n = 0; n < 2 && !found; n++)
-        found = dlsym(RTLD_DEFAULT, name[n]);
     for (unsigned i = 0; i < array_len(library) && !found; i++) {
         void *handle = dlopen(library[i], RTLD_LAZY | RTLD_NOLOAD);
         if (!handle)
@@ -31,6 +29,14 @@ static void *in_runtime(const char *const name[2])
         dlclose(handle);
     }
     return found;
+}
+
+// In the program first, which may have it linked in.
+static void *in_runtime(const char *const name[2])
+{
+    void *found = dlsym(RTLD_DEFAULT, name[0]);
+
+    return found ? found : in_library(name);
 }
 
 // std::get_new_handler() and std::__throw_bad_alloc(), libstdc++'s and libc++'s.
@@ -79,14 +85,29 @@ static __attribute__((noinline)) void *new_slow(size_t alignment, size_t size)
         return likely(ptr) ? ptr : new_slow((alignment), size);                                    \
     }
 
-// A handler that throws ends a nothrow new with NULL by the standard. In C it cannot be caught, so
-// the nothrow forms do without the handler and just fail.
+// A nothrow new calls the handler as well, and turns what it throws into NULL, for which it takes a
+// try block. The C++ runtime has one in its own nothrow operator, which calls our throwing one.
+static __attribute__((noinline)) void *new_nothrow_slow(size_t alignment, size_t size,
+                                                        const struct nothrow *tag)
+{
+    static const char *const plain[2] = {"_ZnwmRKSt9nothrow_t", "_ZnwmRKSt9nothrow_t"};
+    static const char *const aligned[2] = {"_ZnwmSt11align_val_tRKSt9nothrow_t",
+                                           "_ZnwmSt11align_val_tRKSt9nothrow_t"};
+    typedef void *plain_fn(size_t, const struct nothrow *);
+    typedef void *aligned_fn(size_t, size_t, const struct nothrow *);
+    void *fn = in_library(alignment ? aligned : plain);
+
+    if (!fn)
+        return NULL;
+    return alignment ? ((aligned_fn *)fn)(size, alignment, tag) : ((plain_fn *)fn)(size, tag);
+}
+
 #define NEW_NOTHROW(name, params, alignment)                                                       \
     void *name params;                                                                             \
     HEAP_EXPORT void *name params                                                                  \
     {                                                                                              \
-        (void)tag;                                                                                 \
-        return try((alignment), size);                                                             \
+        void *ptr = try((alignment), size);                                                        \
+        return likely(ptr) ? ptr : new_nothrow_slow((alignment), size, tag);                       \
     }
 
 #define DELETE(name, params, unused)                                                               \

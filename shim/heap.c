@@ -138,24 +138,40 @@ void *heap_realloc(void *ptr, size_t size)
     return fits_in_place(size, have) ? ptr : move(ptr, have, size);
 }
 
+// A block of the pools with that alignment, at least; NULL where they do not serve it.
+static void *pooled_aligned(size_t alignment, size_t size)
+{
+    void *ptr;
+
+    if (size < SIZE_CLASS_MIN_BYTES || alignment > 4096 || !boot_pools())
+        return NULL;
+    if (alignment > 64) {
+        // A multiple of the alignment has a class that is one, too, up to a page.
+        size = pool_block_bytes((size + alignment - 1) & -alignment, true);
+        if (!size)
+            return NULL;
+    }
+    ptr = pool_takes(size) ? heap_alloc(size) : NULL;
+    // jemalloc serves a pooled size where the pools cannot, and need not align it like them.
+    if ((uintptr_t)ptr & (alignment - 1)) {
+        heap_free(ptr);
+        ptr = NULL;
+    }
+    return ptr;
+}
+
 void *heap_aligned(size_t alignment, size_t size)
 {
-    size_t rounded = (size + alignment - 1) & -alignment;
+    void *ptr = pooled_aligned(alignment, size);
+    bool large = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
 
-    // A multiple of the alignment has a class that is one, too, up to a page.
-    if (alignment <= 4096 && rounded >= size && pool_takes(rounded) &&
-        size >= SIZE_CLASS_MIN_BYTES) {
-        void *ptr = heap_alloc(rounded);
-        // jemalloc serves a pooled size where the pools cannot, and need not align it like them.
-        if (!ptr || ((uintptr_t)ptr & (alignment - 1)) == 0)
-            return ptr;
-        heap_free(ptr);
-    }
-    if (size > SIZE_CLASS_MAX_BYTES && !pool_entered() && !watchdog_before(size)) {
+    if (ptr)
+        return ptr;
+    if (!large || watchdog_before(size))
+        ptr = je_memalign(alignment, size);
+    if (!ptr)
         errno = ENOMEM;
-        return NULL;
-    }
-    return je_memalign(alignment, size);
+    return ptr;
 }
 
 size_t heap_usable_size(const void *ptr)

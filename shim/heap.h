@@ -21,11 +21,11 @@ void heap_free_slow(void *ptr);
 // malloc(3): NULL and errno ENOMEM.
 static inline void *heap_alloc(size_t size)
 {
-    if (likely(!pool_takes(size))) {
-        if (likely(size < SIZE_CLASS_MIN_BYTES))
-            return je_malloc(size);
+    // First and cheapest: what goes on to jemalloc has jemalloc's own cost still to come.
+    if (size < SIZE_CLASS_MIN_BYTES)
+        return je_malloc(size);
+    if (unlikely(!pool_takes(size)))
         return heap_alloc_slow(size);
-    }
     void *ptr = pool_get(size);
     if (likely(ptr))
         return ptr;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "shim/boot.h"
 #include "shim/heap.h"
 #include "shim/watchdog.h"
 
@@ -63,8 +64,7 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
     if (!pool_owns(ptr))
         return je_rallocx(ptr, size, flags);
     have = pool_usable_size(ptr);
-    if (pool_takes(size) && size_class_bytes(size_class_of(size)) == have &&
-        ((uintptr_t)ptr & (alignment_of(flags) - 1)) == 0)
+    if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (alignment_of(flags) - 1)) == 0)
         return ptr;
     to = mallocx(size, flags);
     if (to) {
@@ -101,10 +101,13 @@ HEAP_EXPORT void sdallocx(void *ptr, size_t size, int flags)
         je_sdallocx(ptr, size, flags);
 }
 
-// The pools' classes are jemalloc's, so its answer is right for both.
 HEAP_EXPORT size_t nallocx(size_t size, int flags)
 {
-    return je_nallocx(size, flags);
+    size_t alignment = alignment_of(flags), bytes = 0;
+
+    if (!names_place(flags) && alignment <= 4096 && size >= SIZE_CLASS_MIN_BYTES && boot_pools())
+        bytes = pool_block_bytes((size + alignment - 1) & -alignment, alignment > 64);
+    return bytes ? bytes : je_nallocx(size, flags);
 }
 
 // "arena.<i>.purge" asks for memory to go back to the kernel: what the pools keep goes, too.
