@@ -160,16 +160,18 @@ static void leave_children_alone(void)
 {
     char *preload = getenv("LD_PRELOAD");
     char *name = preload ? strstr(preload, "libtidepool.so") : NULL;
-    char *start = name, *end = name;
+    char *start = name, *end = name + strlen("libtidepool.so");
 
-    if (!name)
+    // A name that only begins like ours, libtidepool.so.old, is left alone.
+    if (!name || !strchr(": ", *end))
         return;
     while (start > preload && !strchr(": ", start[-1]))
         start--;
-    while (*end && !strchr(": ", *end))
-        end++;
+    // With the separator behind it, or the one before it at the end.
     if (*end)
         end++;
+    else if (start > preload)
+        start--;
     memmove(start, end, strlen(end) + 1);
     if (!*preload)
         unsetenv("LD_PRELOAD");
@@ -178,11 +180,11 @@ static void leave_children_alone(void)
 __attribute__((constructor)) static void at_load(void)
 {
     log_start();
-    if (!read_settings() || boot_config.disable)
+    if (!read_settings())
         return;
     if (boot_config.no_children)
         leave_children_alone();
-    if (boot_config.warmup_count)
+    if (boot_config.warmup_count && !boot_config.disable)
         boot_pools();
 }
 

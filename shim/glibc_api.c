@@ -1,7 +1,8 @@
 // glibc_api - what glibc's <malloc.h> has beyond allocation: trimming, and figures about the heap.
 //
 // Callers expect an effect and figures that make sense, in glibc's words: arena is what the heap
-// has taken from the system, uordblks what is in use, fordblks the rest.
+// has taken from the system, uordblks what is in use, fordblks the rest. Nothing counts as hblkhd,
+// memory outside the arena.
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "shim/log.h"
 
 struct heap_figures {
-    size_t in_use, held, large, releasable;
+    size_t in_use, held, releasable;
 };
 
 static size_t je_figure(const char *name)
@@ -34,7 +35,6 @@ static struct heap_figures figures(void)
     f.in_use = je_figure("stats.allocated");
     f.in_use -= pooled_free < f.in_use ? pooled_free : f.in_use;
     f.held = je_figure("stats.resident");
-    f.large = je_figure("stats.arenas.4096.large.allocated");
     f.releasable = pooled_free + je_figure("stats.arenas.4096.pdirty") * 4096;
     if (f.held < f.in_use)
         f.held = f.in_use;
@@ -54,7 +54,6 @@ HEAP_EXPORT struct mallinfo2 mallinfo2(void)
 
     return (struct mallinfo2){
         .arena = f.held,
-        .hblkhd = f.large,
         .uordblks = f.in_use,
         .fordblks = f.held - f.in_use,
         .keepcost = f.releasable,
@@ -68,7 +67,6 @@ HEAP_EXPORT struct mallinfo mallinfo(void)
 
     return (struct mallinfo){
         .arena = (int)m.arena,
-        .hblkhd = (int)m.hblkhd,
         .uordblks = (int)m.uordblks,
         .fordblks = (int)m.fordblks,
         .keepcost = (int)m.keepcost,

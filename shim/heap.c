@@ -100,15 +100,15 @@ static void *move(void *ptr, size_t have, size_t size)
 static void *large_realloc(void *ptr, size_t size)
 {
     bool entered = pool_entered();
-    void *to;
+    void *to = NULL;
 
-    if (!entered && !watchdog_before(size)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    to = je_realloc(ptr, size);
+    if (entered || watchdog_before(size))
+        to = je_realloc(ptr, size);
     if (!entered)
         watchdog_after();
+    // jemalloc leaves errno alone for sizes that no address space holds.
+    if (!to)
+        errno = ENOMEM;
     return to;
 }
 

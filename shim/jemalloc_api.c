@@ -48,11 +48,10 @@ HEAP_EXPORT void *mallocx(size_t size, int flags)
 
     if (names_place(flags) || !pool_takes(size) || alignment > 4096)
         return je_mallocx(size, flags);
-    if (is_zeroed(flags) && alignment == 1)
-        return heap_calloc(1, size);
     ptr = alignment > 1 ? heap_aligned(alignment, size) : heap_alloc(size);
+    // To the block's end: a rallocx that grows it later relies on that.
     if (ptr && is_zeroed(flags))
-        memset(ptr, 0, size);
+        memset(ptr, 0, heap_usable_size(ptr));
     return ptr;
 }
 
