@@ -58,8 +58,8 @@ static void *by_memstream(size_t n)
     FILE *f = open_memstream(&p, &size);
     if (!f)
         return NULL;
-    for (size_t i = 0; i < n; i++)
-        fputc('x', f);
+    for (size_t i = 0; i < n; i += 7)
+        fwrite("seven..", 1, n - i < 7 ? n - i : 7, f);
     fclose(f);
     return p;
 }

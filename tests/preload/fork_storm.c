@@ -1,4 +1,4 @@
-// Eight threads allocate without pause while the process forks 60 times. Each child finds whatever
+// Eight threads allocate without pause while the process forks 40 times. Each child finds whatever
 // state the fork caught, and must be able to allocate, free its parent's blocks, start threads and
 // fork again. A lock left held shows as a child that never ends.
 
@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
-enum { THREADS = 8, FORKS = 60, BLOCKS = 32 };
+enum { THREADS = 8, FORKS = 40, BLOCKS = 32 };
 static atomic_bool enough;
 static void *inherited[COUNT(victim_sizes)];
 

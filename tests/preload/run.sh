@@ -68,6 +68,10 @@ for mode in '' TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
 done
 ok exports "$V/exports" "$(basename "$LIB")"
 ok trim_gives_back "$V/trim_gives_back"
+ok public_api "$V/public_api"
+for buckets in '' 1K:9,4K:20,64K:7,1M:3 2K:64K,96K:300K,1M:4M; do
+    ok "bucket_limits $buckets" ${buckets:+TIDEPOOL_BUCKETS=$buckets} "$V/bucket_limits"
+done
 
 # Misuse: told and fatal by default; told, or not even that, and survived where the user says so.
 for size in 1024 5000 65536 1048576; do
@@ -92,7 +96,7 @@ ok before_constructors "$V/before_constructors"
 EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_constructors"
 EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_constructors"
 ok short_threads "$V/short_threads"
-ok racing_start "$V/racing_start" 200
+ok racing_start "$V/racing_start" 80
 ok fork_storm "$V/fork_storm"
 ok fork_handlers "$V/fork_handlers"
 ok spawns "$V/spawns"
