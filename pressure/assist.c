@@ -72,11 +72,15 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     store(&assist_view.headroom_bytes, s->headroom_bytes);
     store(&looked_at_grown, s->grown_bytes);
     store(&assist_grown.due, s->grown_bytes + a->look_after_bytes);
-    // Frees lead to a look only where what they leave with us could be too much.
+    // Frees lead to a look where what they leave with us could be too much for us, or enough for a
+    // neighbour to need.
     uint64_t step = a->look_after_bytes;
-    if (a->keep_bytes != PRESSURE_UNLIMITED && a->keep_bytes > step)
-        step = a->keep_bytes;
-    store(&assist_shrunk.due, a->level >= PRESSURE_HIGH ? s->shrunk_bytes + step : UINT64_MAX);
+    if (a->level >= PRESSURE_HIGH)
+        step = a->keep_bytes > step ? a->keep_bytes : step;
+    else
+        step = s->headroom_bytes / 4 > 8 * MIB ? s->headroom_bytes / 4 : 8 * MIB;
+    store(&assist_shrunk.due, s->shrunk_bytes + step);
+    monitor_hasten(a->next_look_ms);
 
     // A thread is worth having once what we could give back is worth having: in a small container
     // that is little. A busy machine alone is no reason for `ls` to have one.

@@ -18,9 +18,9 @@
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
 #define STACK_BYTES (256 * 1024)
 #define TICK_MS 1000
-// In poll, nothing but a descriptor wakes us; so it is slept in slices, short ones while the
-// program grows.
-#define QUIET_SLICE_MS 1000
+// In poll nothing but a descriptor wakes us, so it is slept in slices, short ones while the program
+// grows.
+#define QUIET_SLICE_MS 250
 #define BUSY_SLICE_MS 50
 // A cgroup's thresholds fire both ways, and page cache makes usage swing.
 #define EVENT_GAP_MS 20
@@ -29,7 +29,9 @@
 // What the thread is at. Hooks run in RUNNING only, so stopping it elsewhere needs no wait.
 enum { NONE, SLEEPING, RUNNING, STOPPED };
 static _Atomic uint32_t phase;
-static _Atomic uint32_t woken;
+static _Atomic uint32_t woken;          // LOOK or REPLAN, set by others
+static _Atomic uint64_t sleeping_until; // in watch_now_ms
+enum { LOOK = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
 static bool failed_before;
@@ -61,10 +63,22 @@ void monitor_init(const struct pressure_options *o, const struct pressure_hooks 
     watch_init(o, h);
 }
 
+static void wake(uint32_t why)
+{
+    atomic_fetch_or(&woken, why);
+    futex_wake(&woken);
+}
+
 void monitor_wake(void)
 {
-    atomic_store(&woken, 1);
-    futex_wake(&woken);
+    wake(LOOK);
+}
+
+void monitor_hasten(unsigned ms)
+{
+    if (atomic_load(&phase) == SLEEPING &&
+        watch_now_ms() + ms + 5 < atomic_load_explicit(&sleeping_until, memory_order_relaxed))
+        wake(REPLAN);
 }
 
 static unsigned min_ms(uint64_t a, uint64_t b)
@@ -73,41 +87,47 @@ static unsigned min_ms(uint64_t a, uint64_t b)
 }
 
 // One slice of sleep; true if something says "look now".
-static bool sleep_slice(unsigned ms)
+static bool sleep_slice(uint64_t ms, unsigned slice_ms)
 {
     struct pollfd fds[PSI_KINDS];
     enum psi_kind which[PSI_KINDS];
-    uint64_t now = watch_now_ms();
-    unsigned n = psi_fill(&accel, fds, which, now);
+    unsigned n = psi_fill(&accel, fds, which, watch_now_ms());
     if (!n) {
-        futex_sleep(&woken, 0, ms);
-        return atomic_exchange(&woken, 0);
+        futex_sleep(&woken, 0, (unsigned)ms);
+        return atomic_exchange(&woken, 0) & LOOK;
     }
-    int ready = poll(fds, n, (int)ms);
-    now = watch_now_ms();
-    bool look = atomic_exchange(&woken, 0);
+    int ready = poll(fds, n, (int)min_ms(ms, slice_ms));
+    uint64_t now = watch_now_ms();
+    bool look = atomic_exchange(&woken, 0) & LOOK;
     for (unsigned i = 0; ready > 0 && i < n; i++)
         if (fds[i].revents)
             look |= psi_event(&accel, which[i], fds[i].revents, now);
     return look;
 }
 
-// Until `due`, or until something says that it is now: true then. Assist's looks say how much time
-// may go by, so they shorten the wait.
-static bool sleep_until(uint64_t due, uint64_t looked)
+// When the next look is due. Looks by growing threads say how much time may go by, too.
+static uint64_t plan(uint64_t look_at, uint64_t looked)
 {
-    uint64_t now = watch_now_ms();
+    uint64_t planned = looked + watch_next_look_ms();
+    return planned < look_at ? planned : look_at;
+}
+
+// Until the next look or tick is due, or until something says that a look is: true then.
+static bool sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
+{
     uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     unsigned slice = BUSY_SLICE_MS;
-    while (now < due && atomic_load(&phase) == SLEEPING) {
-        if (sleep_slice(min_ms(due - now, slice)))
+    while (atomic_load(&phase) == SLEEPING) {
+        uint64_t now = watch_now_ms(), was = grown;
+        *look_at = plan(*look_at, looked);
+        uint64_t due = *look_at < tick_at ? *look_at : tick_at;
+        if (now >= due)
+            return false;
+        atomic_store_explicit(&sleeping_until, due, memory_order_relaxed);
+        if (sleep_slice(due - now, slice))
             return true;
-        uint64_t was = grown;
         grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
         slice = grown != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
-        now = watch_now_ms();
-        uint64_t planned = looked + watch_next_look_ms();
-        due = planned < due ? planned : due;
     }
     return false;
 }
@@ -127,7 +147,8 @@ static void arm(uint64_t now)
 {
     struct psi_place place;
     // The place is the look's; it is borrowed only when there is something to open.
-    if (!psi_wants(&accel, watch_limit_bytes(), now) || !watch_borrow_place(&place))
+    if (!watch_options()->accelerators || !psi_wants(&accel, watch_limit_bytes(), now) ||
+        !watch_borrow_place(&place))
         return;
     unsigned n = psi_arm(&accel, watch_options(), &place, now);
     watch_return_place();
@@ -163,10 +184,13 @@ static void *run(void *unused)
             tick_at = now + TICK_MS;
             if (h->tick)
                 h->tick(h->arg, now);
+            // Free memory that piled up without passing through pages: see it, and watch it.
+            if (watch_hoards())
+                look_at = now;
         }
         if (!change_phase(RUNNING, SLEEPING))
             break;
-        event = sleep_until(look_at < tick_at ? look_at : tick_at, looked);
+        event = sleep_until(&look_at, tick_at, looked);
         now = watch_now_ms();
         if (event && now < looked + gap_ms)
             futex_sleep(&woken, 0, (unsigned)(looked + gap_ms - now));

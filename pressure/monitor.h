@@ -32,8 +32,11 @@ static inline void monitor_poke(void)
 // The next look is due now: something happened that growth does not tell.
 void monitor_wake(void);
 
-// Inside pressure/ only: growth has passed what makes the thread worth having.
+// Inside pressure/ only. Growth has passed what makes the thread worth having.
 void monitor_want(void);
+
+// The next look is due in so many ms: sooner, perhaps, than the thread knows.
+void monitor_hasten(unsigned ms);
 
 // Around fork, ours before the pool's and jemalloc's. The child has no thread, no levels and no
 // counts; it starts its own once it has grown enough itself.

@@ -12,6 +12,7 @@ const struct pressure_options pressure_defaults = {
     .watch_min_bytes = 32 * MIB,
     .on_limit_min_bytes = 1 * MIB,
     .thread = true,
+    .accelerators = true,
     .root = "",
 };
 
@@ -26,6 +27,7 @@ static const struct pressure_options throughput = {
     .watch_min_bytes = 128 * MIB,
     .on_limit_min_bytes = 1 * MIB,
     .thread = true,
+    .accelerators = true,
     .root = "",
 };
 
@@ -40,6 +42,7 @@ static const struct pressure_options tight = {
     .watch_min_bytes = 8 * MIB,
     .on_limit_min_bytes = 1 * MIB,
     .thread = true,
+    .accelerators = true,
     .root = "",
 };
 

@@ -55,9 +55,10 @@ struct pressure_options {
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
     bool thread;                     // false: no thread of our own, looks are taken by growth only
-    const char *root;                // where /proc is looked for: "" but in tests
-    const char *watch_path;          // $MEMORY_PRESSURE_WATCH, or NULL; must stay valid
-    const char *watch_write;         // $MEMORY_PRESSURE_WRITE, base64, or NULL; must stay valid
+    bool accelerators;       // false: no descriptor is kept, nothing but looks tells of pressure
+    const char *root;        // where /proc is looked for: "" but in tests
+    const char *watch_path;  // $MEMORY_PRESSURE_WATCH, or NULL; must stay valid
+    const char *watch_write; // $MEMORY_PRESSURE_WRITE, base64, or NULL; must stay valid
 };
 
 extern const struct pressure_options pressure_defaults;

@@ -106,6 +106,12 @@ bool watch_looked(void)
     return atomic_load_explicit(&looked, memory_order_relaxed);
 }
 
+bool watch_hoards(void)
+{
+    uint64_t room = atomic_load_explicit(&assist_view.headroom_bytes, memory_order_relaxed);
+    return hooks->held && room != PRESSURE_UNLIMITED && hooks->held(hooks->arg) >= room / 4 + 1;
+}
+
 unsigned watch_next_look_ms(void)
 {
     return atomic_load_explicit(&next_look_ms, memory_order_relaxed);

@@ -92,6 +92,7 @@ unsigned watch_next_look_ms(void);
 const struct pressure_options *watch_options(void);
 const struct pressure_hooks *watch_hooks(void);
 bool watch_looked(void); // once at least
+bool watch_hoards(void); // is more held than a neighbour could do without, and nobody looked?
 
 // The level that the last look found, and whether it must be reported: for the thread.
 bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,

@@ -143,6 +143,7 @@ static void grow_then_touch(void)
 
 static struct pressure_hooks hooks = {.reclaim = empty_shelf, .held = shelf_held};
 static struct pressure_options options;
+static bool accelerators = true;
 
 static pid_t start(void (*body)(void), bool watched, bool thread)
 {
@@ -155,6 +156,7 @@ static pid_t start(void (*body)(void), bool watched, bool thread)
         _exit(4);
     options = pressure_defaults;
     options.thread = thread;
+    options.accelerators = accelerators;
     static const struct pressure_hooks none;
     monitor_init(&options, watched ? &hooks : &none);
     body();
@@ -250,4 +252,12 @@ Test(pressure_oom, an_idle_process_gives_back_for_its_neighbour)
 {
     cr_expect(eq(int, neighbour_grows(false), -SIGKILL), "the control");
     cr_expect(eq(int, neighbour_grows(true), 0));
+}
+
+// As in a container, where event_control is not ours to write: the thread has to look often enough.
+Test(pressure_oom, looks_alone_are_enough)
+{
+    accelerators = false;
+    cr_expect(eq(int, neighbour_grows(true), 0));
+    cr_expect(eq(int, finish(start(shelf_then_late_touch, true, true)), 0));
 }
