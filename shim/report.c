@@ -2,7 +2,9 @@
 
 #include <inttypes.h>
 
+#include "pool/pages.h"
 #include "pool/pool.h"
+#include "pressure/watch.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 
@@ -15,6 +17,29 @@ static void size_text(char *out, size_t length, uint64_t bytes)
         log_format(out, length, "%luK", bytes >> 10);
     else
         log_format(out, length, "%lu", bytes);
+}
+
+static void report_pressure(void)
+{
+    struct pressure_stats p;
+
+    pressure_stats(&p);
+    if (!p.looks)
+        return;
+    log_line(LOG_STATS, "pressure: level %s used_bytes %lu limit_bytes %lu looks %lu by_growth %lu",
+             pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.looks,
+             p.assist_looks);
+    log_line(LOG_STATS,
+             "reclaims: watchdog %lu assist %lu api %lu returned_bytes %lu took_us %lu refused %lu",
+             p.reclaims[PRESSURE_CAUSE_WATCHDOG], p.reclaims[PRESSURE_CAUSE_ASSIST],
+             p.reclaims[PRESSURE_CAUSE_API],
+             p.freed_bytes[PRESSURE_CAUSE_WATCHDOG] + p.freed_bytes[PRESSURE_CAUSE_ASSIST] +
+                 p.freed_bytes[PRESSURE_CAUSE_API],
+             p.reclaim_us, p.refused);
+    log_line(LOG_STATS, "levels: normal_ms %lu moderate_ms %lu high_ms %lu critical_ms %lu",
+             p.level_ms[0], p.level_ms[1], p.level_ms[2], p.level_ms[3]);
+    log_line(LOG_STATS, "pages: taken_bytes %lu returned_bytes %lu", pages_taken(),
+             pages_returned());
 }
 
 void report_stats(void)
@@ -42,6 +67,7 @@ void report_stats(void)
                  bound, s->created, s->reused, ratio, s->free_blocks, limit, s->live_blocks,
                  s->live_bytes);
     }
+    report_pressure();
     if (heap_double_frees || heap_invalid_frees)
         log_line(LOG_STATS, "double_frees %lu invalid_frees %lu", (uint64_t)heap_double_frees,
                  (uint64_t)heap_invalid_frees);

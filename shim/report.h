@@ -2,7 +2,8 @@
 #ifndef TIDEPOOL_SHIM_REPORT_H
 #define TIDEPOOL_SHIM_REPORT_H
 
-// One line a bucket on stderr: created, reused, reuse_ratio, free, limit.
+// On stderr: a line a bucket (created, reused, reuse_ratio, free, limit), and what memory pressure
+// led to, if it was ever looked at.
 void report_stats(void);
 
 #endif
