@@ -257,6 +257,19 @@ Test(pressure, a_hoard_beside_a_small_headroom_is_watched_closely)
     cr_expect(eq(uint, a.next_look_ms, 5000));
 }
 
+Test(pressure, memory_handed_out_and_not_touched_yet_is_watched_closely)
+{
+    cr_expect(eq(uint, step(300, 1000).next_look_ms, 5000));
+    struct pressure_sample s = sample_of(300);
+    s.grown_bytes = 400 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(le(uint, a.next_look_ms, 100));
+    // It was not meant to be touched, then.
+    for (uint64_t now = 2010; now < 8000; now += 1000)
+        a = pressure_step(&options, &state, &s, now);
+    cr_expect(eq(uint, a.next_look_ms, 5000));
+}
+
 Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
 {
     cr_expect(eq(ulong, step(920, 1000).look_after_bytes, 10 * M));

@@ -240,3 +240,19 @@ Test(source_psi_fds, this_kernels_psi_takes_the_trigger)
     cr_expect(eq(uint, psi_arm(&source, &options, &nowhere, 1), 1));
     cr_expect(eq(int, source.accel[PSI_TRIGGER].open, 1));
 }
+
+Test(source_psi_fds, the_cgroups_own_psi_comes_first)
+{
+    static struct cgroup_found found = {.root = ""};
+    struct psi_place here = {.found = &found};
+    char own[CGROUP_PATH + 128];
+    options = pressure_defaults;
+    cgroup_find(&found);
+    snprintf(own, sizeof own, "%s/memory.pressure", found.unified.path);
+    if (!found.unified.len || access(own, W_OK) != 0) {
+        fprintf(stderr, "SKIPPED: no memory.pressure of our own to arm\n");
+        cr_skip_test("no memory.pressure");
+    }
+    cr_expect(ge(uint, psi_arm(&source, &options, &here, 1), 1));
+    cr_expect(eq(int, strcmp(source.accel[PSI_TRIGGER].total_path, own), 0));
+}
