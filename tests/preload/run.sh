@@ -3,6 +3,7 @@
 #   B=$PWD/build/release sh tests/preload/run.sh ['fork*' ...]     only these victims
 #   LIB=none|PATH                 without a library, or with another: what then passes is no merit of ours
 set -u
+B=${B:-$PWD/build/release}
 LIB=${LIB:-$B/libtidepool.so}
 ONLY=${*:-}
 V=$B/tests/preload
@@ -69,6 +70,7 @@ done
 ok exports "$V/exports" "$(basename "$LIB")"
 ok trim_gives_back "$V/trim_gives_back"
 ok public_api "$V/public_api"
+ok refused_then_reused "$V/refused_then_reused"
 for buckets in '' 1K:9,4K:20,64K:7,1M:3 2K:64K,96K:300K,1M:4M; do
     ok "bucket_limits $buckets" ${buckets:+TIDEPOOL_BUCKETS=$buckets} "$V/bucket_limits"
 done
