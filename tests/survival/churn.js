@@ -52,4 +52,5 @@ for (const size of peak ? sizes : []) {
     old = fresh;
 }
 const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-console.log(`load peak_bytes=${peakHeld} own_bytes=${heapPeak - heapAtStart} operations=${operations} seconds=${seconds.toFixed(4)}`);
+console.log(`load peak_bytes=${peakHeld} own_bytes=${heapPeak - heapAtStart} ` +
+    `operations=${operations} seconds=${seconds.toFixed(4)}`);

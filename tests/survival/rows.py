@@ -56,21 +56,24 @@ def growth(allocator, env):
 def tight(allocator, env):
     if allocator != 'tidepool':
         return
-    for kind, operations in zip(KINDS, (300_000, 10_000_000, 20_000)):
-        live = 380
-        limit = int(live * MIB / 0.95)
+    for kind, operations in zip(KINDS, (500_000, 2_000_000, 4_000)):
+        # What the data takes with its rounding to classes is 95 % of the limit, not what was asked for.
+        free = cgroup.run(program('tight', 380, kind, 1000), {**env, 'TIDEPOOL_WATCHDOG': 'off'})
+        if not free.finished:
+            sys.exit(f'tight does not run without a limit: {free.why}\n{free.output}')
+        limit = int(free.usage_bytes / 0.95)
         seconds = {'on': [], 'off': []}
         failed = ''
         for _ in range(PAIRS):
             for switch, times in seconds.items():
-                outcome = cgroup.run(program('tight', live, kind, operations),
+                outcome = cgroup.run(program('tight', 380, kind, operations),
                                      {**env, 'TIDEPOOL_WATCHDOG': switch}, limit)
                 if not outcome.finished:
                     failed = f'{switch}: {outcome.why}'
                     break
                 times.append(outcome.seconds)
         if failed:
-            yield f'tight, {kind}', allocator, failed, '>= 0.97', f'live {live} MiB, limit {limit / MIB:.0f}'
+            yield f'tight, {kind}', allocator, failed, '>= 0.97', f'limit {limit / MIB:.0f} MiB'
             continue
         ratio = statistics.median(seconds['off']) / statistics.median(seconds['on'])
         spread = ', '.join(f'{k} {min(v):.2f}-{max(v):.2f} s' for k, v in seconds.items())
