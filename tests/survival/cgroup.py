@@ -6,10 +6,14 @@ A cgroup lives for one run: what an earlier run left charged (page cache above a
 import os
 import signal
 import subprocess
+import sys
 import time
 
 V1_ROOT = '/sys/fs/cgroup/memory'
 V2_ROOTS = ('/sys/fs/cgroup', '/sys/fs/cgroup/unified')
+
+# A run that is ended from outside still takes its cgroup, and who is in it, away.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class Unavailable(Exception):
