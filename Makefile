@@ -55,9 +55,9 @@ say = @printf '  %-6s %s\n' '$(1)' '$(2)'
 endif
 
 # Inside malloc the compiler must not turn malloc+memset into calloc, nor reach TLS through a
-# call that allocates; and C++ exceptions from a new handler pass through operator new.
+# call that allocates.
 $(SHIM_OBJ) $(CORE_OBJ): private TP_CFLAGS += -fno-builtin-malloc -fno-builtin-calloc \
-                                      -ftls-model=initial-exec -fexceptions
+                                      -ftls-model=initial-exec
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -67,7 +67,7 @@ $(SHIM_OBJ) $(CORE_OBJ): private TP_CFLAGS += -fno-builtin-malloc -fno-builtin-c
 all: $(B)/libtidepool.so $(if $(LAUNCHER_SRC),$(B)/tidepool)
 
 # Where jemalloc takes pages and gives them back: see pool/pages.h.
-JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit
+JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit,--wrap=je_tcache_alloc_small_hard
 
 # New flags mean new objects: the stamp changes only when the command line does.
 $(B)/flags: FORCE
@@ -95,7 +95,7 @@ build/jemalloc/libje.a: Makefile
 
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
+	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
 	    -Wl,-soname,libtidepool.so $(JE_WRAP) -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.

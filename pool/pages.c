@@ -17,7 +17,18 @@ void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commi
 bool __wrap_je_pages_commit(void *addr, size_t size);
 bool __wrap_je_pages_decommit(void *addr, size_t size);
 
+// jemalloc's refill of a thread cache's list; only the result matters here.
+struct tsdn;
+struct arena;
+struct tcache;
+struct cache_bin;
+void *__real_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tcache *,
+                                        struct cache_bin *, unsigned index, bool *success);
+void *__wrap_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tcache *,
+                                        struct cache_bin *, unsigned index, bool *success);
+
 void (*pages_on_take)(size_t bytes);
+void (*pages_on_refill)(void);
 
 static _Atomic uint64_t taken, returned;
 
@@ -85,4 +96,15 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
     if (!failed)
         atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
     return failed;
+}
+
+void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
+                                        struct tcache *tcache, struct cache_bin *bin,
+                                        unsigned index, bool *success)
+{
+    void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+
+    if (pages_on_refill)
+        pages_on_refill();
+    return ptr;
 }

@@ -5,7 +5,9 @@
 // three functions of jemalloc's by which pages come and go (ld --wrap): pages count as taken when
 // they are committed, as given back when they are decommitted.
 //
-// Both happen with locks of jemalloc's held: the callback may count and wake, never allocate.
+// Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. What
+// has to wait for a moment without locks can be done at the next refill of a thread cache, which a
+// fourth wrapped function tells of.
 #ifndef TIDEPOOL_POOL_PAGES_H
 #define TIDEPOOL_POOL_PAGES_H
 
@@ -19,5 +21,9 @@ uint64_t pages_returned(void);
 
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);
+
+// Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
+// may be entered again: after its thread cache was refilled. NULL for none. Set it once, early.
+extern void (*pages_on_refill)(void);
 
 #endif

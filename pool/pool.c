@@ -8,6 +8,7 @@ struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
                                 SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
 
 static struct {
+    _Atomic bool frugal;
     _Atomic uint64_t warmed[SIZE_CLASS_END];         // created to be ready, for no request yet
     _Atomic uint64_t freed_directly[SIZE_CLASS_END]; // released without ever being on a list
 } pool;
@@ -74,11 +75,19 @@ void *pool_get_shelved(size_t size, bool zero)
     return ptr;
 }
 
+void pool_set_frugal(bool frugal)
+{
+    atomic_store_explicit(&pool.frugal, frugal, memory_order_relaxed);
+}
+
 void *pool_get_new(size_t size, bool zero)
 {
     unsigned class = pooled_class(size);
+    void *ptr = class ? region_block_new(class, zero) : NULL;
 
-    return class ? region_block_new(class, zero) : NULL;
+    if (ptr && atomic_load_explicit(&pool.frugal, memory_order_relaxed))
+        region_block_trim(ptr, size);
+    return ptr;
 }
 
 static enum pool_misuse misuse_of(const void *ptr)
@@ -100,7 +109,7 @@ enum pool_misuse pool_put_slow(void *ptr)
         return POOL_FINE;
     add(&pool.freed_directly[region_entry(unit)->class], 1);
     region_block_delete(unit);
-    return POOL_FINE;
+    return POOL_RELEASED;
 }
 
 uint32_t pool_warm_up(size_t size, uint32_t wanted)

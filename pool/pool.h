@@ -56,6 +56,10 @@ void *pool_get_shelved(size_t size, bool zero);
 // the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
 
+// In a frugal pool a new block that fills its run only partly does not keep the rest resident: the
+// pages behind what was asked for go back to the kernel, for a system call each time.
+void pool_set_frugal(bool frugal);
+
 // What a block for `size` may be used for, or one that begins on a page; 0 where the pools do not
 // serve that. Asking for just as much as a page-aligned block has gives one.
 size_t pool_block_bytes(size_t size, bool page_aligned);
@@ -84,11 +88,12 @@ static inline bool pool_put(void *ptr)
 // What was wrong with a free.
 enum pool_misuse {
     POOL_FINE,
+    POOL_RELEASED,     // fine as well: there was no room for it, jemalloc has it
     POOL_DOUBLE_FREE,  // the start of a block that is free now
     POOL_INVALID_FREE, // an address that is not the start of a block
 };
 
-// Changes nothing unless it returns POOL_FINE.
+// Changes nothing where there was misuse.
 enum pool_misuse pool_put_slow(void *ptr);
 
 // Bytes of the live block at `ptr`; 0 when there is none.

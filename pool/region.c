@@ -214,6 +214,19 @@ void *region_block_new(unsigned class, bool zero)
     return ptr;
 }
 
+void region_block_trim(void *ptr, size_t size)
+{
+    size_t run = size_class_run_bytes(region_entry_at(ptr)->class);
+    uintptr_t end = ((uintptr_t)ptr & ~(uintptr_t)4095) + run;
+    uintptr_t unused = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
+    int saved = errno;
+
+    // Smaller runs share their last page with the next one.
+    if (run >= SIZE_CLASS_FIRST_COLOURED_BYTES && unused < end)
+        syscall(SYS_madvise, unused, end - unused, MADV_DONTNEED);
+    errno = saved;
+}
+
 void region_block_delete(uint32_t unit)
 {
     struct entry *e = region_entry(unit);

@@ -56,6 +56,10 @@ int region_init(enum region_thp thp);
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);
 
+// Gives the whole pages of a live block that lie behind its first `size` bytes back to the kernel;
+// they read as zero when they are touched again.
+void region_block_trim(void *ptr, size_t size);
+
 // Gives a block that no list holds back to jemalloc.
 void region_block_delete(uint32_t unit);
 

@@ -9,6 +9,9 @@
 // The first look costs some 100 us once; a limit so small that this is too late is nobody's.
 #define FIRST_LOOK_BYTES (4 * MIB)
 
+// How long the scheduler keeps a runnable thread waiting, at worst, with some dozens of others.
+#define LOOK_WAIT_MS 50
+
 // A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
 #define WAKE_BYTES (MIB / 4)
 
@@ -42,11 +45,6 @@ void assist_init(const struct pressure_options *o)
           o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
 }
 
-void assist_grow_due(size_t bytes)
-{
-    watch_look(PRESSURE_CAUSE_ASSIST, bytes, false);
-}
-
 void assist_count_due(uint64_t total)
 {
     static _Atomic uint64_t woken_at;
@@ -61,7 +59,7 @@ void assist_count_due(uint64_t total)
 void assist_shrink_due(size_t bytes)
 {
     (void)bytes;
-    watch_look(PRESSURE_CAUSE_ASSIST, 0, false);
+    watch_look(PRESSURE_CAUSE_ASSIST, 0, 0);
 }
 
 // Under the look's lock.
@@ -98,6 +96,19 @@ static uint64_t room(void)
     return headroom > since ? headroom - since : 0;
 }
 
+// Another thread is looking, and may be off its processor while it does: with more threads than
+// processors that takes long enough for the rest to run into the limit. As long as there is room
+// they go on; then they wait for it.
+void assist_grow_due(size_t bytes)
+{
+    uint64_t headroom = load(&assist_view.headroom_bytes);
+
+    if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) || headroom == PRESSURE_UNLIMITED)
+        return;
+    if (room() < headroom / 2 + bytes)
+        watch_look(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
+}
+
 bool pressure_would_exceed(size_t bytes)
 {
     const struct pressure_options *o = watch_options();
@@ -108,7 +119,7 @@ bool pressure_would_exceed(size_t bytes)
         return false;
     // Near: the first look may reclaim, the second says what that came to.
     for (int i = 0; i < 2; i++)
-        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, false) && bytes <= room())
+        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) && bytes <= room())
             return false;
     if (bytes <= room())
         return false;

@@ -170,7 +170,7 @@ static void *run(void *unused)
         if (event || now >= look_at) {
             if (look_at && now > look_at + late_ms)
                 board_late();
-            watch_look(PRESSURE_CAUSE_WATCHDOG, 0, true);
+            watch_look(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
             looked = watch_now_ms();
             // Events that lead to nothing come no faster than twice a second.
             if (report_level(h))

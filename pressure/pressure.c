@@ -78,7 +78,8 @@ static uint64_t emergency_bytes(uint64_t limit)
     return min64(clamp64(limit / 128, MIB, 64 * MIB), limit / 16);
 }
 
-static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t headroom)
+static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t headroom,
+                           uint64_t limit)
 {
     if (emergency)
         return 0;
@@ -88,7 +89,7 @@ static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t h
         return headroom / 4;
     // Not nothing: live data may simply be this large, for good, and must not run without a cache.
     if (level == PRESSURE_CRITICAL)
-        return headroom / 8;
+        return max64(headroom / 8, limit / 64);
     return PRESSURE_UNLIMITED;
 }
 
@@ -111,6 +112,12 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     unsigned futile = st->futile < 6 ? st->futile : 6;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
+    // What the program let go of since, all at once, or lets lie: neighbours under the same limit
+    // cannot reach it, and nobody here is waiting for it.
+    uint64_t let_go = less(s->held_bytes, st->reclaim_held);
+    if (let_go >= s->limit_bytes / 4 || (st->idle && let_go >= s->limit_bytes / 64))
+        return true;
+
     if (!urgent)
         return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile);
 
@@ -118,14 +125,9 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
     if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
         return affordable;
-    // What was given back has been taken again, from the kernel.
-    if (s->used_bytes > st->reclaim_used &&
-        s->used_bytes - st->reclaim_used > st->reclaim_headroom / 4)
-        return affordable;
-    // The program let go of more than we may keep, and the kernel has not got it yet. What the
-    // last reclaim left behind it could not give.
-    uint64_t worth = max64(s->limit_bytes / 100, a->keep_bytes);
-    if (less(s->held_bytes, st->reclaim_held) >= worth)
+    // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
+    // takes it away, and each page of it costs a fault to get back.
+    if (a->left_bytes < s->limit_bytes / 32)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }
@@ -146,7 +148,8 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
     // touched yet may be touched, which no allocation tells us of. 0.05 % of a core, then.
     bool held = s->held_bytes != 0 && s->held_bytes >= s->headroom_bytes / 4;
     if (held || st->promised >= s->headroom_bytes / 4)
-        wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2, 25));
+        wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2,
+                                 s->held_bytes >= s->headroom_bytes ? 10 : 25));
     return (unsigned)clamp64(wait, a->level == PRESSURE_CRITICAL ? 10 : 20, o->interval_ms);
 }
 
@@ -184,6 +187,8 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
+    // A look itself costs some 50 us, which must not pass for work.
+    st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25;
     uint64_t rate = less(s->used_bytes, st->look_used) * 1000 / ms;
     st->rate = max64(rate, ms >= 1000 ? 0 : st->rate / 2);
 }
@@ -202,6 +207,7 @@ static void enter(struct pressure_state *st, enum pressure_level level, uint64_t
 static void remember(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
 {
     st->look_ms = now;
+    st->look_cpu_us = s->cpu_us;
     st->look_used = s->used_bytes;
     st->look_grown = s->grown_bytes;
     st->look_shrunk = s->shrunk_bytes;
@@ -218,22 +224,31 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     }
     struct pressure_action a = {.from = st->level, .level = classify(o, st->level, s)};
     bool limited = s->limit_bytes != PRESSURE_UNLIMITED;
-    uint64_t left = less(s->headroom_bytes, s->pending_bytes);
+    note_movement(st, s, now);
+    // What other threads were handed a moment ago and have not touched yet is as good as used; but
+    // no more than half of what is left is believed of it, for much of it may never be.
+    uint64_t left =
+        less(s->headroom_bytes, s->pending_bytes + min64(st->promised, s->headroom_bytes / 2));
     bool urgent = a.level == PRESSURE_CRITICAL;
     if (limited) {
+        a.left_bytes = left;
         a.emergency = left < emergency_bytes(s->limit_bytes);
         // A request that would cross the line is treated as if it had, before it does.
         urgent |= a.emergency ||
                   s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
     }
-    note_movement(st, s, now);
-    a.keep_bytes = keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, left);
+    a.keep_bytes =
+        keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, left, s->limit_bytes);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
+    // Nobody is waiting for what an idle process keeps.
+    if (a.reclaim && st->idle)
+        a.keep_bytes = 0;
     a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
-    // Decay zero slows down a process that churns; hold it only while reclaims are worth it.
-    if (a.level == PRESSURE_CRITICAL && (a.emergency || !st->futile))
-        st->decay_zero_until_ms = now + 1000;
+    // Decay zero slows down a process that churns by the faults of all that it frees; hold it only
+    // at the very end, and while reclaims are worth it.
+    if (a.emergency && !st->futile)
+        st->decay_zero_until_ms = now + 50;
     a.decay_zero = a.level == PRESSURE_CRITICAL && now < st->decay_zero_until_ms;
 
     a.next_look_ms = next_look(o, st, s, &a);

@@ -90,6 +90,7 @@ struct pressure_sample {
     enum pressure_limit_kind kind;
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes; // about to be taken by whoever looks
+    uint64_t cpu_us;        // processor time of this process, ever; 0 where unknown
     uint64_t held_bytes;    // free memory that a reclaim could give back, roughly
     uint64_t grown_bytes;   // counters that only rise: taken from the page level,
     uint64_t shrunk_bytes;  // and given back to it
@@ -100,6 +101,8 @@ struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
+    uint64_t look_cpu_us;
+    bool idle;                                            // hardly ran between the last two looks
     uint64_t look_ms, look_used, look_grown, look_shrunk; // the last look
     unsigned calm;        // looks in a row in which growth did not show in usage
     unsigned quiet_looks; // looks in a row in which usage did not move
@@ -120,6 +123,7 @@ struct pressure_action {
     bool decay_zero;       // freed pages go back at once
     bool emergency;        // the next few allocations may be the last
     bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
+    uint64_t left_bytes;   // of the headroom, once what is pending has been taken
     uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED at Normal
     unsigned next_look_ms; // for the thread
     uint64_t look_after_bytes; // of growth, for assist

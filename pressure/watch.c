@@ -16,7 +16,7 @@
 // back 200 MB takes.
 #define WAIT_FOR_OTHER_MS 20
 // And for neighbours in the cgroup to give back theirs, once a second, at the very end.
-#define NAPS 20
+#define NAPS 60
 
 // Held while sampling and stepping, for some 50 us. Growing threads only try it.
 static _Atomic uint32_t look_lock;
@@ -132,7 +132,9 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
     uint64_t start = now_us(CLOCK_MONOTONIC);
     sample_take(&w.source, options, now, s);
-    s->pending_bytes = pending;
+    // What no limit has room for fails, or is address space only: nothing to prepare for.
+    s->pending_bytes = pending < s->limit_bytes ? pending : 0;
+    s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID);
     s->grown_bytes = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     s->shrunk_bytes = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
     atomic_store_explicit(&cgroup_limit,
@@ -216,13 +218,13 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
         nap_for_neighbours(s);
 }
 
-bool watch_look(enum pressure_cause cause, size_t pending, bool wait)
+bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
     if (busy || !options)
         return false;
     int saved = errno;
     busy = true;
-    bool locked = wait ? wait_lock(&look_lock, 1000) : try_lock(&look_lock);
+    bool locked = wait_ms ? wait_lock(&look_lock, wait_ms) : try_lock(&look_lock);
     if (locked) {
         uint64_t now = watch_now_ms();
         struct pressure_sample s;

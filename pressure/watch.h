@@ -84,9 +84,9 @@ size_t pressure_reclaim(uint64_t keep_bytes, enum pressure_cause cause);
 // Options and hooks must stay valid for ever. Nothing is read and nothing is started.
 void watch_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
 
-// One look by this thread, with what it is about to take; false if another is at it right now.
-// `wait`: for the thread, which may wait its turn. Leaves errno alone.
-bool watch_look(enum pressure_cause cause, size_t pending_bytes, bool wait);
+// One look by this thread, with what it is about to take; false if another was at it for all of
+// `wait_ms`, or this thread is. Leaves errno alone.
+bool watch_look(enum pressure_cause cause, size_t pending_bytes, unsigned wait_ms);
 
 unsigned watch_next_look_ms(void);
 const struct pressure_options *watch_options(void);

@@ -23,6 +23,15 @@ struct config boot_config;
 extern bool je_opt_cache_oblivious;
 bool je_opt_cache_oblivious = false;
 
+// No huge pages, until TIDEPOOL_THP says otherwise; the user's MALLOC_CONF comes after this and
+// wins. Where the system hands them out unasked, a few KiB in use keep 2 MiB resident.
+extern const char *je_malloc_conf;
+const char *je_malloc_conf = "thp:never";
+
+// jemalloc's enum thp_mode_t, which it looks at for each mapping.
+enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
+extern int je_opt_thp;
+
 enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
 
@@ -95,6 +104,15 @@ static void postfork_child(void)
     monitor_child();
 }
 
+// jemalloc reads its options at the first request, which has to be before this.
+static void choose_huge_pages(enum config_thp thp)
+{
+    je_free(je_malloc(1));
+    if (je_opt_thp != JE_THP_NEVER || thp == CONFIG_THP_NEVER)
+        return;
+    je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
+}
+
 static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
 {
     const struct pool_options options = {
@@ -130,6 +148,7 @@ static void start(void)
                                            .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
+    choose_huge_pages(boot_config.thp);
     watchdog_init(&boot_config, max_bytes);
     start_pools(bucket, max_bytes);
     if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)

@@ -205,7 +205,7 @@ static const struct row rows[] = {
      "blocks made ready at start", .take = take_warmup},
     {&pool, "TIDEPOOL_CHECK", "abort", "abort, warn or off", "on a double or invalid free",
      .take = take_word, .offset = AT(check), .words = "abort warn off", .common = true},
-    {&pool, "TIDEPOOL_THP", "default", "default, madvise or never",
+    {&pool, "TIDEPOOL_THP", "never", "default, madvise or never",
      "transparent huge pages for the heap", .take = take_word, .offset = AT(thp),
      .words = "default madvise never"},
 

@@ -56,9 +56,12 @@ static void refuse_free(const void *ptr, enum pool_misuse misuse)
 
 void heap_free_slow(void *ptr)
 {
+    size_t bytes = pool_usable_size(ptr);
     enum pool_misuse misuse = pool_put_slow(ptr);
 
-    if (misuse != POOL_FINE)
+    if (misuse == POOL_RELEASED && !pool_entered())
+        pressure_shrink(bytes);
+    else if (misuse == POOL_DOUBLE_FREE || misuse == POOL_INVALID_FREE)
         refuse_free(ptr, misuse);
 }
 

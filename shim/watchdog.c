@@ -1,6 +1,8 @@
 #include "shim/watchdog.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "pool/credit.h"
 #include "pool/je.h"
@@ -11,6 +13,8 @@
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
 #define AGE_MS 3000
+
+#define DIRTY_MS 20
 
 static struct {
     bool on;
@@ -42,6 +46,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
 {
     uint64_t max = dog.pool_max_bytes;
 
+    pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
     (void)arg;
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
     if (dog.pool_max_is_automatic && limit_bytes / 8 < max)
@@ -71,10 +76,35 @@ static void set_decay(void *arg, bool zero)
         je_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+// Pages that jemalloc keeps for reuse. Its figures take a look into each arena (DIRTY_US us here),
+// so between two of them the last one stands.
+static uint64_t dirty_bytes(void)
+{
+    static _Atomic uint64_t read_ms, bytes;
+    uint64_t now = now_ms(), epoch = 1;
+    size_t pages = 0, len = sizeof pages;
+
+    if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
+        atomic_store_explicit(&read_ms, now, memory_order_relaxed);
+        je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+        je_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
+        atomic_store_explicit(&bytes, pages * 4096, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&bytes, memory_order_relaxed);
+}
+
 static uint64_t held(void *arg)
 {
     (void)arg;
-    return pool_free_bytes();
+    return pool_free_bytes() + dirty_bytes();
 }
 
 static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
@@ -129,6 +159,15 @@ static void count_pages(size_t bytes)
     pressure_count(bytes);
 }
 
+// A program of small objects passes nowhere else.
+static void on_refill(void)
+{
+    if (pool_entered())
+        return;
+    pressure_ask(0);
+    monitor_poke();
+}
+
 void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
 {
     struct pressure_options *o = &dog.options;
@@ -157,6 +196,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     monitor_init(o, &hooks);
     dog.on = true;
     pages_on_take = count_pages;
+    pages_on_refill = on_refill;
 }
 
 size_t watchdog_reclaim(uint64_t keep_bytes)

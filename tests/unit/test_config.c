@@ -59,7 +59,7 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
         cr_expect(not(c.bucket[i].limit_is_bytes));
     }
     HOLDS(!c.pool_max_bytes && !c.warmup_count);
-    HOLDS(c.check == CONFIG_CHECK_ABORT && c.thp == CONFIG_THP_DEFAULT);
+    HOLDS(c.check == CONFIG_CHECK_ABORT && c.thp == CONFIG_THP_NEVER);
     HOLDS(!c.verbose && !c.stats_at_exit && !c.strict && !c.disable && !c.no_children);
     HOLDS(c.watchdog && c.limit_bytes == 0 && c.source == CONFIG_SOURCE_MAX);
     HOLDS(c.moderate_ratio == 0.60 && c.high_ratio == 0.75 && c.critical_ratio == 0.90);
@@ -74,7 +74,7 @@ Test(config, takes_every_setting)
 {
     struct config c;
     LOAD(c, NULL, "TIDEPOOL_BUCKETS=2K:7,64KiB:0,1M:64M", "TIDEPOOL_POOL_MAX=2G",
-         "TIDEPOOL_WARMUP=64K:32,4096:1", "TIDEPOOL_CHECK=off", "TIDEPOOL_THP=never",
+         "TIDEPOOL_WARMUP=64K:32,4096:1", "TIDEPOOL_CHECK=off", "TIDEPOOL_THP=madvise",
          "TIDEPOOL_VERBOSE=3", "TIDEPOOL_STATS=exit", "TIDEPOOL_STRICT=1",
          "TIDEPOOL_NO_CHILDREN=yes", "TIDEPOOL_WATCHDOG=off", "TIDEPOOL_LIMIT=512MB",
          "TIDEPOOL_SOURCE=cgroup", "TIDEPOOL_MODERATE=10%", "TIDEPOOL_HIGH=62.5%",
@@ -90,7 +90,7 @@ Test(config, takes_every_setting)
     cr_assert(eq(uint, c.warmup_count, 2));
     HOLDS(c.warmup[0].size_bytes == 65536 && c.warmup[0].count == 32);
     HOLDS(c.warmup[1].size_bytes == 4096 && c.warmup[1].count == 1);
-    HOLDS(c.check == CONFIG_CHECK_OFF && c.thp == CONFIG_THP_NEVER && c.verbose == 3);
+    HOLDS(c.check == CONFIG_CHECK_OFF && c.thp == CONFIG_THP_MADVISE && c.verbose == 3);
     HOLDS(c.stats_at_exit && c.strict && c.no_children && !c.watchdog);
     HOLDS(c.limit_bytes == 512ull << 20 && c.source == CONFIG_SOURCE_CGROUP);
     HOLDS(c.moderate_ratio == 0.10 && c.high_ratio == 0.625 && c.critical_ratio == 1.0);
@@ -220,11 +220,11 @@ Test(config, refuses_with_one_line)
 Test(config, each_bad_setting_gets_its_line_and_the_good_ones_count)
 {
     struct config c;
-    LOAD(c, "prog", "TIDEPOOL_VERBOSE=x", "TIDEPOOL_THP=never", "TIDEPOOL_DEBG=1",
+    LOAD(c, "prog", "TIDEPOOL_VERBOSE=x", "TIDEPOOL_THP=madvise", "TIDEPOOL_DEBG=1",
          "TIDEPOOL_LIMIT=64M", "TIDEPOOL_NOEQUALS", "tidepool_thp=x", "TIDEPOOLS=1");
     expect_lines("TIDEPOOL_VERBOSE=\"x\": expected a number from 0 to 3; using 0\n"
                  "TIDEPOOL_DEBG: no such setting, ignored; tidepool(7) lists them\n");
-    HOLDS(c.thp == CONFIG_THP_NEVER && c.limit_bytes == 64 << 20);
+    HOLDS(c.thp == CONFIG_THP_MADVISE && c.limit_bytes == 64 << 20);
 }
 
 Test(config, the_first_of_two_entries_counts_as_with_getenv)
