@@ -1,0 +1,172 @@
+// Credit alone: limits in blocks and in bytes, the ceiling over all, and that neither is ever
+// passed, whoever looks, while eight threads take and return. What is checked while they run holds
+// at every moment, so no clock decides.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "pool/credit.h"
+
+#define K ((size_t)1024)
+#define PLENTY UINT64_MAX
+
+enum { BLOCKS, BYTES, OFF, LAST };
+static const struct credit_bucket buckets[] = {
+    [BLOCKS] = {4 * K, 100, false},
+    [BYTES] = {16 * K, 100 * 1000, true},
+    [OFF] = {64 * K, 0, false},
+    [LAST] = {256 * K, 10, false},
+};
+
+static unsigned class_of(size_t size)
+{
+    return size_class_of(size);
+}
+
+static void init(void)
+{
+    size_class_init();
+    credit_init(buckets, 4, PLENTY);
+}
+
+TestSuite(credit, .init = init);
+
+Test(credit, a_class_belongs_to_the_bucket_whose_bound_holds_it)
+{
+    cr_expect(eq(int, credit_bucket_of(class_of(K)), BLOCKS));
+    cr_expect(eq(int, credit_bucket_of(class_of(4 * K)), BLOCKS));
+    cr_expect(eq(int, credit_bucket_of(class_of(4 * K + 1)), BYTES));
+    cr_expect(eq(int, credit_bucket_of(class_of(16 * K)), BYTES));
+    cr_expect(eq(int, credit_bucket_of(class_of(256 * K)), LAST));
+    cr_expect(eq(uint, credit_bucket_count(), 4));
+    cr_expect(eq(sz, credit_bucket(BYTES)->bound_bytes, 16 * K));
+}
+
+Test(credit, a_limit_of_nothing_and_sizes_beyond_all_bounds_are_not_served)
+{
+    cr_expect(eq(int, credit_bucket_of(class_of(64 * K)), -1));
+    cr_expect(eq(int, credit_bucket_of(class_of(256 * K + 1)), -1));
+    cr_expect(eq(u32, credit_take(class_of(64 * K), 1), 0));
+    cr_expect(eq(u32, credit_take(class_of(1024 * K), 1), 0));
+    cr_expect(eq(u64, credit_taken_bytes(), 0));
+}
+
+Test(credit, a_limit_in_blocks_is_shared_by_all_classes_of_the_bucket)
+{
+    cr_expect(eq(u32, credit_take(class_of(1 * K), 60), 60));
+    cr_expect(eq(u32, credit_take(class_of(4 * K), 60), 40));
+    cr_expect(eq(u32, credit_take(class_of(2 * K), 1), 0));
+    cr_expect(eq(u64, credit_bucket_taken(BLOCKS), 100));
+    cr_expect(eq(u64, credit_taken_bytes(), 60 * K + 40 * 4 * K));
+}
+
+Test(credit, a_limit_in_bytes_counts_the_sizes)
+{
+    // 100000 bytes: six blocks of 16 KiB, and what is left holds no seventh.
+    cr_expect(eq(u32, credit_take(class_of(16 * K), 10), 6));
+    cr_expect(eq(u64, credit_bucket_taken(BYTES), 6 * 16 * K));
+    cr_expect(eq(u32, credit_take(class_of(5 * K), 10), 0));
+    credit_return(class_of(16 * K), 1);
+    cr_expect(eq(u32, credit_take(class_of(5 * K), 10), 3));
+}
+
+Test(credit, what_is_returned_can_be_taken_again)
+{
+    for (int i = 0; i < 1000; i++) {
+        cr_assert(eq(u32, credit_take(class_of(3 * K), 64), 64));
+        credit_return(class_of(3 * K), 64);
+    }
+    cr_expect(eq(u64, credit_bucket_taken(BLOCKS), 0));
+    cr_expect(eq(u64, credit_taken_bytes(), 0));
+}
+
+Test(credit, returning_nothing_is_fine_even_where_nothing_is_served)
+{
+    credit_return(class_of(64 * K), 0);
+    credit_return(0, 0);
+    cr_expect(eq(u64, credit_taken_bytes(), 0));
+}
+
+Test(credit, the_ceiling_counts_all_buckets_and_refuses_without_leaving_a_trace)
+{
+    credit_set_max(100 * K);
+    cr_expect(eq(u64, credit_max(), 100 * K));
+    cr_expect(eq(u32, credit_take(class_of(4 * K), 20), 20));
+    cr_expect(eq(u32, credit_take(class_of(16 * K), 2), 1));
+    // The bucket had room for both; what the ceiling refused is not held against it.
+    cr_expect(eq(u64, credit_bucket_taken(BYTES), 16 * K));
+    cr_expect(eq(u32, credit_take(class_of(256 * K), 1), 0));
+    cr_expect(eq(u64, credit_bucket_taken(LAST), 0));
+}
+
+Test(credit, a_ceiling_lowered_below_what_is_taken_takes_nothing_back)
+{
+    cr_assert(eq(u32, credit_take(class_of(4 * K), 50), 50));
+    credit_set_max(8 * K);
+    cr_expect(eq(u64, credit_taken_bytes(), 200 * K));
+    cr_expect(eq(u32, credit_take(class_of(1 * K), 1), 0));
+    credit_return(class_of(4 * K), 48);
+    cr_expect(eq(u32, credit_take(class_of(1 * K), 1), 0));
+    credit_return(class_of(4 * K), 1);
+    cr_expect(eq(u32, credit_take(class_of(1 * K), 9), 4));
+    credit_set_max(0);
+    cr_expect(eq(u32, credit_take(class_of(1 * K), 1), 0));
+}
+
+Test(credit, wishes_beyond_all_measure_do_not_overflow)
+{
+    cr_expect(eq(u32, credit_take(class_of(4 * K), UINT32_MAX), 100));
+    cr_expect(eq(u32, credit_take(class_of(16 * K), UINT32_MAX), 6));
+}
+
+enum { THREADS = 8, TURNS = 500000, HELD = 16 };
+#define CEILING (300 * K)
+
+static _Atomic unsigned passed;
+
+// A bucket is charged before the ceiling is asked, so its own count is the strictest witness.
+static void look(void)
+{
+    if (credit_bucket_taken(BLOCKS) > 100 || credit_bucket_taken(BYTES) > 100 * 1000 ||
+        credit_bucket_taken(LAST) > 10 || credit_taken_bytes() > CEILING)
+        atomic_fetch_add(&passed, 1);
+}
+
+static void *hammer(void *arg)
+{
+    static const size_t size[] = {1, 3, 4, 5, 16, 200, 256};
+    struct {
+        unsigned class;
+        uint32_t count;
+    } held[HELD] = {{0}};
+    unsigned seed = (unsigned)(uintptr_t)arg;
+
+    for (int turn = 0; turn < TURNS; turn++) {
+        int at = rand_r(&seed) % HELD;
+        credit_return(held[at].class, held[at].count);
+        held[at].class = class_of(size[rand_r(&seed) % 7] * K);
+        held[at].count = credit_take(held[at].class, 1 + (uint32_t)rand_r(&seed) % 32);
+        look();
+    }
+    for (int at = 0; at < HELD; at++)
+        credit_return(held[at].class, held[at].count);
+    return NULL;
+}
+
+Test(credit, no_limit_is_ever_passed_under_eight_threads_and_all_comes_back)
+{
+    pthread_t t[THREADS];
+
+    credit_set_max(CEILING);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        cr_assert(eq(int, pthread_create(&t[i], NULL, hammer, (void *)(i + 1)), 0));
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    cr_expect(eq(uint, passed, 0));
+    for (unsigned b = 0; b < credit_bucket_count(); b++)
+        cr_expect(eq(u64, credit_bucket_taken(b), 0));
+    cr_expect(eq(u64, credit_taken_bytes(), 0));
+}
