@@ -169,8 +169,10 @@ int region_init(enum region_thp thp)
     region.map_of_zero = (uintptr_t)region.map - (region.base >> 10) * sizeof(struct entry);
     space.used = 4096; // unit 0 is never a block
     advise_thp(thp);
-    if (create_arena() == 0)
+    if (commit_upto(space.used) && create_arena() == 0) {
+        region.map->link = UINT32_MAX; // 0 would make the region's first address a live block
         return 0;
+    }
 fail:
     munmap(at, bytes + MAP_BYTES_PER(bytes) + align);
     region = (struct region){0};
