@@ -1,0 +1,290 @@
+// The region and the map of its blocks, without lists: what is a block, where it begins, and that
+// what goes back to jemalloc can be had again. Also the count of jemalloc's pages, which needs the
+// build's --wrap and says nothing at all when that is missing.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "pool/je.h"
+#include "pool/pages.h"
+#include "pool/region.h"
+
+#define K ((size_t)1024)
+#define M (K * K)
+
+static void init(void)
+{
+    size_class_init();
+    cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
+}
+
+TestSuite(region, .init = init);
+
+static uint32_t unit_of(const void *ptr)
+{
+    return (uint32_t)region_unit(ptr);
+}
+
+static bool is_zero(const unsigned char *p, size_t bytes)
+{
+    return p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0;
+}
+
+Test(region, a_block_of_every_class_is_in_the_region_aligned_and_its_own)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
+        unsigned char *p = region_block_new(class, false);
+        cr_assert(p && region_holds(p) && region_holds(p + size_class_bytes(class) - 1));
+        cr_expect(eq(uptr, (uintptr_t)p % 64, 0));
+        cr_expect(region_is_live(p));
+        cr_expect(eq(uint, region_entry_at(p)->class, class));
+        cr_expect(region_entry_at(p) == region_entry(unit_of(p)));
+        cr_expect(eq(ptr, region_address(unit_of(p)), (void *)p));
+        if (!size_class_is_coloured(class) && size_class_bytes(class) % 4096 == 0)
+            cr_expect(eq(uptr, (uintptr_t)p % 4096, 0), "%zu bytes", size_class_bytes(class));
+        memset(p, 0xa5, size_class_bytes(class));
+        cr_expect(eq(u64, region_created(class), 1));
+    }
+}
+
+Test(region, neighbours_do_not_overlap)
+{
+    enum { BLOCKS = 500 };
+    static unsigned char *p[BLOCKS];
+    static unsigned class[BLOCKS];
+
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        class[i] = 1 + (i * 7) % SIZE_CLASS_COUNT;
+        p[i] = region_block_new(class[i], false);
+        cr_assert(p[i] != NULL);
+        memset(p[i], (int)(i % 251), size_class_bytes(class[i]));
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        size_t bytes = size_class_bytes(class[i]);
+        if (p[i][0] != i % 251 || memcmp(p[i], p[i] + 1, bytes - 1) != 0)
+            cr_fail("block %u of %zu bytes was written by another", i, bytes);
+        region_block_delete(unit_of(p[i]));
+    }
+}
+
+Test(region, coloured_blocks_begin_on_many_lines_and_stay_inside_their_run)
+{
+    unsigned class = size_class_of(16 * K - 1024), lines = 0;
+
+    cr_assert(size_class_is_coloured(class));
+    for (int i = 0; i < 64; i++) {
+        uintptr_t p = (uintptr_t)region_block_new(class, false);
+        cr_assert(p && p % 4096 <= 15 * 64);
+        lines |= 1u << (p % 4096 / 64);
+    }
+    cr_expect(eq(int, __builtin_popcount(lines), 16), "lines %x", lines);
+}
+
+Test(region, what_is_no_start_of_a_block_is_not_live)
+{
+    static const size_t size[] = {1 * K, 4 * K, 15 * K, 16 * K, 60 * K, 1 * M};
+
+    for (unsigned i = 0; i < array_len(size); i++) {
+        unsigned class = size_class_of(size[i]);
+        char *p = region_block_new(class, false);
+        cr_assert(p && region_is_live(p));
+        for (size_t at = 1; at < size_class_bytes(class); at += at < 2 * K ? 1 : 61)
+            if (region_is_live(p + at))
+                cr_fail("%zu into a block of %zu", at, size_class_bytes(class));
+        region_block_delete(unit_of(p));
+        cr_expect(not(region_is_live(p)));
+    }
+}
+
+Test(region, its_two_ends_are_no_blocks)
+{
+    char *base = (char *)region.base;
+
+    cr_expect(region_holds(base) && region_holds(base + region.bytes - 1));
+    cr_expect(not(region_holds(base - 1)));
+    cr_expect(not(region_holds(base + region.bytes)));
+    cr_expect(not(region_holds(NULL)));
+    cr_expect(not(region_is_live(base)));
+    cr_expect(not(region_is_live(base + 64)));
+    cr_expect(not(region_is_live(base + region.bytes - 64)));
+    cr_expect(not(region_is_live(base + region.bytes / 2)));
+    // Unaligned, so that the bits shifted out come back at the top.
+    cr_expect(region_unit(base + 1) >> 32 != 0);
+}
+
+Test(region, blocks_asked_for_as_zero_are_even_where_used_before)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        for (int round = 0; round < 3; round++) {
+            unsigned char *p = region_block_new(class, true);
+            cr_assert(p != NULL);
+            if (!is_zero(p, size_class_bytes(class)))
+                cr_fail("%zu bytes, round %d", size_class_bytes(class), round);
+            memset(p, 0xff, size_class_bytes(class));
+            region_block_delete(unit_of(p));
+            if (round == 1)
+                region_purge();
+        }
+}
+
+Test(region, counts_what_comes_and_goes_and_leaves_errno_alone)
+{
+    unsigned class = size_class_of(5 * K);
+    void *p[10];
+
+    errno = ERANGE;
+    for (int i = 0; i < 10; i++)
+        p[i] = region_block_new(class, false);
+    for (int i = 0; i < 4; i++)
+        region_block_delete(unit_of(p[i]));
+    region_purge();
+    cr_expect(eq(int, errno, ERANGE));
+    cr_expect(eq(u64, region_created(class), 10));
+    cr_expect(eq(u64, region_released(class), 4));
+    cr_expect(eq(u64, region_created(class + 1), 0));
+}
+
+// A million blocks' worth of turnover in a small space: jemalloc uses what it was given again.
+Test(region, address_space_is_used_again)
+{
+    unsigned class = size_class_of(1 * M);
+    uintptr_t highest = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        uintptr_t p = (uintptr_t)region_block_new(class, false);
+        cr_assert(p != 0);
+        if (p - region.base > highest)
+            highest = p - region.base;
+        region_block_delete(unit_of((void *)p));
+        if (i % 100 == 0)
+            region_purge();
+    }
+    cr_expect(lt(sz, highest, 64 * M));
+}
+
+static void *make_and_delete(void *arg)
+{
+    unsigned seed = (unsigned)(uintptr_t)arg;
+
+    for (int i = 0; i < 20000; i++) {
+        unsigned class = 1 + (unsigned)rand_r(&seed) % 30;
+        unsigned char *p = region_block_new(class, false);
+        if (!p || !region_is_live(p))
+            return arg;
+        memset(p, (int)seed, 64);
+        region_block_delete(unit_of(p));
+    }
+    return NULL;
+}
+
+Test(region, eight_threads_make_and_delete)
+{
+    pthread_t t[8];
+    uint64_t created = 0, released = 0;
+
+    for (uintptr_t i = 0; i < 8; i++)
+        cr_assert(eq(int, pthread_create(&t[i], NULL, make_and_delete, (void *)(i + 1)), 0));
+    for (int i = 0; i < 8; i++) {
+        void *failed;
+        pthread_join(t[i], &failed);
+        cr_expect(eq(ptr, failed, NULL));
+    }
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        created += region_created(class), released += region_released(class);
+    cr_expect(eq(u64, created, 160000));
+    cr_expect(eq(u64, released, 160000));
+}
+
+// These make their own region, or none.
+TestSuite(region_limits, .init = size_class_init);
+
+static void limit_address_space(size_t bytes)
+{
+    struct rlimit limit = {bytes, bytes};
+
+    cr_assert(eq(int, setrlimit(RLIMIT_AS, &limit), 0));
+}
+
+Test(region_limits, under_a_limit_of_address_space_it_takes_a_quarter_at_most)
+{
+    limit_address_space(2048 * M);
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    cr_expect(le(sz, region.bytes, 512 * M));
+    cr_expect(ge(sz, region.bytes, 64 * M));
+    cr_expect(region_block_new(size_class_of(1 * M), false) != NULL);
+}
+
+Test(region_limits, a_region_that_is_full_says_so_and_serves_again_after_a_delete)
+{
+    unsigned class = size_class_of(1 * M);
+    void *p, *last = NULL;
+    size_t blocks = 0;
+
+    limit_address_space(400 * M);
+    cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
+    errno = ERANGE;
+    for (; (p = region_block_new(class, false)); blocks++)
+        last = p;
+    cr_expect(eq(int, errno, ERANGE));
+    cr_expect(le(sz, blocks, region.bytes / M));
+    cr_expect(ge(sz, blocks, region.bytes / M * 3 / 4), "%zu blocks", blocks);
+    region_block_delete(unit_of(last));
+    cr_expect(eq(ptr, region_block_new(class, false), last));
+}
+
+Test(region_limits, without_room_there_is_no_region_and_nothing_belongs_to_it)
+{
+    limit_address_space(200 * M);
+    cr_expect(eq(int, region_init(REGION_THP_DEFAULT), -ENOMEM));
+    cr_expect(eq(sz, region.bytes, 0));
+    cr_expect(not(region_holds(&errno)));
+    cr_expect(not(region_holds(NULL)));
+}
+
+static _Atomic size_t heard;
+
+static void hear(size_t bytes)
+{
+    atomic_fetch_add(&heard, bytes);
+}
+
+// Small objects never pass through malloc's slow paths of ours; only the wrap sees their pages.
+Test(pages, the_heap_of_small_objects_is_seen_to_grow_and_to_shrink)
+{
+    enum { OBJECTS = 256 * 1024 };
+    static void *p[OBJECTS];
+    uint64_t taken = pages_taken(), returned = pages_returned();
+
+    pages_on_take = hear;
+    for (int i = 0; i < OBJECTS; i++)
+        p[i] = je_malloc(64);
+    cr_expect(ge(u64, pages_taken() - taken, 16 * M));
+    cr_expect(le(u64, pages_taken() - taken, 32 * M));
+    cr_expect(eq(u64, heard, pages_taken() - taken));
+    for (int i = 0; i < OBJECTS; i++)
+        je_free(p[i]);
+    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    cr_expect(ge(u64, pages_returned() - returned, 15 * M));
+    cr_expect(le(u64, pages_returned() - returned, pages_taken() - taken));
+}
+
+Test(pages, what_was_given_back_and_is_taken_again_counts_again)
+{
+    size_t bytes = 8 * M;
+    uint64_t taken;
+
+    je_dallocx(je_mallocx(bytes, JE_TCACHE_NONE), JE_TCACHE_NONE);
+    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    taken = pages_taken();
+    unsigned char *p = je_mallocx(bytes, JE_TCACHE_NONE | JE_ZERO);
+    cr_assert(p != NULL);
+    cr_expect(ge(u64, pages_taken() - taken, bytes));
+    cr_expect(is_zero(p, bytes));
+}
