@@ -228,7 +228,9 @@ int main(void)
     libc_realloc_fn = (void *(*)(void *, size_t))victim_symbol("__libc_realloc");
     for (size_t m = 0; m < COUNT(makers); m++)
         for (size_t t = 0; t < COUNT(takers); t++)
-            for (size_t s = 0; s < COUNT(victim_sizes); s++)
+            // Large blocks cost most of the time, and one way of freeing them says it all.
+            for (size_t s = 0; s < COUNT(victim_sizes) && (t == 0 || victim_sizes[s] <= MIB / 2);
+                 s++)
                 one(&makers[m], &takers[t], victim_sizes[s]);
 
     void (*const all[])(void *) = {free, cfree_fn, libc_free_fn, libc_cfree_fn};
