@@ -54,7 +54,8 @@ struct cache {
     bool attached; // a thread's, or free for the next thread
     bool chosen;   // some of its classes are
     struct cache *next;
-    _Alignas(64) struct bin bin[SIZE_CLASS_END];
+    // One more than there are lists: the last, for SIZE_CLASS_SIGNAL, is always full.
+    _Alignas(64) struct bin bin[SIZE_CLASS_END + 1];
     struct bin_ledger ledger[SIZE_CLASS_END];
 };
 

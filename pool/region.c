@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -19,7 +20,16 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define COMMIT_STEP_BYTES ((size_t)16 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 
+// What signal handlers get: one block each, whatever the size.
+#define SLOTS 16u
+#define SLOT_BYTES ((size_t)5 << 18)
+static_assert(SLOTS * SLOT_BYTES < REGION_MIN_BYTES / 2, "blocks have most of any region");
+
 struct region region;
+
+// This thread is inside jemalloc with the arena's locks.
+static _Thread_local volatile sig_atomic_t inside __attribute__((tls_model("initial-exec")));
+static _Atomic uint32_t slots_taken, deferred; // a bit each; the first of a list of blocks
 
 static struct {
     pthread_mutex_t lock; // a leaf: nothing is called with it but mprotect
@@ -43,6 +53,11 @@ static bool make_writable(uintptr_t at, size_t bytes)
     return syscall(SYS_mprotect, at, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
+static size_t end_of_blocks(void)
+{
+    return region.bytes - SLOTS * SLOT_BYTES;
+}
+
 // Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
 static bool commit_upto(size_t upto)
 {
@@ -52,8 +67,8 @@ static bool commit_upto(size_t upto)
         return true;
     step = upto - space.committed;
     step = (step + COMMIT_STEP_BYTES - 1) & ~(COMMIT_STEP_BYTES - 1);
-    if (step > region.bytes - space.committed)
-        step = region.bytes - space.committed;
+    if (step > end_of_blocks() - space.committed)
+        step = end_of_blocks() - space.committed;
     want = space.committed + step;
     if (!make_writable((uintptr_t)region.map + MAP_BYTES_PER(space.committed), MAP_BYTES_PER(step)))
         return false;
@@ -70,7 +85,7 @@ static void *take(size_t bytes, size_t alignment)
     pthread_mutex_lock(&space.lock);
     uintptr_t start = (region.base + space.used + alignment - 1) & ~(alignment - 1);
     size_t end;
-    if (!__builtin_add_overflow(start - region.base, bytes, &end) && end <= region.bytes &&
+    if (!__builtin_add_overflow(start - region.base, bytes, &end) && end <= end_of_blocks() &&
         commit_upto(end)) {
         space.used = end;
         at = start;
@@ -179,6 +194,80 @@ fail:
     return -ENOMEM;
 }
 
+static void *slot_new(void)
+{
+    uint32_t taken = atomic_load(&slots_taken), slot;
+
+    do {
+        if (taken == (1u << SLOTS) - 1)
+            return NULL;
+        slot = (uint32_t)__builtin_ctz(~taken);
+    } while (!atomic_compare_exchange_weak(&slots_taken, &taken, taken | 1u << slot));
+
+    char *ptr = (char *)region.base + end_of_blocks() + slot * SLOT_BYTES;
+    struct entry *e = region_entry_at(ptr);
+    uintptr_t map_page = (uintptr_t)e & ~(uintptr_t)4095;
+    if (!make_writable((uintptr_t)ptr, SLOT_BYTES) || !make_writable(map_page, 4096)) {
+        atomic_fetch_and(&slots_taken, ~(1u << slot));
+        return NULL;
+    }
+    e->class = SIZE_CLASS_SIGNAL;
+    e->link = (uint32_t)region_unit(ptr);
+    return ptr;
+}
+
+static void slot_delete(uint32_t unit)
+{
+    uintptr_t ptr = (uintptr_t)region_address(unit);
+    size_t slot = (ptr - region.base - end_of_blocks()) / SLOT_BYTES;
+
+    region_entry(unit)->link = 0;
+    syscall(SYS_madvise, ptr, SLOT_BYTES, MADV_DONTNEED);
+    atomic_fetch_and(&slots_taken, ~(1u << slot));
+}
+
+// Leaves a block to the next call that is not in a signal handler.
+static void defer(uint32_t unit)
+{
+    uint32_t head = atomic_load(&deferred);
+
+    do
+        region_entry(unit)->link = head;
+    while (!atomic_compare_exchange_weak(&deferred, &head, unit));
+}
+
+static void delete_now(uint32_t unit)
+{
+    struct entry *e = region_entry(unit);
+    uintptr_t ptr = (uintptr_t)region_address(unit);
+
+    e->link = 0;
+    atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
+    if (size_class_is_coloured(e->class))
+        ptr &= ~(uintptr_t)4095;
+    je_dallocx((void *)ptr, JE_TCACHE_NONE);
+}
+
+void region_enter(void)
+{
+    inside = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void region_leave(void)
+{
+    uint32_t unit = 0;
+
+    if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
+        unit = atomic_exchange(&deferred, 0);
+    for (uint32_t next; unit; unit = next) {
+        next = region_entry(unit)->link;
+        delete_now(unit);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    inside = 0;
+}
+
 // Which cache line behind the page a coloured block begins on: as its place in the region has it,
 // so that neighbours differ, and the offset is known again when the block goes back.
 static uintptr_t colour_of(uintptr_t run)
@@ -186,32 +275,42 @@ static uintptr_t colour_of(uintptr_t run)
     return ((run >> 12) * 7 & 15) * 64;
 }
 
-void *region_block_new(unsigned class, bool zero)
+static char *run_new(size_t bytes, bool zero)
 {
-    size_t bytes = size_class_run_bytes(class);
     int flags = JE_ARENA(region.arena) | JE_TCACHE_NONE | (zero ? JE_ZERO : 0);
-    int saved = errno;
     char *ptr;
 
     // Above its slabs jemalloc may offset a block inside its first page; we promise alignment.
-    if (bytes >= 16384)
+    if (bytes >= SIZE_CLASS_FIRST_COLOURED_BYTES)
         flags |= JE_ALIGN_LG(12);
+    region_enter();
     ptr = je_mallocx(bytes, flags);
-    errno = saved;
     // jemalloc takes its first arena instead of the one that is named while it sets a thread up,
     // and after it has torn it down.
     if (ptr && !region_holds(ptr)) {
         je_dallocx(ptr, JE_TCACHE_NONE);
         ptr = NULL;
     }
+    region_leave();
+    return ptr;
+}
+
+void *region_block_new(unsigned class, bool zero)
+{
+    int saved = errno;
+    char *ptr;
+
+    if (unlikely(inside))
+        return slot_new();
+    ptr = run_new(size_class_run_bytes(class), zero);
+    errno = saved;
     if (!ptr)
         return NULL;
     if (size_class_is_coloured(class))
         ptr += colour_of((uintptr_t)ptr);
-    uint64_t unit = region_unit(ptr);
     struct entry *e = region_entry_at(ptr);
     e->class = (uint8_t) class;
-    e->link = (uint32_t)unit;
+    e->link = (uint32_t)region_unit(ptr);
     atomic_fetch_add_explicit(&space.created[class], 1, memory_order_relaxed);
     return ptr;
 }
@@ -231,15 +330,17 @@ void region_block_trim(void *ptr, size_t size)
 
 void region_block_delete(uint32_t unit)
 {
-    struct entry *e = region_entry(unit);
-    uintptr_t ptr = (uintptr_t)region_address(unit);
     int saved = errno;
 
-    e->link = 0;
-    atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
-    if (size_class_is_coloured(e->class))
-        ptr &= ~(uintptr_t)4095;
-    je_dallocx((void *)ptr, JE_TCACHE_NONE);
+    if (unlikely(region_entry(unit)->class == SIZE_CLASS_SIGNAL)) {
+        slot_delete(unit);
+    } else if (unlikely(inside)) {
+        defer(unit);
+    } else {
+        region_enter();
+        delete_now(unit);
+        region_leave();
+    }
     errno = saved;
 }
 
@@ -266,6 +367,8 @@ void region_purge(void)
         mib[1] = region.arena;
         len = n;
     }
+    region_enter();
     je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+    region_leave();
     errno = saved;
 }

@@ -14,6 +14,11 @@
 //           next block, which is another, and 0 at the end. 0 too when it is jemalloc's again.
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
+// A signal handler may interrupt this thread inside jemalloc, with the arena's locks held. Its
+// blocks then come from a few slots at the region's end, of a class of their own, and the blocks it
+// frees wait for the next call from outside. (A handler that leaves such a call for good, by
+// siglongjmp, leaves the locks held: nothing helps there.)
+//
 // An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
 // only to diagnose a wrong free.
 #ifndef TIDEPOOL_POOL_REGION_H
@@ -69,6 +74,10 @@ uint64_t region_released(unsigned class);
 
 // Gives the arena's unused pages back to the kernel.
 void region_purge(void);
+
+// Around other calls into jemalloc that take this arena's locks.
+void region_enter(void);
+void region_leave(void);
 
 static inline struct entry *region_entry(uint32_t unit)
 {

@@ -23,7 +23,8 @@
 #define SIZE_CLASS_COLOURED 25                // classes 42 .. 66
 #define SIZE_CLASS_COUNT (SIZE_CLASS_PLAIN + SIZE_CLASS_COLOURED)
 #define SIZE_CLASS_END (SIZE_CLASS_COUNT + 1)
-#define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset
+#define SIZE_CLASS_SIGNAL SIZE_CLASS_END // the next one up: see region.h; on no list, of no bucket
+#define SIZE_CLASS_COLOUR_BYTES 1024     // what a coloured block gives away for its offset
 
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request
 // in it; all zero until size_class_init(), which takes some us.

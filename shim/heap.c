@@ -10,6 +10,11 @@
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
+static void *from_jemalloc(size_t size, bool zero)
+{
+    return zero ? je_calloc(1, size) : je_malloc(size);
+}
+
 // A request that takes pages: the only place where memory pressure is asked, because it is the
 // only one where that can cost something and no lock is held.
 static void *grow(size_t size, bool zero)
@@ -24,7 +29,10 @@ static void *grow(size_t size, bool zero)
     ptr = pool_get_new(size, zero);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
-        ptr = zero ? je_calloc(1, size) : je_malloc(size);
+        ptr = from_jemalloc(size, zero);
+    // Address space may be short while pages lie free in runs of other sizes.
+    if (!ptr && !entered && size < PTRDIFF_MAX && watchdog_reclaim(0) > 0)
+        ptr = from_jemalloc(size, zero);
     if (!entered)
         watchdog_after();
     return ptr;

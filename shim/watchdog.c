@@ -31,8 +31,10 @@ static size_t reclaim(uint64_t keep_bytes)
     uint64_t before = pages_returned();
 
     pool_trim(keep_bytes);
+    region_enter();
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    region_leave();
     return pages_returned() - before;
 }
 
@@ -94,8 +96,10 @@ static uint64_t dirty_bytes(void)
 
     if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
         atomic_store_explicit(&read_ms, now, memory_order_relaxed);
+        region_enter();
         je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
         je_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
+        region_leave();
         atomic_store_explicit(&bytes, pages * 4096, memory_order_relaxed);
     }
     return atomic_load_explicit(&bytes, memory_order_relaxed);
