@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "pool/je.h"
@@ -113,6 +114,18 @@ static void choose_huge_pages(enum config_thp thp)
     je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
 }
 
+// jemalloc keeps address space for ever. Where that is limited, what one arena keeps another lacks,
+// and requests fail although everything was freed.
+extern bool je_opt_retain;
+
+static void spare_address_space(void)
+{
+    struct rlimit as;
+
+    if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
+        je_opt_retain = false;
+}
+
 static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
 {
     const struct pool_options options = {
@@ -149,6 +162,7 @@ static void start(void)
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
     choose_huge_pages(boot_config.thp);
+    spare_address_space();
     watchdog_init(&boot_config, max_bytes);
     start_pools(bucket, max_bytes);
     if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
