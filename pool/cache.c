@@ -30,6 +30,7 @@ static struct {
     _Atomic unsigned threads;
     bool can_revoke, has_key;
     pthread_key_t key;
+    struct cache *forking; // of the thread that forks, while it does
     // What caches counted before they went from one thread to the next needs no place here: the
     // counters stay in the cache.
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -509,10 +510,15 @@ void cache_prefork(void)
         if (t != cache_self)
             wait_for_owner(t);
     depot_lock_all();
+    // The program's handlers that were registered before ours run from here to postfork, in this
+    // thread: the depot is locked, so they are served by jemalloc.
+    registry.forking = cache_self;
+    cache_self = &departed;
 }
 
 void cache_postfork_parent(void)
 {
+    cache_self = registry.forking;
     depot_unlock_all();
     for (struct cache *t = registry.all; t; t = t->next)
         set_revoked(t, false);
@@ -521,6 +527,7 @@ void cache_postfork_parent(void)
 
 void cache_postfork_child(void)
 {
+    cache_self = registry.forking;
     depot_unlock_all();
     for (struct cache *t = registry.all; t; t = t->next) {
         set_revoked(t, false);
