@@ -28,7 +28,8 @@ static struct {
     pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
     struct cache *all;    // every cache there is; only ever prepended
     _Atomic unsigned threads;
-    bool can_revoke, has_key;
+    _Atomic bool can_revoke; // as far as the kernel was heard yet; never again once it refused
+    bool has_key;
     pthread_key_t key;
     struct cache *forking; // of the thread that forks, while it does
     // What caches counted before they went from one thread to the next needs no place here: the
@@ -418,6 +419,15 @@ static bool is_idle(struct cache *t, unsigned class)
     return idle;
 }
 
+// After this no owner is inside a revoked cache whom wait_for_owner() does not see. False where the
+// kernel refuses: from the start, or since the process entered a sandbox; then owners are asked.
+static bool fence_owners(void)
+{
+    if (registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0)
+        registry.can_revoke = false;
+    return registry.can_revoke;
+}
+
 // Marks the classes of a cache that are to be emptied; returns whether there are any. As racy as
 // is_idle().
 static bool choose(struct cache *t, bool idle_only)
@@ -450,7 +460,7 @@ void cache_drain_all(bool idle_only)
         if (t->chosen)
             set_revoked(t, true);
     }
-    can_revoke = registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
+    can_revoke = fence_owners();
     for (struct cache *t = registry.all; can_revoke && t; t = t->next) {
         if (t->chosen && wait_for_owner(t))
             empty_chosen(t);
@@ -504,8 +514,7 @@ void cache_prefork(void)
     for (struct cache *t = registry.all; t; t = t->next)
         if (t != cache_self)
             set_revoked(t, true);
-    if (registry.can_revoke)
-        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    fence_owners();
     for (struct cache *t = registry.all; t; t = t->next)
         if (t != cache_self)
             wait_for_owner(t);
