@@ -93,10 +93,15 @@ void *pool_get_new(size_t size, bool zero)
 static enum pool_misuse misuse_of(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
+    const struct entry *e;
 
     if (unit >> 32)
         return POOL_INVALID_FREE;
-    return region_entry((uint32_t)unit)->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
+    e = region_entry((uint32_t)unit);
+    // In this KiB a block that is live begins, elsewhere.
+    if (e->link && region_entry(e->link) == e)
+        return POOL_INVALID_FREE;
+    return e->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
 }
 
 enum pool_misuse pool_put_slow(void *ptr)
