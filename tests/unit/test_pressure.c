@@ -1,48 +1,12 @@
-// The step alone: numbers and an explicit clock in, level and action out. A limit of 1000 MiB makes
-// percentages easy to read.
+// Levels, what may be kept, when the next look is due, and the options.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <criterion/parameterized.h>
 
-#include "pressure/pressure.h"
-
-#define M (1ull << 20)
-#define LIMIT (1000 * M)
-
-static struct pressure_options options;
-static struct pressure_state state;
-
-static void fresh(void)
-{
-    options = pressure_defaults;
-    state = (struct pressure_state){0};
-}
+#include "tests/unit/pressure_steps.h"
 
 TestSuite(pressure, .init = fresh);
-
-static struct pressure_sample sample_of(uint64_t used_mib)
-{
-    return (struct pressure_sample){
-        .limit_bytes = LIMIT,
-        .used_bytes = used_mib * M,
-        .raw_bytes = used_mib * M,
-        .headroom_bytes = used_mib < 1000 ? LIMIT - used_mib * M : 0,
-        .kind = PRESSURE_LIMIT_CGROUP_MAX,
-    };
-}
-
-static struct pressure_action step(uint64_t used_mib, uint64_t now_ms)
-{
-    struct pressure_sample s = sample_of(used_mib);
-    return pressure_step(&options, &state, &s, now_ms);
-}
-
-static void reclaimed(uint64_t freed_mib, uint64_t used_after_mib, uint64_t now_ms)
-{
-    struct pressure_sample s = sample_of(used_after_mib);
-    pressure_reclaimed(&state, &s, freed_mib * M, 1000, now_ms);
-}
 
 struct walk {
     unsigned used_mib[4]; // one look each
@@ -97,75 +61,6 @@ Test(pressure, without_a_limit_nothing_is_ever_short)
     cr_expect(eq(uint, a.next_look_ms, options.interval_ms));
 }
 
-Test(pressure, high_reclaims_on_entry_and_then_cools_down)
-{
-    cr_expect(eq(int, step(600, 0).reclaim, 0));
-    cr_expect(eq(int, step(760, 1000).reclaim, 1));
-    reclaimed(100, 760, 1000);
-    cr_expect(eq(int, step(770, 2000).reclaim, 0));
-    cr_expect(eq(int, step(770, 10999).reclaim, 0));
-    cr_expect(eq(int, step(770, 11000).reclaim, 1));
-}
-
-Test(pressure, critical_ignores_the_cooldown)
-{
-    cr_expect(eq(int, step(760, 1000).reclaim, 1));
-    reclaimed(100, 760, 1000);
-    cr_expect(eq(int, step(910, 1100).reclaim, 1));
-    reclaimed(100, 800, 1100);
-    cr_expect(eq(int, step(910, 1101).reclaim, 1));
-}
-
-Test(pressure, futile_reclaims_back_off_until_usage_moves)
-{
-    unsigned asked = 0;
-    for (uint64_t now = 1000; now < 61000; now += 100)
-        if (step(950, now).reclaim) {
-            asked++;
-            reclaimed(0, 950, now);
-        }
-    // At once, then after 2, 4, 8, 16 and 32 s.
-    cr_expect(le(uint, asked, 6));
-    cr_expect(ge(uint, asked, 4));
-    // A quarter of the headroom was taken: what the last ones gave says nothing any more.
-    cr_expect(eq(int, step(964, 61000).reclaim, 1));
-}
-
-Test(pressure, freed_memory_that_piles_up_is_worth_a_reclaim)
-{
-    step(950, 1000);
-    reclaimed(0, 950, 1000);
-    struct pressure_sample s = sample_of(950);
-    s.held_bytes = 9 * M;
-    cr_expect(eq(int, pressure_step(&options, &state, &s, 1100).reclaim, 0));
-    s.held_bytes = 200 * M;
-    cr_expect(eq(int, pressure_step(&options, &state, &s, 1200).reclaim, 1));
-}
-
-Test(pressure, the_last_megabytes_are_an_emergency)
-{
-    step(950, 1000);
-    reclaimed(0, 950, 1000);
-    struct pressure_sample s = sample_of(995);
-    s.grown_bytes = 1 * M;
-    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
-    cr_expect(eq(int, a.emergency, 1));
-    cr_expect(eq(int, a.reclaim, 1));
-    cr_expect(eq(ulong, a.keep_bytes, 0));
-    cr_expect(eq(int, a.decay_zero, 1));
-    cr_expect(le(ulong, a.look_after_bytes, 2 * M + M / 2));
-}
-
-Test(pressure, a_request_counts_before_it_is_granted)
-{
-    struct pressure_sample s = sample_of(500);
-    s.pending_bytes = 450 * M;
-    struct pressure_action a = pressure_step(&options, &state, &s, 1000);
-    cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL), "it is not there yet");
-    cr_expect(eq(int, a.reclaim, 1));
-    cr_expect(le(ulong, a.keep_bytes, 7 * M));
-}
-
 struct keep {
     unsigned used_mib;
     uint64_t keep;
@@ -178,8 +73,10 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {740, PRESSURE_UNLIMITED},
         {760, 60 * M},
         {880, 30 * M},
-        {904, 12 * M},
-        {952, 6 * M},
+        {904, LIMIT / 64},
+        {952, LIMIT / 64},
+        {992, LIMIT / 64},
+        {993, 0}, // 7 MiB are left, less than a 128th
         {995, 0},
         {1000, 0},
     };
@@ -190,6 +87,12 @@ ParameterizedTest(struct keep *r, pressure, what_may_be_kept)
 {
     fresh();
     cr_expect(eq(ulong, step(r->used_mib, 1000).keep_bytes, r->keep), "%u MiB", r->used_mib);
+}
+
+Test(pressure, an_eighth_of_what_is_left_may_be_kept_where_that_is_more)
+{
+    options = *pressure_preset(PRESSURE_PRESET_TIGHT);
+    cr_expect(eq(ulong, step(808, 1000).keep_bytes, 24 * M));
 }
 
 // Live data at 80 %, a program that keeps as much free as it may: does it settle below Critical?
@@ -207,20 +110,6 @@ Test(pressure, full_caches_beside_80_percent_live_settle)
     }
     cr_expect(ge(ulong, held, 35 * M));
     cr_expect(le(ulong, held, 45 * M));
-}
-
-Test(pressure, decay_zero_ends_where_reclaims_are_futile)
-{
-    cr_expect(eq(int, step(950, 1000).decay_zero, 1));
-    reclaimed(0, 950, 1000);
-    cr_expect(eq(int, step(950, 1500).decay_zero, 1), "not switched to and fro");
-    cr_expect(eq(int, step(950, 2500).decay_zero, 0));
-}
-
-Test(pressure, decay_zero_ends_with_the_pressure)
-{
-    cr_expect(eq(int, step(950, 1000).decay_zero, 1));
-    cr_expect(eq(int, step(800, 1100).decay_zero, 0));
 }
 
 Test(pressure, looks_come_sooner_as_usage_rises)
@@ -279,10 +168,11 @@ Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
     cr_expect(eq(ulong, step(999, 1000).look_after_bytes, M / 2));
 }
 
+// Taken and given back again, all of it.
 static uint64_t churn(uint64_t used_mib, uint64_t grown_mib, uint64_t now_ms)
 {
     struct pressure_sample s = sample_of(used_mib);
-    s.grown_bytes = grown_mib * M;
+    s.grown_bytes = s.shrunk_bytes = grown_mib * M;
     return pressure_step(&options, &state, &s, now_ms).look_after_bytes;
 }
 
@@ -293,6 +183,13 @@ Test(pressure, memory_that_goes_round_is_looked_at_less_often)
     cr_expect(eq(ulong, churn(920, 30, 1002), 40 * M));
     cr_expect(eq(ulong, churn(920, 70, 1003), 40 * M), "half of what is left at most");
     cr_expect(eq(ulong, churn(928, 110, 1004), 9 * M), "and it was not going round after all");
+}
+
+Test(pressure, growth_that_is_not_given_back_may_yet_be_touched)
+{
+    cr_expect(eq(ulong, promise(920, 0, 1000).look_after_bytes, 10 * M));
+    cr_expect(eq(ulong, promise(920, 16, 1001).look_after_bytes, 16 * M), "a quarter of 64");
+    cr_expect(eq(ulong, promise(920, 32, 1002).look_after_bytes, 24 * M), "half of 48");
 }
 
 Test(pressure, past_a_soft_limit_looks_do_not_take_over)

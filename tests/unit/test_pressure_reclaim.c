@@ -1,0 +1,233 @@
+// When the step asks for a reclaim, and when freed pages go back at once.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <criterion/parameterized.h>
+
+#include "tests/unit/pressure_steps.h"
+
+TestSuite(pressure_reclaim, .init = fresh);
+
+Test(pressure_reclaim, high_reclaims_on_entry_and_then_cools_down)
+{
+    cr_expect(eq(int, step(600, 0).reclaim, 0));
+    cr_expect(eq(int, step(760, 1000).reclaim, 1));
+    reclaimed(100, 760, 1000);
+    cr_expect(eq(int, step(770, 2000).reclaim, 0));
+    cr_expect(eq(int, step(770, 10999).reclaim, 0));
+    cr_expect(eq(int, step(770, 11000).reclaim, 1));
+}
+
+Test(pressure_reclaim, critical_ignores_the_cooldown_on_entry)
+{
+    cr_expect(eq(int, step(760, 1000).reclaim, 1));
+    reclaimed(100, 760, 1000);
+    cr_expect(eq(int, step(910, 1100).reclaim, 1));
+}
+
+Test(pressure_reclaim, critical_lives_on_what_it_freed_until_a_32nd_is_left)
+{
+    step(910, 1000);
+    reclaimed(100, 810, 1000);
+    cr_expect(eq(int, step(910, 1010).reclaim, 0), "90 MiB are left");
+    cr_expect(eq(int, step(968, 1020).reclaim, 0), "32 MiB");
+    cr_expect(eq(int, step(969, 1030).reclaim, 1), "31 MiB, less than 31.25");
+}
+
+Test(pressure_reclaim, critical_reclaims_by_a_slow_clock)
+{
+    step(910, 1000);
+    reclaimed(100, 910, 1000);
+    cr_expect(eq(int, step(910, 1999).reclaim, 0));
+    cr_expect(eq(int, step(910, 2000).reclaim, 1));
+}
+
+Test(pressure_reclaim, what_is_pending_is_not_left)
+{
+    step(910, 1000);
+    reclaimed(100, 910, 1000);
+    struct pressure_sample s = sample_of(910);
+    s.pending_bytes = 58 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(eq(ulong, a.left_bytes, 32 * M));
+    cr_expect(eq(int, a.reclaim, 0));
+    s.pending_bytes = 59 * M;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1020).reclaim, 1));
+}
+
+Test(pressure_reclaim, futile_reclaims_back_off_until_room_runs_out)
+{
+    unsigned asked = 0;
+    for (uint64_t now = 1000; now < 61000; now += 100)
+        if (step(950, now).reclaim) {
+            asked++;
+            reclaimed(0, 950, now);
+        }
+    // At once, then after 2, 4, 8, 16 and 32 s.
+    cr_expect(le(uint, asked, 6));
+    cr_expect(ge(uint, asked, 4));
+    cr_expect(eq(int, step(970, 61000).reclaim, 1));
+}
+
+Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
+{
+    cr_expect(eq(int, step(760, 1000).reclaim, 1));
+    reclaimed(0, 760, 1000);
+    cr_expect(eq(int, step(760, 11000).reclaim, 0), "twice the cooldown, after one in vain");
+    cr_expect(eq(int, step(860, 11001).reclaim, 1), "a quarter of the headroom further on");
+    cr_expect(eq(int, step(760, 21000).reclaim, 1));
+}
+
+static bool reclaims_with(uint64_t used_mib, uint64_t held_mib, uint64_t cpu_ms, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    s.held_bytes = held_mib * M;
+    s.cpu_us = cpu_ms * 1000;
+    return pressure_step(&options, &state, &s, now_ms).reclaim;
+}
+
+struct heap {
+    unsigned used_mib;
+    unsigned held_mib; // 9 of which the last reclaim left
+    unsigned cpu_ms;   // in the 100 ms between the looks
+    int reclaim;
+};
+
+ParameterizedTestParameters(pressure_reclaim, what_was_let_go_of_goes_back)
+{
+    static struct heap rows[] = {
+        // All at once, a quarter of the limit, by a process that runs.
+        {950, 258, 50, 0},
+        {950, 259, 50, 1},
+        {800, 258, 50, 0},
+        {800, 259, 50, 1},
+        // Idle: less than a 25th of the time, and a 64th of the limit (15.6 MiB).
+        {950, 25, 4, 0},
+        {950, 25, 3, 1},
+        {950, 24, 3, 0},
+        {800, 25, 4, 0},
+        {800, 25, 3, 1},
+        {800, 24, 3, 0},
+        // Memory is not short: everybody keeps what they have.
+        {700, 600, 50, 0},
+        {690, 600, 0, 0},
+    };
+    return cr_make_param_array(struct heap, rows, sizeof rows / sizeof *rows);
+}
+
+ParameterizedTest(struct heap *r, pressure_reclaim, what_was_let_go_of_goes_back)
+{
+    fresh();
+    reclaims_with(r->used_mib, 9, 1000, 1000);
+    struct pressure_sample after = sample_of(r->used_mib);
+    after.held_bytes = 9 * M;
+    pressure_reclaimed(&state, &after, 20 * M, 1000, 1000);
+    cr_expect(eq(int, reclaims_with(r->used_mib, r->held_mib, 1000 + r->cpu_ms, 1100), r->reclaim),
+              "%u MiB used, %u held, %u ms run", r->used_mib, r->held_mib, r->cpu_ms);
+}
+
+// Nobody waits for it; but only what a reclaim takes, for the process may run again.
+Test(pressure_reclaim, an_idle_process_keeps_nothing)
+{
+    struct pressure_sample s = sample_of(800);
+    s.cpu_us = 1000000;
+    pressure_step(&options, &state, &s, 1000);
+    reclaimed(20, 800, 1000);
+    struct pressure_action a = pressure_step(&options, &state, &s, 1100);
+    cr_expect(eq(int, a.reclaim, 0));
+    cr_expect(eq(ulong, a.keep_bytes, 50 * M));
+    s.held_bytes = 100 * M;
+    a = pressure_step(&options, &state, &s, 1200);
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 0));
+}
+
+Test(pressure_reclaim, where_processor_time_is_unknown_nobody_is_idle)
+{
+    reclaims_with(800, 0, 0, 1000);
+    reclaimed(20, 800, 1000);
+    cr_expect(eq(int, reclaims_with(800, 100, 0, 1100), 0));
+}
+
+Test(pressure_reclaim, the_last_megabytes_are_an_emergency)
+{
+    step(950, 1000);
+    reclaimed(20, 950, 1000);
+    struct pressure_sample s = sample_of(995);
+    s.grown_bytes = 1 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(eq(int, a.emergency, 1));
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 0));
+    cr_expect(eq(int, a.decay_zero, 1));
+    cr_expect(le(ulong, a.look_after_bytes, 2 * M + M / 2));
+}
+
+Test(pressure_reclaim, a_request_counts_before_it_is_granted)
+{
+    struct pressure_sample s = sample_of(500);
+    s.pending_bytes = 450 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1000);
+    cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL), "it is not there yet");
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, LIMIT / 64));
+    // With it the level would be High, which is entered once it is there.
+    s.pending_bytes = 300 * M;
+    a = pressure_step(&options, &state, &s, 1001);
+    cr_expect(eq(int, a.reclaim, 0));
+    cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
+}
+
+Test(pressure_reclaim, what_was_handed_out_counts_as_used_before_it_is_touched)
+{
+    promise(850, 0, 1000);
+    reclaimed(100, 850, 1000);
+    struct pressure_action a = promise(850, 40, 1001);
+    cr_expect(eq(int, (int)a.level, PRESSURE_HIGH), "it is not there yet");
+    cr_expect(eq(ulong, a.left_bytes, 110 * M));
+    cr_expect(eq(ulong, a.keep_bytes, 110 * M / 4));
+    a = promise(850, 60, 1002);
+    cr_expect(eq(ulong, a.left_bytes, 90 * M));
+    cr_expect(eq(ulong, a.keep_bytes, LIMIT / 64), "as at Critical");
+    // Touched: it is used now, and promised no more.
+    a = promise(890, 60, 1003);
+    cr_expect(eq(ulong, a.left_bytes, 90 * M));
+}
+
+Test(pressure_reclaim, of_promises_half_the_headroom_is_believed)
+{
+    promise(920, 0, 1000);
+    reclaimed(100, 920, 1000);
+    struct pressure_action a = promise(920, 500, 1001);
+    cr_expect(eq(ulong, a.left_bytes, 40 * M));
+    cr_expect(eq(int, a.emergency, 0));
+    cr_expect(eq(int, a.reclaim, 0));
+    // 70 left, 35 of them believed: so less than a 32nd, and 30 MiB more to go.
+    a = promise(938, 518, 1002);
+    cr_expect(eq(ulong, a.left_bytes, 31 * M));
+    cr_expect(eq(int, a.reclaim, 1));
+}
+
+Test(pressure_reclaim, decay_is_zero_in_an_emergency_only)
+{
+    cr_expect(eq(int, step(950, 1000).decay_zero, 0));
+    reclaimed(20, 950, 1000);
+    cr_expect(eq(int, step(992, 1100).decay_zero, 0));
+    cr_expect(eq(int, step(995, 1200).decay_zero, 1));
+    cr_expect(eq(int, step(950, 1249).decay_zero, 1), "not switched to and fro");
+    cr_expect(eq(int, step(950, 1250).decay_zero, 0));
+}
+
+Test(pressure_reclaim, decay_zero_ends_where_reclaims_are_futile)
+{
+    cr_expect(eq(int, step(995, 1000).decay_zero, 1));
+    reclaimed(0, 995, 1000);
+    cr_expect(eq(int, step(995, 1049).decay_zero, 1));
+    cr_expect(eq(int, step(995, 1050).decay_zero, 0));
+}
+
+Test(pressure_reclaim, decay_zero_ends_with_the_pressure)
+{
+    cr_expect(eq(int, step(995, 1000).decay_zero, 1));
+    cr_expect(eq(int, step(800, 1010).decay_zero, 0));
+}
