@@ -78,18 +78,18 @@ Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
     cr_expect(eq(int, step(760, 21000).reclaim, 1));
 }
 
-static bool reclaims_with(uint64_t used_mib, uint64_t held_mib, uint64_t cpu_ms, uint64_t now_ms)
+static bool reclaims_with(uint64_t used_mib, uint64_t held_mib, uint64_t cpu_us, uint64_t now_ms)
 {
     struct pressure_sample s = sample_of(used_mib);
     s.held_bytes = held_mib * M;
-    s.cpu_us = cpu_ms * 1000;
+    s.cpu_us = cpu_us;
     return pressure_step(&options, &state, &s, now_ms).reclaim;
 }
 
 struct heap {
     unsigned used_mib;
     unsigned held_mib; // 9 of which the last reclaim left
-    unsigned cpu_ms;   // in the 100 ms between the looks
+    unsigned cpu_us;   // in the 100 ms between the looks
     int reclaim;
 };
 
@@ -97,19 +97,19 @@ ParameterizedTestParameters(pressure_reclaim, what_was_let_go_of_goes_back)
 {
     static struct heap rows[] = {
         // All at once, a quarter of the limit, by a process that runs.
-        {950, 258, 50, 0},
-        {950, 259, 50, 1},
-        {800, 258, 50, 0},
-        {800, 259, 50, 1},
+        {950, 258, 50000, 0},
+        {950, 259, 50000, 1},
+        {800, 258, 50000, 0},
+        {800, 259, 50000, 1},
         // Idle: less than a 25th of the time, and a 64th of the limit (15.6 MiB).
-        {950, 25, 4, 0},
-        {950, 25, 3, 1},
-        {950, 24, 3, 0},
-        {800, 25, 4, 0},
-        {800, 25, 3, 1},
-        {800, 24, 3, 0},
+        {950, 25, 4000, 0},
+        {950, 25, 3999, 1},
+        {950, 24, 3999, 0},
+        {800, 25, 4000, 0},
+        {800, 25, 3999, 1},
+        {800, 24, 3999, 0},
         // Memory is not short: everybody keeps what they have.
-        {700, 600, 50, 0},
+        {700, 600, 50000, 0},
         {690, 600, 0, 0},
     };
     return cr_make_param_array(struct heap, rows, sizeof rows / sizeof *rows);
@@ -118,12 +118,13 @@ ParameterizedTestParameters(pressure_reclaim, what_was_let_go_of_goes_back)
 ParameterizedTest(struct heap *r, pressure_reclaim, what_was_let_go_of_goes_back)
 {
     fresh();
-    reclaims_with(r->used_mib, 9, 1000, 1000);
+    reclaims_with(r->used_mib, 9, 1000000, 1000);
     struct pressure_sample after = sample_of(r->used_mib);
     after.held_bytes = 9 * M;
     pressure_reclaimed(&state, &after, 20 * M, 1000, 1000);
-    cr_expect(eq(int, reclaims_with(r->used_mib, r->held_mib, 1000 + r->cpu_ms, 1100), r->reclaim),
-              "%u MiB used, %u held, %u ms run", r->used_mib, r->held_mib, r->cpu_ms);
+    cr_expect(
+        eq(int, reclaims_with(r->used_mib, r->held_mib, 1000000 + r->cpu_us, 1100), r->reclaim),
+        "%u MiB used, %u held, %u us run", r->used_mib, r->held_mib, r->cpu_us);
 }
 
 // Nobody waits for it; but only what a reclaim takes, for the process may run again.
