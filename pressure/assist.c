@@ -81,9 +81,12 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     monitor_hasten(a->next_look_ms);
 
     // A thread is worth having once what we could give back is worth having: in a small container
-    // that is little. A busy machine alone is no reason for `ls` to have one.
+    // that is little. Or when a ceiling has to be lifted again, which growth may never do: it was
+    // made for one request, perhaps, and that was refused. A busy machine alone is no reason for
+    // `ls` to have one: it never grows enough for a first look.
     const struct pressure_options *o = watch_options();
-    if (o->thread && (s->grown_bytes >= o->watch_min_bytes || s->grown_bytes >= s->limit_bytes / 8))
+    if (o->thread && (s->grown_bytes >= o->watch_min_bytes ||
+                      s->grown_bytes >= s->limit_bytes / 8 || a->keep_bytes != PRESSURE_UNLIMITED))
         monitor_want();
 }
 

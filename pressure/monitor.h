@@ -2,9 +2,10 @@
 // was lowered, or free memory has grown old.
 //
 // It is named "tidepool", blocks all signals, keeps no descriptor below 512, allocates nothing, and
-// exists only once there is something to watch: growth past watch_min_bytes, or a level above
-// Normal. Creating a thread allocates, so growth only asks for it, and monitor_poke, called where
-// no lock is held and malloc may be entered, makes it.
+// exists only once there is something to watch: growth past watch_min_bytes or an eighth of the
+// limit, or a ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a
+// thread allocates, so growth only asks for it, and monitor_poke, called where no lock is held and
+// malloc may be entered, makes it.
 #ifndef TIDEPOOL_PRESSURE_MONITOR_H
 #define TIDEPOOL_PRESSURE_MONITOR_H
 
@@ -32,7 +33,7 @@ static inline void monitor_poke(void)
 // The next look is due now: something happened that growth does not tell.
 void monitor_wake(void);
 
-// Inside pressure/ only. Growth has passed what makes the thread worth having.
+// Inside pressure/ only. There is something to watch.
 void monitor_want(void);
 
 // The next look is due in so many ms: sooner, perhaps, than the thread knows.

@@ -252,6 +252,9 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     a.decay_zero = a.level == PRESSURE_CRITICAL && now < st->decay_zero_until_ms;
 
     a.next_look_ms = next_look(o, st, s, &a);
+    // This ceiling was made for what is still to come, and may not come.
+    if (urgent && a.level < PRESSURE_CRITICAL)
+        a.next_look_ms = (unsigned)min64(a.next_look_ms, 100);
     a.look_after_bytes = limited ? look_after(st, left) : 64 * MIB;
 
     enter(st, a.level, now);

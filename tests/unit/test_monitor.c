@@ -214,6 +214,28 @@ Test(monitor, requests_past_the_limit_are_refused_only_if_asked)
     cr_expect(eq(ulong, stats().refused, 1));
 }
 
+// The request is refused, or its pages are never touched: growth does not tell.
+Test(monitor, a_ceiling_made_for_one_request_is_lifted_again)
+{
+    limit_to(100 * M);
+    monitor_init(&options, &hooks);
+    pressure_ask(95 * M);
+    cr_expect(ne(ulong, pressure_keep_bytes(), PRESSURE_UNLIMITED));
+    monitor_poke();
+    SOON(pressure_keep_bytes() == PRESSURE_UNLIMITED);
+    cr_expect(eq(int, stats().thread, 1));
+}
+
+Test(monitor, a_request_larger_than_the_limit_leaves_no_ceiling)
+{
+    limit_to(100 * M);
+    monitor_init(&options, &hooks);
+    pressure_ask((size_t)1 << 60);
+    cr_expect(eq(ulong, stats().looks, 1));
+    cr_expect(eq(ulong, pressure_keep_bytes(), PRESSURE_UNLIMITED));
+    cr_expect(eq(uint, atomic_load(&reclaims), 0));
+}
+
 Test(monitor, stopping_is_quick_and_final)
 {
     options = pressure_defaults;

@@ -159,6 +159,20 @@ Test(pressure, memory_handed_out_and_not_touched_yet_is_watched_closely)
     cr_expect(eq(uint, a.next_look_ms, 5000));
 }
 
+Test(pressure, a_ceiling_for_a_request_is_looked_at_again_soon)
+{
+    struct pressure_sample s = sample_of(100);
+    s.pending_bytes = 700 * M;
+    cr_expect(eq(uint, pressure_step(&options, &state, &s, 1000).next_look_ms, 5000));
+    s.pending_bytes = 850 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(ne(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
+    cr_expect(eq(uint, a.next_look_ms, 100));
+    a = step(100, 1110);
+    cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
+    cr_expect(eq(uint, a.next_look_ms, 5000));
+}
+
 Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
 {
     cr_expect(eq(ulong, step(920, 1000).look_after_bytes, 10 * M));
