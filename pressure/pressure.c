@@ -180,10 +180,12 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     else if (ms >= 10 && st->quiet_looks < UINT32_MAX)
         st->quiet_looks++;
     uint64_t shrunk = s->shrunk_bytes - st->look_shrunk;
-    st->promised = less(st->promised + grown, less(s->used_bytes, st->look_used) + shrunk);
-    // Some of it is never touched, or was there before.
-    if (ms >= 1000)
+    // Some of it is never touched, or was there before: half of it is forgotten each second.
+    if (now - st->promised_ms >= 1000) {
         st->promised /= 2;
+        st->promised_ms = now;
+    }
+    st->promised = less(st->promised + grown, less(s->used_bytes, st->look_used) + shrunk);
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
@@ -219,7 +221,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // The first look has nothing before it to compare with.
     if (!st->started) {
         st->started = true;
-        st->level_since_ms = now;
+        st->level_since_ms = st->promised_ms = now;
         remember(st, s, now);
     }
     struct pressure_action a = {.from = st->level, .level = classify(o, st->level, s)};
@@ -228,7 +230,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // What other threads were handed a moment ago and have not touched yet is as good as used; but
     // no more than half of what is left is believed of it, for much of it may never be.
     uint64_t left =
-        less(s->headroom_bytes, s->pending_bytes + min64(st->promised, s->headroom_bytes / 2));
+        less(less(s->headroom_bytes, s->pending_bytes), min64(st->promised, s->headroom_bytes / 2));
     bool urgent = a.level == PRESSURE_CRITICAL;
     if (limited) {
         a.left_bytes = left;

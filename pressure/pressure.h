@@ -108,6 +108,7 @@ struct pressure_state {
     unsigned quiet_looks; // looks in a row in which usage did not move
     uint64_t rate;        // bytes/s that usage rose lately, decaying
     uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time
+    uint64_t promised_ms; // when half of it was last forgotten
     // The last reclaim, and what has to happen before another one is worth it.
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;

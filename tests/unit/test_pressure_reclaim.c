@@ -195,6 +195,26 @@ Test(pressure_reclaim, what_was_handed_out_counts_as_used_before_it_is_touched)
     cr_expect(eq(ulong, a.left_bytes, 90 * M));
 }
 
+// However often somebody looks: promises are what makes looks frequent.
+Test(pressure_reclaim, promises_that_are_not_kept_are_forgotten)
+{
+    promise(800, 0, 1000);
+    reclaimed(100, 800, 1000);
+    cr_expect(eq(ulong, promise(800, 80, 1025).left_bytes, 120 * M));
+    for (uint64_t now = 1050; now < 9000; now += 25)
+        promise(800, 80, now);
+    cr_expect(ge(ulong, promise(800, 80, 9000).left_bytes, 199 * M));
+}
+
+Test(pressure_reclaim, half_of_them_each_second)
+{
+    promise(800, 0, 1000);
+    reclaimed(100, 800, 1000);
+    for (uint64_t now = 1025; now < 2000; now += 25)
+        cr_expect(eq(ulong, promise(800, 80, now).left_bytes, 120 * M));
+    cr_expect(eq(ulong, promise(800, 80, 2000).left_bytes, 160 * M));
+}
+
 Test(pressure_reclaim, of_promises_half_the_headroom_is_believed)
 {
     promise(920, 0, 1000);
