@@ -21,7 +21,7 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 
 // What signal handlers get: one block each, whatever the size.
-#define SLOTS 16u
+#define SLOTS 8u
 #define SLOT_BYTES ((size_t)5 << 18)
 static_assert(SLOTS * SLOT_BYTES < REGION_MIN_BYTES / 2, "blocks have most of any region");
 

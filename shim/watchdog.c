@@ -86,11 +86,12 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-// Pages that jemalloc keeps for reuse. Its figures take a look into each arena (DIRTY_US us here),
-// so between two of them the last one stands.
+// Pages that jemalloc keeps for reuse. Its figures take a look into each arena, so between two of
+// them what the pools gave it since is added to the last one.
 static uint64_t dirty_bytes(void)
 {
-    static _Atomic uint64_t read_ms, bytes;
+    static _Atomic uint64_t read_ms, bytes, read_shrunk;
+    uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
     uint64_t now = now_ms(), epoch = 1;
     size_t pages = 0, len = sizeof pages;
 
@@ -101,8 +102,10 @@ static uint64_t dirty_bytes(void)
         je_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
         region_leave();
         atomic_store_explicit(&bytes, pages * 4096, memory_order_relaxed);
+        atomic_store_explicit(&read_shrunk, shrunk, memory_order_relaxed);
     }
-    return atomic_load_explicit(&bytes, memory_order_relaxed);
+    shrunk -= atomic_load_explicit(&read_shrunk, memory_order_relaxed);
+    return atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
 }
 
 static uint64_t held(void *arg)
