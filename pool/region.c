@@ -163,14 +163,13 @@ static void advise_thp(enum region_thp thp)
 int region_init(enum region_thp thp)
 {
     const size_t align = (size_t)2 << 20;
-    size_t bytes;
+    size_t wanted, bytes = 0;
     char *at = NULL;
 
     // Map and blocks are one reservation, so that neither can be had without the other.
-    for (bytes = wanted_bytes(); bytes >= REGION_MIN_BYTES; bytes /= 2) {
+    for (wanted = wanted_bytes(); wanted >= REGION_MIN_BYTES && !at; wanted /= 2) {
+        bytes = wanted == REGION_MAX_BYTES ? wanted : wanted + SLOTS * SLOT_BYTES;
         at = map_none(bytes + MAP_BYTES_PER(bytes) + align);
-        if (at)
-            break;
     }
     if (!at)
         return -ENOMEM;
