@@ -20,10 +20,17 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define COMMIT_STEP_BYTES ((size_t)16 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 
-// What signal handlers get: one block each, whatever the size.
-#define SLOTS 8u
+// What signal handlers get: one block each, whatever the size. A region of 64 MiB has 2 of them,
+// one of 512 MiB and more has 16.
+#define SLOTS_MAX 16u
 #define SLOT_BYTES ((size_t)5 << 18)
-static_assert(SLOTS * SLOT_BYTES < REGION_MIN_BYTES / 2, "blocks have most of any region");
+
+static unsigned slot_count(void)
+{
+    size_t count = region.bytes >> 25;
+
+    return count < SLOTS_MAX ? (unsigned)count : SLOTS_MAX;
+}
 
 struct region region;
 
@@ -55,7 +62,7 @@ static bool make_writable(uintptr_t at, size_t bytes)
 
 static size_t end_of_blocks(void)
 {
-    return region.bytes - SLOTS * SLOT_BYTES;
+    return region.bytes - slot_count() * SLOT_BYTES;
 }
 
 // Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
@@ -163,13 +170,14 @@ static void advise_thp(enum region_thp thp)
 int region_init(enum region_thp thp)
 {
     const size_t align = (size_t)2 << 20;
-    size_t wanted, bytes = 0;
+    size_t bytes;
     char *at = NULL;
 
     // Map and blocks are one reservation, so that neither can be had without the other.
-    for (wanted = wanted_bytes(); wanted >= REGION_MIN_BYTES && !at; wanted /= 2) {
-        bytes = wanted == REGION_MAX_BYTES ? wanted : wanted + SLOTS * SLOT_BYTES;
+    for (bytes = wanted_bytes(); bytes >= REGION_MIN_BYTES; bytes /= 2) {
         at = map_none(bytes + MAP_BYTES_PER(bytes) + align);
+        if (at)
+            break;
     }
     if (!at)
         return -ENOMEM;
@@ -198,7 +206,7 @@ static void *slot_new(void)
     uint32_t taken = atomic_load(&slots_taken), slot;
 
     do {
-        if (taken == (1u << SLOTS) - 1)
+        if (taken == (1u << slot_count()) - 1)
             return NULL;
         slot = (uint32_t)__builtin_ctz(~taken);
     } while (!atomic_compare_exchange_weak(&slots_taken, &taken, taken | 1u << slot));
