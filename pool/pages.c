@@ -28,7 +28,7 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tc
                                         struct cache_bin *, unsigned index, bool *success);
 
 void (*pages_on_take)(size_t bytes);
-void (*pages_on_refill)(void);
+bool (*pages_on_refill)(bool filled);
 
 static _Atomic uint64_t taken, returned;
 
@@ -104,7 +104,7 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 {
     void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
 
-    if (pages_on_refill)
-        pages_on_refill();
+    if (pages_on_refill && pages_on_refill(ptr != NULL) && !ptr)
+        ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
     return ptr;
 }

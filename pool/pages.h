@@ -11,6 +11,7 @@
 #ifndef TIDEPOOL_POOL_PAGES_H
 #define TIDEPOOL_POOL_PAGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,7 +24,8 @@ uint64_t pages_returned(void);
 extern void (*pages_on_take)(size_t bytes);
 
 // Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
-// may be entered again: after its thread cache was refilled. NULL for none. Set it once, early.
-extern void (*pages_on_refill)(void);
+// may be entered again: after its thread cache was refilled, or could not be. Returns whether a
+// second try is worth it. NULL for none. Set it once, early.
+extern bool (*pages_on_refill)(bool filled);
 
 #endif

@@ -31,8 +31,10 @@ static void *grow(size_t size, bool zero)
     if (!ptr)
         ptr = from_jemalloc(size, zero);
     // Address space may be short while pages lie free in runs of other sizes.
-    if (!ptr && !entered && size < PTRDIFF_MAX && watchdog_reclaim(0) > 0)
+    if (!ptr && !entered && size < PTRDIFF_MAX) {
+        watchdog_reclaim(0);
         ptr = from_jemalloc(size, zero);
+    }
     if (!entered)
         watchdog_after();
     return ptr;

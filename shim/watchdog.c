@@ -167,12 +167,17 @@ static void count_pages(size_t bytes)
 }
 
 // A program of small objects passes nowhere else.
-static void on_refill(void)
+static bool on_refill(bool filled)
 {
     if (pool_entered())
-        return;
+        return false;
+    if (!filled) {
+        watchdog_reclaim(0);
+        return true;
+    }
     pressure_ask(0);
     monitor_poke();
+    return false;
 }
 
 void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
