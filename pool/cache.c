@@ -41,19 +41,47 @@ bool cache_entered(void)
     return cache_self != &nobody && atomic_load_explicit(&cache_self->busy, memory_order_relaxed);
 }
 
+// Acquire and release, for those who count: see read_bin(). On x86 they cost nothing.
 static uint64_t load(_Atomic uint64_t *counter)
 {
-    return atomic_load_explicit(counter, memory_order_relaxed);
+    return atomic_load_explicit(counter, memory_order_acquire);
 }
 
 static void store(_Atomic uint64_t *counter, uint64_t value)
 {
-    atomic_store_explicit(counter, value, memory_order_relaxed);
+    atomic_store_explicit(counter, value, memory_order_release);
+}
+
+static uint32_t load32(_Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static void store32(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+static void next_version(struct bin_ledger *l)
+{
+    store32(&l->version, load32(&l->version) + 1);
 }
 
 static uint32_t list_length(struct bin *b)
 {
-    return (uint32_t)(load(&b->pushed) - (load(&b->limit) - b->capacity));
+    return (uint32_t)(load(&b->pushed) - (load(&b->limit) - load32(&b->capacity)));
+}
+
+static struct batch spare_of(struct bin *b)
+{
+    return (struct batch){b->spare_head, load32(&b->spare_count)};
+}
+
+static void set_spare(struct cache *t, unsigned class, struct batch batch, uint32_t capacity)
+{
+    t->bin[class].spare_head = batch.head;
+    store32(&t->bin[class].spare_count, batch.count);
+    store32(&t->ledger[class].spare_capacity, capacity);
 }
 
 // Puts a whole list, with its credit, in place of the current one, which the caller has taken care
@@ -63,27 +91,28 @@ static void set_list(struct cache *t, unsigned class, struct batch list, uint32_
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     uint32_t old = list_length(b);
-    uint64_t popped = load(&b->limit) - b->capacity + old;
+    uint64_t popped = load(&b->limit) - load32(&b->capacity) + old;
 
     ASSERT(list.count <= capacity);
+    next_version(l);
     store(&l->moved_out, load(&l->moved_out) + old);
     store(&l->moved_in, load(&l->moved_in) + list.count);
     store(&b->pushed, load(&b->pushed) + list.count);
     b->head = list.head;
-    b->capacity = capacity;
+    store32(&b->capacity, capacity);
     store(&b->limit, popped + capacity);
+    next_version(l);
 }
 
 static void swap_with_spare(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    struct batch current = {b->head, list_length(b)}, spare = b->spare;
-    uint32_t capacity = b->capacity;
+    struct batch current = {b->head, list_length(b)};
+    uint32_t capacity = load32(&b->capacity);
 
-    set_list(t, class, spare, l->spare_capacity);
-    b->spare = current;
-    l->spare_capacity = capacity;
+    set_list(t, class, spare_of(b), load32(&l->spare_capacity));
+    set_spare(t, class, current, capacity);
 }
 
 static void delete_batch(struct batch batch)
@@ -137,7 +166,7 @@ static bool refill(struct cache *t, unsigned class)
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
 
-    if (b->spare.count) {
+    if (load32(&b->spare_count)) {
         swap_with_spare(t, class);
         return true;
     }
@@ -145,8 +174,9 @@ static bool refill(struct cache *t, unsigned class)
     if (!batch.count)
         return false;
     // The batch brings credit for its blocks, so what the empty list held is one too many.
-    uint32_t capacity = b->capacity > batch.count ? b->capacity : batch.count;
-    credit_return(class, b->capacity + batch.count - capacity);
+    uint32_t had = load32(&b->capacity);
+    uint32_t capacity = had > batch.count ? had : batch.count;
+    credit_return(class, had + batch.count - capacity);
     set_list(t, class, batch, capacity);
     grow_target(l, class);
     return true;
@@ -161,11 +191,14 @@ static void squeeze(struct cache *t, unsigned class)
             continue;
         struct bin *b = &t->bin[other];
         struct bin_ledger *l = &t->ledger[other];
-        uint32_t unused = b->capacity - list_length(b);
-        credit_return(other, unused + l->spare_capacity - b->spare.count);
-        b->capacity -= unused;
-        store(&b->limit, load(&b->limit) - unused);
-        l->spare_capacity = b->spare.count;
+        struct batch current = {b->head, list_length(b)}, spare = spare_of(b);
+        credit_return(other, load32(&b->capacity) + load32(&l->spare_capacity) - current.count -
+                                 spare.count);
+        next_version(l);
+        store(&b->limit, load(&b->limit) - load32(&b->capacity) + current.count);
+        store32(&b->capacity, current.count);
+        next_version(l);
+        set_spare(t, other, spare, spare.count);
         if (l->target > target_first(other))
             l->target /= 2;
     }
@@ -208,20 +241,20 @@ static bool make_room(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
+    struct batch spare = spare_of(b);
 
-    if (b->spare.count) {
+    if (spare.count) {
         // Both lists are full: the older one travels on, and its credit with it.
-        credit_return(class, l->spare_capacity - b->spare.count);
-        shelve(class, b->spare);
-        b->spare = (struct batch){0, 0};
-        l->spare_capacity = 0;
+        credit_return(class, load32(&l->spare_capacity) - spare.count);
+        shelve(class, spare);
+        set_spare(t, class, (struct batch){0, 0}, 0);
         grow_target(l, class);
     }
-    if (b->capacity)
+    if (load32(&b->capacity))
         swap_with_spare(t, class);
-    if (!b->capacity)
+    if (!load32(&b->capacity))
         set_list(t, class, (struct batch){0, 0}, take_credit(t, class));
-    return b->capacity > 0;
+    return load32(&b->capacity) > 0;
 }
 
 // Gives up all that one class of a cache holds. Called by whoever owns the cache now.
@@ -229,17 +262,16 @@ static void empty_class(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    struct batch current = {b->head, list_length(b)};
-    uint32_t unused = b->capacity + l->spare_capacity - current.count - b->spare.count;
+    struct batch current = {b->head, list_length(b)}, spare = spare_of(b);
+    uint32_t credit = load32(&b->capacity) + load32(&l->spare_capacity);
 
-    if (!b->capacity && !l->spare_capacity)
+    if (!credit)
         return;
     shelve(class, current);
-    shelve(class, b->spare);
-    credit_return(class, unused);
+    shelve(class, spare);
+    credit_return(class, credit - current.count - spare.count);
     set_list(t, class, (struct batch){0, 0}, 0);
-    b->spare = (struct batch){0, 0};
-    l->spare_capacity = 0;
+    set_spare(t, class, (struct batch){0, 0}, 0);
     if (l->target > target_first(class))
         l->target /= 2;
 }
@@ -353,7 +385,7 @@ bool cache_push_slow(uint32_t unit)
 
     if (!cache_enter(t))
         return false;
-    room = list_length(&t->bin[class]) < t->bin[class].capacity || make_room(t, class);
+    room = list_length(&t->bin[class]) < load32(&t->bin[class].capacity) || make_room(t, class);
     cache_leave(t);
     return room && cache_push(region_address(unit));
 }
@@ -437,7 +469,7 @@ static bool choose(struct cache *t, bool idle_only)
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
         bool idle = !idle_only || is_idle(t, class);
-        l->chosen = idle && (t->bin[class].capacity || l->spare_capacity);
+        l->chosen = idle && (load32(&t->bin[class].capacity) || load32(&l->spare_capacity));
         any |= l->chosen;
     }
     return any;
@@ -480,10 +512,38 @@ uint64_t cache_drain_self(void)
         return 0;
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         bytes += size_class_bytes(class) *
-                 (list_length(&t->bin[class]) + (uint64_t)t->bin[class].spare.count);
+                 (list_length(&t->bin[class]) + (uint64_t)load32(&t->bin[class].spare_count));
     empty_cache(t);
     cache_leave(t);
     return bytes;
+}
+
+// What a list counts, read while its owner runs. Where a list was being exchanged the look is
+// repeated, for that takes some ns; but not for ever, as its owner may have lost its processor
+// there.
+static void count_list(struct cache *t, unsigned class, struct cache_count *count)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint64_t popped, pushed, moved_out, moved_in;
+    uint32_t version;
+    int tries = 100;
+
+    do {
+        version = load32(&l->version);
+        if (version & 1)
+            sched_yield();
+        // In this order: what was popped before is at most what was pushed after.
+        popped = load(&b->limit) - load32(&b->capacity);
+        pushed = load(&b->pushed);
+        moved_out = load(&l->moved_out);
+        moved_in = load(&l->moved_in);
+    } while ((version & 1 || load32(&l->version) != version) && --tries);
+    count->mallocs += popped - moved_out;
+    count->frees += pushed - moved_in;
+    if (pushed > popped)
+        count->free_blocks += pushed - popped;
+    count->free_blocks += load32(&b->spare_count);
 }
 
 void cache_count(struct cache_count count[SIZE_CLASS_END])
@@ -491,20 +551,9 @@ void cache_count(struct cache_count count[SIZE_CLASS_END])
     for (unsigned class = 0; class < SIZE_CLASS_END; ++class)
         count[class] = (struct cache_count){0};
     pthread_mutex_lock(&registry.lock);
-    for (struct cache *t = registry.all; t; t = t->next) {
-        for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
-            struct bin *b = &t->bin[class];
-            struct bin_ledger *l = &t->ledger[class];
-            uint64_t limit = load(&b->limit), pushed = load(&b->pushed);
-            uint64_t popped = limit - b->capacity;
-            count[class].mallocs += popped - load(&l->moved_out);
-            count[class].frees += pushed - load(&l->moved_in);
-            // Both words move while we look; a list is never shorter than empty.
-            if (pushed > popped)
-                count[class].free_blocks += pushed - popped;
-            count[class].free_blocks += b->spare.count;
-        }
-    }
+    for (struct cache *t = registry.all; t; t = t->next)
+        for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+            count_list(t, class, &count[class]);
     pthread_mutex_unlock(&registry.lock);
 }
 

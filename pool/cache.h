@@ -28,19 +28,22 @@
 // malloc writes one and a free the other, so that neither waits for the other's store, and they
 // are the statistics as well. Readers in other threads see them a little late.
 struct bin {
-    uint32_t head;           // unit of the block to hand out next; 0 when the list is empty
-    uint32_t capacity;       // credit held for the current list, in blocks
-    _Atomic uint64_t limit;  // blocks taken from the list so far + capacity
-    _Atomic uint64_t pushed; // blocks put on the list so far
-    struct batch spare;
+    uint32_t head;             // unit of the block to hand out next; 0 when the list is empty
+    _Atomic uint32_t capacity; // credit held for the current list, in blocks
+    _Atomic uint64_t limit;    // blocks taken from the list so far + capacity
+    _Atomic uint64_t pushed;   // blocks put on the list so far
+    uint32_t spare_head;       // the spare list, as a batch
+    _Atomic uint32_t spare_count;
 };
 
 static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 
 // What only the slow paths touch.
 struct bin_ledger {
-    uint32_t spare_capacity; // credit held for the spare list
-    uint32_t target;         // the capacity to ask for next; grows with misses and overflows
+    _Atomic uint32_t spare_capacity; // credit held for the spare list
+    uint32_t target; // the capacity to ask for next; grows with misses and overflows
+    // Odd while limit, capacity and the counters below do not fit each other.
+    _Atomic uint32_t version;
     // Blocks that came and went as whole lists: to be taken off `pushed` and `limit` when
     // counting mallocs and frees.
     _Atomic uint64_t moved_in, moved_out;

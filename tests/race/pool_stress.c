@@ -1,0 +1,347 @@
+// Threads that come and go take blocks of all sizes, check what they wrote into them and pass them
+// to each other, while one trims, ages, drains, moves the ceiling and reads the numbers all the
+// time. For ThreadSanitizer (make race SAN=thread) and, with more turns, without it. About 5 s.
+//
+// Three times, each in a process of its own: as it is, with forks in between, and where membarrier
+// is refused. (ThreadSanitizer cannot fork while there are threads.)
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pool/pool.h"
+
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer) && !defined(__SANITIZE_THREAD__)
+#define __SANITIZE_THREAD__
+#endif
+#endif
+
+#define K ((size_t)1024)
+#define THREADS 6
+#ifdef __SANITIZE_THREAD__ // some ten times slower
+#define LIVES 30           // threads, one after the other
+#define TURNS 6000         // of each thread
+#else
+#define LIVES 120
+#define TURNS 20000
+#endif
+#define FORKS_MAX 60 // of one run; each child takes some ms
+#define SLOTS 48     // blocks that a thread holds
+#define POSTBOXES 64 // blocks on their way to anyone
+
+// Limits low enough that all threads together meet them, both kinds.
+static const struct credit_bucket buckets[] = {
+    {4 * K, 200, false},
+    {64 * K, 4096 * K, true},
+    {256 * K, 30, false},
+    {1024 * K, 8192 * K, true},
+};
+#define CEILING (16384 * K)
+
+struct block {
+    size_t size;
+    uint64_t seed;
+    unsigned char payload[];
+};
+
+static _Atomic(struct block *) postbox[POSTBOXES];
+static _Atomic uint64_t requests, looks;
+static _Atomic bool done;
+
+static void check(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "pool_stress: %s\n", what);
+    abort();
+}
+
+static uint64_t next(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+// As many of 1 KiB to 2 KiB as of 512 KiB to 1 MiB.
+static size_t random_size(uint64_t *state)
+{
+    size_t power = K << (next(state) % 10);
+
+    return power + next(state) % (power + 1);
+}
+
+// The ends of a block, and a few words between: writing all of it would test the memory's speed.
+static void visit(struct block *b, bool write)
+{
+    size_t bytes = b->size - sizeof *b;
+    size_t step = bytes / 9 < 8 ? 8 : bytes / 9;
+
+    for (size_t at = 0; at + 8 <= bytes;
+         at = at + step + 8 > bytes && at < bytes - 8 ? bytes - 8 : at + step) {
+        uint64_t want = b->seed * 0x9e3779b97f4a7c15u + at, have;
+        if (write)
+            memcpy(b->payload + at, &want, 8);
+        else
+            memcpy(&have, b->payload + at, 8);
+        check(write || have == want, "a block was written by someone else");
+    }
+}
+
+static struct block *take(uint64_t *state)
+{
+    size_t size = random_size(state);
+    bool zero = next(state) % 8 == 0;
+    struct block *b;
+
+    atomic_fetch_add_explicit(&requests, 1, memory_order_relaxed);
+    b = zero ? NULL : pool_get(size);
+    if (!b)
+        b = pool_get_shelved(size, zero);
+    if (!b)
+        b = pool_get_new(size, zero);
+    check(b != NULL, "out of memory");
+    check(!zero || (b->size == 0 && ((char *)b)[size - 1] == 0), "a block that is not zero");
+    check(pool_usable_size(b) >= size, "a block that is too small");
+    b->size = size;
+    b->seed = next(state);
+    visit(b, true);
+    return b;
+}
+
+static void give(struct block *b)
+{
+    visit(b, false);
+    if (!pool_put(b))
+        check(pool_put_slow(b) <= POOL_RELEASED, "a live block was refused");
+}
+
+static void *work(void *arg)
+{
+    struct block *mine[SLOTS] = {NULL};
+    uint64_t state = (uintptr_t)arg * 7919 + 1;
+
+    for (int turn = 0; turn < TURNS; turn++) {
+        struct block **slot = &mine[next(&state) % SLOTS];
+        if (!*slot) {
+            *slot = take(&state);
+        } else if (next(&state) % 4 == 0) {
+            // To whoever comes by, and what lay there comes along.
+            *slot = atomic_exchange(&postbox[next(&state) % POSTBOXES], *slot);
+        } else {
+            give(*slot);
+            *slot = NULL;
+        }
+        if (next(&state) % 4096 == 0)
+            pool_drain_self();
+    }
+    for (int i = 0; i < SLOTS; i++)
+        if (mine[i])
+            give(mine[i]);
+    return NULL;
+}
+
+static void look(void)
+{
+    static uint64_t released_before;
+    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    unsigned n = pool_stats(s);
+    uint64_t begun = atomic_load(&requests), released = 0;
+
+    check(n == array_len(buckets), "buckets");
+    for (unsigned b = 0; b < n; b++) {
+        check((s[b].limit_is_bytes ? s[b].free_bytes : s[b].free_blocks) <= s[b].limit,
+              "more free blocks than the limit");
+        check(s[b].created <= begun && s[b].reused <= begun && s[b].freed <= begun,
+              "more requests counted than were made");
+        released += s[b].released;
+    }
+    check(released >= released_before, "a counter that goes back");
+    released_before = released;
+    check(credit_taken_bytes() <= CEILING, "more bytes than the ceiling");
+    check(pool_free_bytes() <= 2 * CEILING, "nonsense");
+    atomic_fetch_add(&looks, 1);
+}
+
+static void *torment(void *arg)
+{
+    uint64_t state = 4711;
+
+    (void)arg;
+    while (!atomic_load(&done)) {
+        switch (next(&state) % 6) {
+        case 0:
+            pool_trim(0);
+            break;
+        case 1:
+            pool_trim(next(&state) % CEILING);
+            break;
+        case 2:
+            pool_age();
+            break;
+        case 3:
+            credit_set_max(next(&state) % 4 ? CEILING : next(&state) % CEILING);
+            break;
+        default:
+            look();
+        }
+        // Now and then nothing, so that caches fill.
+        if (next(&state) % 8 == 0)
+            usleep(1000);
+    }
+    return NULL;
+}
+
+static void in_child(void)
+{
+    alarm(60);
+    pthread_t t;
+
+    check(pthread_create(&t, NULL, work, (void *)99) == 0, "thread");
+    pool_trim(0);
+    pthread_join(t, NULL);
+    look();
+    _exit(0);
+}
+
+static void *forks(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < FORKS_MAX && !atomic_load(&done); i++) {
+        int status = -1;
+        pid_t pid = fork();
+        if (pid == 0)
+            in_child();
+        waitpid(pid, &status, 0);
+        check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child failed");
+    }
+    return NULL;
+}
+
+static void *live_and_die(void *arg)
+{
+    for (int i = 0; i < LIVES / THREADS; i++) {
+        pthread_t t;
+        check(pthread_create(&t, NULL, work, (void *)((uintptr_t)arg * 1000 + (uintptr_t)i)) == 0,
+              "thread");
+        pthread_join(t, NULL);
+    }
+    return NULL;
+}
+
+static void nothing_leaked(void)
+{
+    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+
+    pool_trim(0);
+    for (unsigned b = 0, n = pool_stats(s); b < n; b++) {
+        check(s[b].live_blocks == 0 && s[b].live_bytes == 0, "live blocks at the end");
+        check(s[b].free_blocks == 0 && s[b].free_bytes == 0, "free blocks after trim");
+        check(s[b].created + s[b].reused == s[b].freed, "requests and frees differ");
+        check(s[b].created == s[b].released, "blocks that jemalloc did not get back");
+        check(credit_bucket_taken(b) == 0, "credit that nobody returned");
+    }
+    check(credit_taken_bytes() == 0, "bytes of credit that nobody returned");
+}
+
+static void run(bool with_forks, bool *can_drain)
+{
+    const struct pool_options options = {buckets, array_len(buckets), CEILING, REGION_THP_DEFAULT};
+    pthread_t worker[THREADS], tormentor, forker;
+
+    check(pool_init(&options, can_drain) == 0, "no pools");
+    check(pthread_atfork(pool_prefork, pool_postfork_parent, pool_postfork_child) == 0, "atfork");
+    for (uintptr_t i = 0; i < THREADS; i++)
+        check(pthread_create(&worker[i], NULL, live_and_die, (void *)(i + 1)) == 0, "thread");
+    check(pthread_create(&tormentor, NULL, torment, NULL) == 0, "thread");
+    if (with_forks)
+        check(pthread_create(&forker, NULL, forks, NULL) == 0, "thread");
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(worker[i], NULL);
+    atomic_store(&done, true);
+    pthread_join(tormentor, NULL);
+    if (with_forks)
+        pthread_join(forker, NULL);
+    for (int i = 0; i < POSTBOXES; i++)
+        if (postbox[i])
+            give(postbox[i]);
+    check(looks > 0, "nobody looked");
+    nothing_leaked();
+}
+
+static void refuse_membarrier(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {array_len(filter), filter};
+
+    check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+              prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0,
+          "seccomp");
+}
+
+static void plain(void)
+{
+    bool can_drain;
+
+    run(false, &can_drain);
+    check(can_drain, "this kernel has no membarrier");
+}
+
+#ifndef __SANITIZE_THREAD__
+static void forking(void)
+{
+    bool can_drain;
+
+    run(true, &can_drain);
+}
+#endif
+
+static void refused(void)
+{
+    bool can_drain;
+
+    refuse_membarrier();
+    run(false, &can_drain);
+    check(!can_drain, "membarrier was not refused");
+}
+
+static bool in_own_process(const char *name, void (*fn)(void))
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        fn();
+        exit(0); // a sanitizer's verdict is its exit status
+    }
+    waitpid(pid, &status, 0);
+    if (status)
+        fprintf(stderr, "pool_stress: %s: status %x\n", name, (unsigned)status);
+    return status == 0;
+}
+
+int main(void)
+{
+    size_class_init();
+    bool ok = in_own_process("as it is", plain);
+    ok &= in_own_process("membarrier refused", refused);
+#ifndef __SANITIZE_THREAD__
+    ok &= in_own_process("with forks", forking);
+#endif
+    return ok ? 0 : 1;
+}
