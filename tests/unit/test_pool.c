@@ -384,6 +384,7 @@ Test(pool, age_does_not_touch_what_was_used_since)
     put_all(p, 10);
     cr_expect(eq(u64, pool_age(), 0));
     cr_expect(eq(u64, stats(MIDDLE).free_blocks, 10));
+    cr_expect(ne(ptr, pool_get(50 * K), NULL), "still in its cache");
 }
 
 // Readiness.
