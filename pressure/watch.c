@@ -233,7 +233,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         struct pressure_stats *stats = board_stats();
         stats->looks++;
         stats->assist_looks += cause == PRESSURE_CAUSE_ASSIST;
-        if (a.keep_bytes != stats->keep_bytes || !watch_looked()) {
+        if (a.keep_bytes != stats->keep_bytes || s.limit_bytes != stats->sample.limit_bytes ||
+            !watch_looked()) {
             stats->keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
                 hooks->set_keep(hooks->arg, a.keep_bytes, s.limit_bytes);
