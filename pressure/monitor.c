@@ -237,7 +237,7 @@ void monitor_start(void)
         int e = create();
         if (e) {
             // Growth still looks for itself. Tried again in a child only.
-            atomic_store(&phase, STOPPED);
+            change_phase(SLEEPING, NONE);
             const struct pressure_hooks *h = watch_hooks();
             if (h->log && !failed_before)
                 h->log(h->arg, PRESSURE_LOG_THREAD,
