@@ -298,6 +298,10 @@ void watch_child(void)
     atomic_store_explicit(&looked, false, memory_order_relaxed);
     atomic_store_explicit(&decay_zero, false, memory_order_relaxed);
     board_clear();
+    // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for a
+    // look would keep it for good.
+    if (hooks->set_keep)
+        hooks->set_keep(hooks->arg, PRESSURE_UNLIMITED, PRESSURE_UNLIMITED);
 }
 
 uint64_t watch_limit_bytes(void)

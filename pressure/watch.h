@@ -28,7 +28,7 @@ struct pressure_hooks {
     // keep_bytes of it are left; returns the bytes the kernel got, roughly.
     size_t (*reclaim)(void *arg, uint64_t keep_bytes, enum pressure_cause cause);
 
-    // From any thread that may allocate, after each look that changes the answer.
+    // From any thread that may allocate, after each look that changes the answer, and in a child.
     // A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED: none).
     void (*set_keep)(void *arg, uint64_t keep_bytes, uint64_t limit_bytes);
     void (*set_decay)(void *arg, bool zero); // true: freed pages go back at once

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +25,7 @@
 static struct pressure_options options;
 static _Atomic unsigned reclaims, ticks, deepest;
 static _Atomic int level_seen;
-static _Atomic uint64_t kept;
+static _Atomic uint64_t kept, ceiling, ceiling_limit;
 
 static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
 {
@@ -54,7 +56,15 @@ static void on_level(void *arg, enum pressure_level from, enum pressure_level to
     atomic_store(&level_seen, (int)to);
 }
 
-static const struct pressure_hooks hooks = {.reclaim = reclaim, .tick = tick, .on_level = on_level};
+static void set_keep(void *arg, uint64_t keep, uint64_t limit)
+{
+    (void)arg;
+    atomic_store(&ceiling, keep);
+    atomic_store(&ceiling_limit, limit);
+}
+
+static const struct pressure_hooks hooks = {
+    .reclaim = reclaim, .set_keep = set_keep, .tick = tick, .on_level = on_level};
 
 static struct pressure_stats stats(void)
 {
@@ -236,6 +246,87 @@ Test(monitor, a_request_larger_than_the_limit_leaves_no_ceiling)
     cr_expect(eq(uint, atomic_load(&reclaims), 0));
 }
 
+// The pools are sized by it.
+Test(monitor, a_limit_that_moves_is_told)
+{
+    limit_to(1024 * M);
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    pressure_grow(64 * M);
+    cr_expect(eq(ulong, atomic_load(&ceiling_limit), options.limit_bytes));
+    options.limit_bytes -= 512 * M;
+    pressure_grow(64 * M);
+    cr_expect(eq(ulong, atomic_load(&ceiling_limit), options.limit_bytes));
+    cr_expect(eq(ulong, atomic_load(&ceiling), PRESSURE_UNLIMITED));
+}
+
+// In a child; its status.
+static int in_child(int (*body)(void))
+{
+    monitor_prefork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        monitor_child();
+        _exit(body());
+    }
+    monitor_parent();
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static int has_a_ceiling(void)
+{
+    return atomic_load(&ceiling) != PRESSURE_UNLIMITED ||
+           pressure_keep_bytes() != PRESSURE_UNLIMITED;
+}
+
+Test(monitor, a_child_begins_without_its_parents_ceiling)
+{
+    limit_to(100 * M);
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    pressure_ask(95 * M);
+    cr_expect(eq(int, has_a_ceiling(), 1));
+    cr_expect(eq(int, in_child(has_a_ceiling), 0));
+}
+
+static void allow_threads(bool allow)
+{
+    struct rlimit l;
+    cr_assert(eq(int, getrlimit(RLIMIT_NPROC, &l), 0));
+    l.rlim_cur = allow ? l.rlim_max : 0;
+    cr_assert(eq(int, setrlimit(RLIMIT_NPROC, &l), 0));
+}
+
+static int gets_a_thread(void)
+{
+    pressure_grow(64 * M);
+    monitor_poke();
+    for (int ms = 0; ms < PATIENCE_MS && !stats().thread; ms++)
+        usleep(1000);
+    return !stats().thread;
+}
+
+Test(monitor, a_thread_that_cannot_be_had_is_tried_again_in_a_child_only)
+{
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    // Root may have as many as it likes. Not setuid(), which tells every thread.
+    allow_threads(false);
+    if (geteuid() == 0)
+        cr_assert(eq(int, (int)syscall(SYS_setresuid, 65534, 65534, 65534), 0));
+    pressure_grow(64 * M);
+    monitor_poke();
+    cr_expect(eq(int, stats().thread, 0));
+    allow_threads(true);
+    pressure_grow(512 * M);
+    monitor_poke();
+    usleep(20000);
+    cr_expect(eq(int, stats().thread, 0));
+    cr_expect(eq(int, in_child(gets_a_thread), 0));
+}
+
 Test(monitor, stopping_is_quick_and_final)
 {
     options = pressure_defaults;
@@ -252,6 +343,15 @@ Test(monitor, stopping_is_quick_and_final)
     SOON(!stats().thread);
 }
 
+static int starts_alone(void)
+{
+    bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
+    pressure_grow(8 * M);
+    monitor_poke();
+    alone &= threads() == 1;
+    return alone ? gets_a_thread() : 2;
+}
+
 Test(monitor, a_child_starts_its_own_once_it_has_grown)
 {
     options = pressure_defaults;
@@ -259,23 +359,6 @@ Test(monitor, a_child_starts_its_own_once_it_has_grown)
     pressure_grow(64 * M);
     monitor_poke();
     SOON(stats().thread);
-    monitor_prefork();
-    pid_t pid = fork();
-    if (pid == 0) {
-        monitor_child();
-        bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
-        pressure_grow(8 * M);
-        monitor_poke();
-        alone &= threads() == 1;
-        pressure_grow(64 * M);
-        monitor_poke();
-        for (int ms = 0; ms < PATIENCE_MS && !stats().thread; ms++)
-            usleep(1000);
-        _exit(!alone ? 1 : !stats().thread ? 2 : 0);
-    }
-    monitor_parent();
-    int status = -1;
-    waitpid(pid, &status, 0);
-    cr_expect(eq(int, status, 0));
+    cr_expect(eq(int, in_child(starts_alone), 0));
     cr_expect(eq(int, stats().thread, 1));
 }
