@@ -2,7 +2,9 @@
 //
 // A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So whoever takes pages
 // counts them here, and once they add up to a fraction of the last known headroom, one thread
-// looks, and reclaims before it goes on. Others go on meanwhile, unless it is Critical.
+// looks, and reclaims before it goes on. Others go on meanwhile while there is room; once half of
+// what the last look found has been handed out they wait for the look under way, and at Critical
+// for its reclaim too.
 //
 //   not due     one relaxed add on a shared line and a compare: for page-level paths (refill of a
 //               pool class, a large allocation, a slab), not for each malloc
@@ -71,8 +73,8 @@ static inline void pressure_ask(size_t bytes)
         assist_grow_due(bytes);
 }
 
-// `bytes` of pages were given back to jemalloc, where they stay ours for a while. At High and
-// above, enough of them lead to a reclaim just as growth does.
+// `bytes` of pages were given back to jemalloc, where they stay ours for a while. Enough of them
+// lead to a look just as growth does, and at High and above that may find too much let go of.
 static inline void pressure_shrink(size_t bytes)
 {
     uint64_t total = atomic_fetch_add_explicit(&assist_shrunk.total, bytes, memory_order_relaxed);
@@ -85,7 +87,8 @@ static inline enum pressure_level pressure_level(void)
     return (enum pressure_level)atomic_load_explicit(&assist_view.level, memory_order_relaxed);
 }
 
-// What free memory we may hold just now; PRESSURE_UNLIMITED below High.
+// What free memory we may hold just now; PRESSURE_UNLIMITED below High, unless a request would
+// come near the limit.
 static inline uint64_t pressure_keep_bytes(void)
 {
     return atomic_load_explicit(&assist_view.keep_bytes, memory_order_relaxed);

@@ -6,9 +6,26 @@
 //   assist                      the step, taken by a thread that is about to grow
 //   monitor                     the step, taken by a thread of our own when nobody grows
 //
-// A reclaim is worth it only if more is held back than the headroom can spare, so everything here
-// is said relative to the headroom: `keep_bytes` is what free memory may stay with us just now,
-// and the pool uses it as its ceiling between looks.
+// Two numbers come out of a look. `keep_bytes` is what free memory may stay with us just now; the
+// pool uses it as its ceiling between looks, and a reclaim stops there:
+//
+//   below High   no ceiling
+//   High         a quarter of what is left
+//   Critical     an eighth, at least 1/64 of the limit: live data may be this large for good
+//   emergency    nothing, and freed pages go back at once (decay zero) unless that is futile
+//
+// And `reclaim`: a process lives on what it freed a moment ago, and pays a fault for each page that
+// it has to get back. So a reclaim comes
+//
+//   on entry     of High and of Critical
+//   by a clock   at High after the cooldown, at Critical after 1 s; later where it was futile
+//   at the end   at Critical, once less than 1/32 of the limit is left
+//   for others   from High on, of what was let go of all at once (1/4 of the limit since the
+//                last reclaim), or lies with a process that hardly runs (1/64), which keeps nothing
+//
+// What is about to be taken (pending) counts as used here, and so does what was handed out and not
+// touched yet (promised), up to half of the headroom: the level is that of usage alone, but what
+// may be kept, and when room is short, follow from what is left after both.
 #ifndef TIDEPOOL_PRESSURE_PRESSURE_H
 #define TIDEPOOL_PRESSURE_PRESSURE_H
 
@@ -50,7 +67,7 @@ struct pressure_options {
     unsigned hysteresis_percent;     // HYSTERESIS: points below a watermark before its level ends
     uint64_t headroom_bytes;         // HEADROOM: Critical when less is left, High 2x, Moderate 3x
     unsigned interval_ms;            // INTERVAL: between looks when nothing calls for one
-    unsigned cooldown_ms;            // COOLDOWN: between reclaims at High
+    unsigned cooldown_ms;            // COOLDOWN: between reclaims at High, but see above
     uint64_t watch_min_bytes;        // WATCH_MIN: no thread below this much growth
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
@@ -101,9 +118,8 @@ struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
-    uint64_t look_cpu_us;
-    bool idle;                                            // hardly ran between the last two looks
-    uint64_t look_ms, look_used, look_grown, look_shrunk; // the last look
+    uint64_t look_ms, look_used, look_grown, look_shrunk, look_cpu_us; // the last look
+    bool idle;            // hardly ran between the last two looks
     unsigned calm;        // looks in a row in which growth did not show in usage
     unsigned quiet_looks; // looks in a row in which usage did not move
     uint64_t rate;        // bytes/s that usage rose lately, decaying
@@ -115,17 +131,17 @@ struct pressure_state {
     uint64_t reclaim_grown, reclaim_held;
     unsigned futile; // reclaims in a row that gave back next to nothing
     uint64_t decay_zero_until_ms;
-    uint64_t nap_ms;
+    uint64_t nap_ms; // the last wait for neighbours
 };
 
 struct pressure_action {
     enum pressure_level from, level;
     bool reclaim;          // now, down to keep_bytes, then tell pressure_reclaimed()
-    bool decay_zero;       // freed pages go back at once
+    bool decay_zero;       // freed pages go back at once: in an emergency and 50 ms beyond
     bool emergency;        // the next few allocations may be the last
     bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
-    uint64_t left_bytes;   // of the headroom, once what is pending has been taken
-    uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED at Normal
+    uint64_t left_bytes;   // of the headroom, once what is pending and promised has been taken
+    uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none
     unsigned next_look_ms; // for the thread
     uint64_t look_after_bytes; // of growth, for assist
 };

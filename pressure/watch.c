@@ -15,10 +15,12 @@
 // How long a thread that grows waits for another's reclaim while it is Critical: about what giving
 // back 200 MB takes.
 #define WAIT_FOR_OTHER_MS 20
-// And for neighbours in the cgroup to give back theirs, once a second, at the very end.
+// And for neighbours in the cgroup to give back theirs, once a second, at the very end: so many ms.
+// One that has much to give looks every 25.
 #define NAPS 60
 
-// Held while sampling and stepping, for some 50 us. Growing threads only try it.
+// Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
+// only where room is short (wait_ms of watch_look).
 static _Atomic uint32_t look_lock;
 // Held while reclaiming. Nobody waits for it for long.
 static _Atomic uint32_t act_lock;
