@@ -50,9 +50,9 @@ static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
     return (size_t)(keep / 2 + M);
 }
 
-static void set_keep(void *arg, uint64_t keep)
+static void set_keep(void *arg, uint64_t keep, uint64_t limit)
 {
-    (void)arg, (void)keep;
+    (void)arg, (void)keep, (void)limit;
     atomic_fetch_add(&keeps, 1);
 }
 
