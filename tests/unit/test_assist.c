@@ -1,0 +1,96 @@
+// A thread that grows while another one looks. The other is held up in a hook for as long as the
+// test wants; the limit is one of our own, 100 MiB above what the process has.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "pressure/assist.h"
+#include "pressure/monitor.h"
+#include "pressure/source_proc.h"
+
+#define M ((size_t)1 << 20)
+
+static struct pressure_options options;
+static _Atomic bool hold_up, inside;
+static pthread_t other;
+
+static uint64_t held(void *arg)
+{
+    (void)arg;
+    atomic_store(&inside, atomic_load(&hold_up));
+    while (atomic_load(&hold_up))
+        usleep(1000);
+    return 0;
+}
+
+static const struct pressure_hooks hooks = {.held = held};
+
+static void *look(void *arg)
+{
+    (void)arg;
+    watch_look(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
+    return NULL;
+}
+
+static void begin(void)
+{
+    struct proc_rss rss;
+    cr_assert(eq(int, proc_read_rss("", &rss), 0));
+    options = pressure_defaults;
+    options.source = PRESSURE_USAGE_RSS;
+    options.limit_bytes = rss.anon_bytes + 100 * M;
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    atomic_store(&hold_up, true);
+    cr_assert(eq(int, pthread_create(&other, NULL, look, NULL), 0));
+    while (!atomic_load(&inside))
+        usleep(1000);
+}
+
+static void end(void)
+{
+    atomic_store(&hold_up, false);
+    pthread_join(other, NULL);
+}
+
+TestSuite(assist, .init = begin, .timeout = 60);
+
+// How long that takes, at best, while the other is looking.
+static uint64_t grow_ms(size_t bytes, int times)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < times; i++) {
+        uint64_t start = watch_now_ms();
+        pressure_grow(bytes);
+        uint64_t took = watch_now_ms() - start;
+        least = took < least ? took : least;
+    }
+    return least;
+}
+
+Test(assist, growth_goes_on_while_there_is_room)
+{
+    // 20 MiB: a look is due, but the rest and 2 MiB are more than half of what there was.
+    pressure_grow(18 * M);
+    cr_expect(lt(ulong, grow_ms(M / 8, 16), 50));
+    end();
+}
+
+Test(assist, growth_waits_for_the_look_of_another_when_room_is_short)
+{
+    // 60 MiB of 100: it waits for 50 ms, and then goes on.
+    cr_expect(ge(ulong, grow_ms(60 * M, 1), 50));
+    end();
+}
+
+Test(assist, a_look_waits_where_it_is_told_to)
+{
+    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 0), 0));
+    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 5), 0));
+    atomic_store(&hold_up, false);
+    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 10000), 1));
+    end();
+}
