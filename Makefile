@@ -177,7 +177,7 @@ check: all $(TIDY)
 	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/base\.h)"; done | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(addsuffix /*.h,shim $(MODULES))); do \
-	    $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c $$h; done
+	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done
 	$(call say,CHECK,clang-format)
 	$(Q)clang-format --dry-run --Werror $(SRC)
 	$(call say,CHECK,cppcheck)
