@@ -193,10 +193,13 @@ static void leave_children_alone(void)
 {
     char *preload = getenv("LD_PRELOAD");
     char *name = preload ? strstr(preload, "libtidepool.so") : NULL;
-    char *start = name, *end = name + strlen("libtidepool.so");
+    char *start = name, *end;
 
+    if (!name)
+        return;
+    end = name + strlen("libtidepool.so");
     // A name that only begins like ours, libtidepool.so.old, is left alone.
-    if (!name || !strchr(": ", *end))
+    if (!strchr(": ", *end))
         return;
     while (start > preload && !strchr(": ", start[-1]))
         start--;
