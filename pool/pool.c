@@ -215,6 +215,15 @@ static void add_class(struct pool_bucket_stats *s, unsigned class, const struct 
     }
 }
 
+uint64_t pool_run_bytes(void)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        bytes += (region_created(class) - region_released(class)) * size_class_run_bytes(class);
+    return bytes;
+}
+
 uint64_t pool_free_bytes(void)
 {
     struct cache_count lists[SIZE_CLASS_END];

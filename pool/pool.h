@@ -133,6 +133,9 @@ struct pool_bucket_stats {
     uint64_t live_bytes;  // their sizes, slack included
 };
 
+// Bytes of all runs that the pools have from jemalloc, for live and for free blocks.
+uint64_t pool_run_bytes(void);
+
 // Bytes of free blocks, in caches and depot; as exact as the statistics, and cheap.
 uint64_t pool_free_bytes(void);
 

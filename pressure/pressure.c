@@ -78,18 +78,16 @@ static uint64_t emergency_bytes(uint64_t limit)
     return min64(clamp64(limit / 128, MIB, 64 * MIB), limit / 16);
 }
 
-static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t headroom,
+// Half of what is not live, be it with us or still with the kernel: what the program frees and
+// takes again stays within reach, and each reclaim halves it until there is room again. Not nothing
+// at Critical, for live data may simply be this large, for good, and must not run without a cache.
+static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t not_live,
                            uint64_t limit)
 {
     if (emergency)
         return 0;
-    // A quarter of what is free beside it: at 80 % live, free memory settles at 4 % of the limit,
-    // well below Critical, so the next burst finds its buffers and the kernel is left alone.
-    if (level == PRESSURE_HIGH)
-        return headroom / 4;
-    // Not nothing: live data may simply be this large, for good, and must not run without a cache.
-    if (level == PRESSURE_CRITICAL)
-        return max64(headroom / 8, limit / 64);
+    if (level >= PRESSURE_HIGH)
+        return max64(not_live / 2, limit / 64);
     return PRESSURE_UNLIMITED;
 }
 
@@ -106,16 +104,18 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
 {
     if (a->level < PRESSURE_HIGH && !urgent)
         return false;
-    if (!st->reclaimed_once || a->level > a->from)
+    // Not on each entry: usage that swings around a mark would be a reclaim each time.
+    if (!st->reclaimed_once)
         return true;
     uint64_t since = now - st->reclaim_ms;
     unsigned futile = st->futile < 6 ? st->futile : 6;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
-    // What the program let go of since, all at once, or lets lie: neighbours under the same limit
-    // cannot reach it, and nobody here is waiting for it.
+    // What the program let go of since, without taking any, or lets lie: neighbours under the same
+    // limit cannot reach it, and nobody here is waiting for it.
     uint64_t let_go = less(s->held_bytes, st->reclaim_held);
-    if (let_go >= s->limit_bytes / 4 || (st->idle && let_go >= s->limit_bytes / 64))
+    bool growing = s->grown_bytes != st->look_grown || s->pending_bytes;
+    if (!growing && (let_go >= s->limit_bytes / 4 || (st->idle && let_go >= s->limit_bytes / 64)))
         return true;
 
     if (!urgent)
@@ -123,11 +123,13 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
 
     // Reclaims that give nothing may take a fifth of the time at first, and less each time.
     bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
+    if (a->emergency && s->held_bytes >= 256 * KIB)
+        return true;
     if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
         return affordable;
     // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
     // takes it away, and each page of it costs a fault to get back.
-    if (a->left_bytes < s->limit_bytes / 32)
+    if (a->left_bytes < s->limit_bytes / 32 && s->held_bytes >= s->limit_bytes / 64)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }
@@ -231,6 +233,9 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // no more than half of what is left is believed of it, for much of it may never be.
     uint64_t left =
         less(less(s->headroom_bytes, s->pending_bytes), min64(st->promised, s->headroom_bytes / 2));
+    // Here all of the promise is believed: what was handed out may be touched faster than reclaims
+    // could follow that each give half.
+    uint64_t not_live = less(s->headroom_bytes + s->held_bytes, s->pending_bytes + st->promised);
     bool urgent = a.level == PRESSURE_CRITICAL;
     if (limited) {
         a.left_bytes = left;
@@ -240,7 +245,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
                   s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
     }
     a.keep_bytes =
-        keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, left, s->limit_bytes);
+        keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s->limit_bytes);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
     // Nobody is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)

@@ -14,7 +14,7 @@
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
 #define AGE_MS 3000
 
-#define DIRTY_MS 20
+#define DIRTY_MS 2
 
 static struct {
     bool on;
@@ -51,7 +51,9 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
     (void)arg;
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
-    if (dog.pool_max_is_automatic && limit_bytes / 8 < max)
+    // While memory is short the level's own ceiling is the better one: what does not stay in the
+    // pools is purged, and costs a fault for each page when it is needed again.
+    if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
         max = limit_bytes / 8;
     credit_set_max(keep_bytes < max ? keep_bytes : max);
 }
@@ -105,7 +107,12 @@ static uint64_t dirty_bytes(void)
         atomic_store_explicit(&read_shrunk, shrunk, memory_order_relaxed);
     }
     shrunk -= atomic_load_explicit(&read_shrunk, memory_order_relaxed);
-    return atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
+    // What went back may have been taken again: no more is dirty than is neither with the kernel
+    // nor in blocks of the pools.
+    uint64_t blocks = pool_run_bytes(), pages_held = pages_taken() - pages_returned();
+    uint64_t most = pages_held > blocks ? pages_held - blocks : 0;
+    uint64_t dirty = atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
+    return dirty < most ? dirty : most;
 }
 
 static uint64_t held(void *arg)

@@ -31,8 +31,9 @@ static size_t take_all(size_t size)
 
 static pthread_barrier_t begin, end;
 
-// A neighbour that allocates meanwhile gets blocks or NULL, and nothing else. Its first request comes
-// while there is room: jemalloc 5.3 crashes where it cannot set a thread up (README, known gaps).
+// A neighbour that allocates meanwhile gets blocks or NULL, and nothing else. Its first request
+// comes while there is room: jemalloc 5.3 crashes where it cannot set a thread up (README, known
+// gaps).
 static void *neighbour(void *arg)
 {
     uint64_t state = 1;
