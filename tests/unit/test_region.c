@@ -208,6 +208,9 @@ static void limit_address_space(size_t bytes)
 {
     struct rlimit limit = {bytes, bytes};
 
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip_test("AddressSanitizer needs more address space than that itself");
+#endif
     cr_assert(eq(int, setrlimit(RLIMIT_AS, &limit), 0));
 }
 
