@@ -276,6 +276,8 @@ void pool_postfork_parent(void)
 
 void pool_postfork_child(void)
 {
-    if (region.bytes)
+    if (region.bytes) {
+        region_postfork_child();
         cache_postfork_child();
+    }
 }

@@ -379,3 +379,11 @@ void region_purge(void)
     region_leave();
     errno = saved;
 }
+
+// The lock cannot be taken before a fork, for jemalloc's come before it; and jemalloc calls for
+// more with none of its own held where it has tried in vain, so that it may be locked by a thread
+// that the child does not have. What that thread was half way through is space handed to nobody.
+void region_postfork_child(void)
+{
+    space.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}

@@ -79,6 +79,9 @@ void region_purge(void);
 void region_enter(void);
 void region_leave(void);
 
+// In the child of a fork, before anything is asked of the region.
+void region_postfork_child(void);
+
 static inline struct entry *region_entry(uint32_t unit)
 {
     return &region.map[unit >> (10 - REGION_UNIT_LG)];
