@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "pool/je.h"
 #include "pool/pages.h"
@@ -239,6 +241,43 @@ Test(region_limits, a_region_that_is_full_says_so_and_serves_again_after_a_delet
     cr_expect(ge(sz, blocks, region.bytes / M * 3 / 4), "%zu blocks", blocks);
     region_block_delete(unit_of(last));
     cr_expect(eq(ptr, region_block_new(class, false), last));
+}
+
+static _Atomic bool done;
+
+static void *ask_in_vain(void *arg)
+{
+    while (!atomic_load(&done))
+        region_block_new(size_class_of(1 * M), false);
+    return arg;
+}
+
+// One fork in forty met a thread that held the region's lock, and its child hung.
+Test(region_limits, a_child_of_a_fork_is_served_however_many_ask_a_full_region, .timeout = 120)
+{
+    pthread_t t[3];
+    int hung = 0;
+
+    limit_address_space(400 * M);
+    cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
+    for (int i = 0; i < 3; i++)
+        cr_assert(eq(int, pthread_create(&t[i], NULL, ask_in_vain, NULL), 0));
+    for (int i = 0; i < 200 && !hung; i++) {
+        int status = -1;
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(20);
+            region_postfork_child();
+            region_block_new(size_class_of(1 * M), false);
+            _exit(0);
+        }
+        waitpid(pid, &status, 0);
+        hung = status != 0;
+    }
+    atomic_store(&done, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(t[i], NULL);
+    cr_expect(eq(int, hung, 0));
 }
 
 Test(region_limits, without_room_there_is_no_region_and_nothing_belongs_to_it)
