@@ -317,7 +317,8 @@ int main(int argc, char **argv)
     bool can_drain, refused = argc == 2 && strcmp(argv[1], "refused") == 0;
 
     if (argc != 2) {
-        bool ok = start(argv[0], "plain") & start(argv[0], "refused");
+        bool ok = start(argv[0], "plain");
+        ok &= start(argv[0], "refused");
 #ifndef __SANITIZE_THREAD__
         ok &= start(argv[0], "forks");
 #endif
