@@ -10,18 +10,22 @@
 // pool uses it as its ceiling between looks, and a reclaim stops there:
 //
 //   below High   no ceiling
-//   High         a quarter of what is left
-//   Critical     an eighth, at least 1/64 of the limit: live data may be this large for good
+//   from High    half of what is not live, be it left or held, so that what a program frees and
+//                takes again stays within reach; at least 1/64 of the limit, for live data may be
+//                this large for good
 //   emergency    nothing, and freed pages go back at once (decay zero) unless that is futile
 //
 // And `reclaim`: a process lives on what it freed a moment ago, and pays a fault for each page that
 // it has to get back. So a reclaim comes
 //
-//   on entry     of High and of Critical
+//   at first     once in a lifetime, when memory is first short; no later entry of a level is a
+//                reason, for usage that swings around a mark would mean a reclaim each time
 //   by a clock   at High after the cooldown, at Critical after 1 s; later where it was futile
-//   at the end   at Critical, once less than 1/32 of the limit is left
-//   for others   from High on, of what was let go of all at once (1/4 of the limit since the
-//                last reclaim), or lies with a process that hardly runs (1/64), which keeps nothing
+//   at the end   at Critical, once less than 1/32 of the limit is left, if 1/64 is held; later
+//                where it was futile, but in an emergency at once, if 256 KiB are held
+//   for others   from High on, if held memory has risen by 1/4 of the limit since the last
+//                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
+//                not while the process takes memory, for then it may need just this again
 //
 // What is about to be taken (pending) counts as used here, and so does what was handed out and not
 // touched yet (promised), up to half of the headroom: the level is that of usage alone, but what

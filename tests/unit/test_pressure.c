@@ -62,23 +62,32 @@ Test(pressure, without_a_limit_nothing_is_ever_short)
 }
 
 struct keep {
-    unsigned used_mib;
+    unsigned used_mib, held_mib;
     uint64_t keep;
 };
 
 ParameterizedTestParameters(pressure, what_may_be_kept)
 {
     static struct keep rows[] = {
-        {0, PRESSURE_UNLIMITED},
-        {740, PRESSURE_UNLIMITED},
-        {760, 60 * M},
-        {880, 30 * M},
-        {904, LIMIT / 64},
-        {952, LIMIT / 64},
-        {992, LIMIT / 64},
-        {993, 0}, // 7 MiB are left, less than a 128th
-        {995, 0},
-        {1000, 0},
+        {0, 0, PRESSURE_UNLIMITED},
+        {740, 0, PRESSURE_UNLIMITED},
+        {740, 300, PRESSURE_UNLIMITED},
+        {760, 0, 120 * M},
+        {880, 0, 60 * M},
+        {904, 0, 48 * M},
+        // Of what is not live half is kept, and it does not matter how much of it is held.
+        {780, 20, 120 * M},
+        {880, 120, 120 * M},
+        {960, 200, 120 * M},
+        // A 64th of the limit is 15.6 MiB, and as much may always be kept.
+        {968, 0, 16 * M},
+        {969, 0, LIMIT / 64},
+        {984, 15, LIMIT / 64},
+        {984, 16, 16 * M},
+        {992, 0, LIMIT / 64},
+        {993, 0, 0}, // 7 MiB are left, less than a 128th
+        {993, 300, 0},
+        {1000, 0, 0},
     };
     return cr_make_param_array(struct keep, rows, sizeof rows / sizeof *rows);
 }
@@ -86,30 +95,49 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
 ParameterizedTest(struct keep *r, pressure, what_may_be_kept)
 {
     fresh();
-    cr_expect(eq(ulong, step(r->used_mib, 1000).keep_bytes, r->keep), "%u MiB", r->used_mib);
+    struct pressure_sample s = sample_of(r->used_mib);
+    s.held_bytes = r->held_mib * M;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1000).keep_bytes, r->keep),
+              "%u MiB used, %u held", r->used_mib, r->held_mib);
 }
 
-Test(pressure, an_eighth_of_what_is_left_may_be_kept_where_that_is_more)
+struct full {
+    unsigned live_mib;
+    int level; // with as much free memory held as may be
+    uint64_t held;
+};
+
+ParameterizedTestParameters(pressure, full_caches_settle)
 {
-    options = *pressure_preset(PRESSURE_PRESET_TIGHT);
-    cr_expect(eq(ulong, step(808, 1000).keep_bytes, 24 * M));
+    static struct full rows[] = {
+        {760, PRESSURE_HIGH, 120 * M},
+        {798, PRESSURE_HIGH, 101 * M},
+        // Here half of what is not live is less than what Critical begins with.
+        {800, PRESSURE_CRITICAL, 100 * M},
+        {900, PRESSURE_CRITICAL, 50 * M},
+        {960, PRESSURE_CRITICAL, 20 * M},
+        {972, PRESSURE_CRITICAL, LIMIT / 64},
+    };
+    return cr_make_param_array(struct full, rows, sizeof rows / sizeof *rows);
 }
 
-// Live data at 80 %, a program that keeps as much free as it may: does it settle below Critical?
-Test(pressure, full_caches_beside_80_percent_live_settle)
+// A program that keeps as much free as it may does not drive itself from ceiling to ceiling.
+ParameterizedTest(struct full *r, pressure, full_caches_settle)
 {
+    fresh();
     uint64_t held = 0, now = 1000;
+    struct pressure_action a = {.level = PRESSURE_NORMAL};
     for (int i = 0; i < 100; i++, now += 250) {
-        struct pressure_sample s = sample_of(800);
+        struct pressure_sample s = sample_of(r->live_mib);
         s.used_bytes += held;
         s.headroom_bytes -= held;
         s.held_bytes = held;
-        struct pressure_action a = pressure_step(&options, &state, &s, now);
-        cr_expect(ne(int, (int)a.level, PRESSURE_CRITICAL));
-        held = a.keep_bytes == PRESSURE_UNLIMITED ? 200 * M : a.keep_bytes;
+        a = pressure_step(&options, &state, &s, now);
+        held = a.keep_bytes;
+        if (i >= 2)
+            cr_expect(eq(ulong, held, r->held), "%u MiB live, look %d", r->live_mib, i);
     }
-    cr_expect(ge(ulong, held, 35 * M));
-    cr_expect(le(ulong, held, 45 * M));
+    cr_expect(eq(int, (int)a.level, r->level), "%u MiB live", r->live_mib);
 }
 
 Test(pressure, looks_come_sooner_as_usage_rises)

@@ -8,7 +8,15 @@
 
 TestSuite(pressure_reclaim, .init = fresh);
 
-Test(pressure_reclaim, high_reclaims_on_entry_and_then_cools_down)
+static bool reclaims_with(uint64_t used_mib, uint64_t held_mib, uint64_t cpu_us, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    s.held_bytes = held_mib * M;
+    s.cpu_us = cpu_us;
+    return pressure_step(&options, &state, &s, now_ms).reclaim;
+}
+
+Test(pressure_reclaim, the_first_comes_at_once_and_then_high_cools_down)
 {
     cr_expect(eq(int, step(600, 0).reclaim, 0));
     cr_expect(eq(int, step(760, 1000).reclaim, 1));
@@ -18,20 +26,51 @@ Test(pressure_reclaim, high_reclaims_on_entry_and_then_cools_down)
     cr_expect(eq(int, step(770, 11000).reclaim, 1));
 }
 
-Test(pressure_reclaim, critical_ignores_the_cooldown_on_entry)
+Test(pressure_reclaim, the_first_comes_at_once_at_critical_too)
+{
+    cr_expect(eq(int, step(100, 0).reclaim, 0));
+    cr_expect(eq(int, step(910, 1).reclaim, 1));
+}
+
+// Each crossing of a mark would be a reclaim otherwise.
+Test(pressure_reclaim, entering_a_level_is_no_reason)
 {
     cr_expect(eq(int, step(760, 1000).reclaim, 1));
     reclaimed(100, 760, 1000);
-    cr_expect(eq(int, step(910, 1100).reclaim, 1));
+    for (uint64_t now = 1100; now < 10900; now += 200) {
+        cr_expect(eq(int, step(600, now).reclaim, 0));
+        struct pressure_action a = step(760, now + 100);
+        cr_expect(eq(int, a.level > a.from, 1));
+        cr_expect(eq(int, a.reclaim, 0));
+    }
+    reclaimed(100, 760, 11000);
+    for (uint64_t now = 11100; now < 12000; now += 200) {
+        cr_expect(eq(int, step(760, now).reclaim, 0));
+        struct pressure_action a = step(910, now + 50);
+        cr_expect(eq(int, a.level > a.from, 1));
+        cr_expect(eq(int, a.reclaim, 0));
+    }
+    step(760, 12000);
+    cr_expect(eq(int, step(910, 12001).reclaim, 1), "the clock of Critical, not the cooldown");
 }
 
 Test(pressure_reclaim, critical_lives_on_what_it_freed_until_a_32nd_is_left)
 {
     step(910, 1000);
     reclaimed(100, 810, 1000);
-    cr_expect(eq(int, step(910, 1010).reclaim, 0), "90 MiB are left");
-    cr_expect(eq(int, step(968, 1020).reclaim, 0), "32 MiB");
-    cr_expect(eq(int, step(969, 1030).reclaim, 1), "31 MiB, less than 31.25");
+    cr_expect(eq(int, reclaims_with(910, 100, 0, 1010), 0), "90 MiB are left");
+    cr_expect(eq(int, reclaims_with(968, 100, 0, 1020), 0), "32 MiB");
+    cr_expect(eq(int, reclaims_with(969, 100, 0, 1030), 1), "31 MiB, less than 31.25");
+}
+
+Test(pressure_reclaim, critical_lets_be_where_less_than_a_64th_is_held)
+{
+    step(910, 1000);
+    reclaimed(100, 810, 1000);
+    cr_expect(eq(int, reclaims_with(969, 15, 0, 1010), 0));
+    cr_expect(eq(int, reclaims_with(969, 16, 0, 1020), 1), "15.6 MiB");
+    cr_expect(eq(int, reclaims_with(969, 15, 0, 1999), 0));
+    cr_expect(eq(int, reclaims_with(969, 15, 0, 2000), 1), "the slow clock goes on");
 }
 
 Test(pressure_reclaim, critical_reclaims_by_a_slow_clock)
@@ -47,6 +86,7 @@ Test(pressure_reclaim, what_is_pending_is_not_left)
     step(910, 1000);
     reclaimed(100, 910, 1000);
     struct pressure_sample s = sample_of(910);
+    s.held_bytes = 16 * M;
     s.pending_bytes = 58 * M;
     struct pressure_action a = pressure_step(&options, &state, &s, 1010);
     cr_expect(eq(ulong, a.left_bytes, 32 * M));
@@ -66,7 +106,40 @@ Test(pressure_reclaim, futile_reclaims_back_off_until_room_runs_out)
     // At once, then after 2, 4, 8, 16 and 32 s.
     cr_expect(le(uint, asked, 6));
     cr_expect(ge(uint, asked, 4));
-    cr_expect(eq(int, step(970, 61000).reclaim, 1));
+    cr_expect(eq(int, reclaims_with(970, 15, 0, 61000), 0));
+    cr_expect(eq(int, reclaims_with(970, 16, 0, 61001), 1));
+}
+
+// One of 1 ms in vain is worth another after 8 ms, six are worth it after 256.
+Test(pressure_reclaim, futile_reclaims_back_off_even_there)
+{
+    step(970, 1000);
+    reclaimed(0, 970, 1000);
+    cr_expect(eq(int, reclaims_with(970, 100, 0, 1007), 0));
+    cr_expect(eq(int, reclaims_with(970, 100, 0, 1008), 1));
+    for (int i = 0; i < 5; i++)
+        reclaimed(0, 970, 1008);
+    cr_expect(eq(int, reclaims_with(970, 100, 0, 1263), 0));
+    cr_expect(eq(int, reclaims_with(970, 100, 0, 1264), 1));
+}
+
+Test(pressure_reclaim, an_emergency_takes_what_is_held_whatever_the_back_off)
+{
+    step(995, 1000);
+    for (int i = 0; i < 6; i++)
+        reclaimed(0, 995, 1000);
+    struct pressure_sample s = sample_of(995);
+    s.held_bytes = M / 4 - 1;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1001).reclaim, 0));
+    s.held_bytes = M / 4;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1001);
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 0));
+    s = sample_of(990);
+    s.held_bytes = 100 * M;
+    a = pressure_step(&options, &state, &s, 1002);
+    cr_expect(eq(int, a.emergency, 0));
+    cr_expect(eq(int, a.reclaim, 0));
 }
 
 Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
@@ -76,14 +149,6 @@ Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
     cr_expect(eq(int, step(760, 11000).reclaim, 0), "twice the cooldown, after one in vain");
     cr_expect(eq(int, step(860, 11001).reclaim, 1), "a quarter of the headroom further on");
     cr_expect(eq(int, step(760, 21000).reclaim, 1));
-}
-
-static bool reclaims_with(uint64_t used_mib, uint64_t held_mib, uint64_t cpu_us, uint64_t now_ms)
-{
-    struct pressure_sample s = sample_of(used_mib);
-    s.held_bytes = held_mib * M;
-    s.cpu_us = cpu_us;
-    return pressure_step(&options, &state, &s, now_ms).reclaim;
 }
 
 struct heap {
@@ -127,6 +192,33 @@ ParameterizedTest(struct heap *r, pressure_reclaim, what_was_let_go_of_goes_back
         "%u MiB used, %u held, %u us run", r->used_mib, r->held_mib, r->cpu_us);
 }
 
+// Who frees and takes at the same time will want all of it again in a moment.
+Test(pressure_reclaim, what_was_let_go_of_stays_while_anything_is_taken)
+{
+    struct pressure_sample s = sample_of(800);
+    s.cpu_us = 1000000;
+    pressure_step(&options, &state, &s, 1000);
+    reclaimed(20, 800, 1000);
+    s.cpu_us += 50000;
+    s.held_bytes = 300 * M;
+    s.grown_bytes = 4096;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1100).reclaim, 0), "grown");
+    s.cpu_us += 50000;
+    s.pending_bytes = 4096;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1200).reclaim, 0), "about to grow");
+    s.cpu_us += 50000;
+    s.pending_bytes = 0;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1300).reclaim, 1), "not since then");
+    // And so where it hardly runs.
+    s.held_bytes = 20 * M;
+    s.grown_bytes += 4096;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1400).reclaim, 0));
+    s.pending_bytes = 4096;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1500).reclaim, 0));
+    s.pending_bytes = 0;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1600).reclaim, 1));
+}
+
 // Nobody waits for it; but only what a reclaim takes, for the process may run again.
 Test(pressure_reclaim, an_idle_process_keeps_nothing)
 {
@@ -136,7 +228,7 @@ Test(pressure_reclaim, an_idle_process_keeps_nothing)
     reclaimed(20, 800, 1000);
     struct pressure_action a = pressure_step(&options, &state, &s, 1100);
     cr_expect(eq(int, a.reclaim, 0));
-    cr_expect(eq(ulong, a.keep_bytes, 50 * M));
+    cr_expect(eq(ulong, a.keep_bytes, 100 * M));
     s.held_bytes = 100 * M;
     a = pressure_step(&options, &state, &s, 1200);
     cr_expect(eq(int, a.reclaim, 1));
@@ -171,7 +263,7 @@ Test(pressure_reclaim, a_request_counts_before_it_is_granted)
     struct pressure_action a = pressure_step(&options, &state, &s, 1000);
     cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL), "it is not there yet");
     cr_expect(eq(int, a.reclaim, 1));
-    cr_expect(eq(ulong, a.keep_bytes, LIMIT / 64));
+    cr_expect(eq(ulong, a.keep_bytes, 25 * M), "half of what it leaves");
     // With it the level would be High, which is entered once it is there.
     s.pending_bytes = 300 * M;
     a = pressure_step(&options, &state, &s, 1001);
@@ -186,10 +278,10 @@ Test(pressure_reclaim, what_was_handed_out_counts_as_used_before_it_is_touched)
     struct pressure_action a = promise(850, 40, 1001);
     cr_expect(eq(int, (int)a.level, PRESSURE_HIGH), "it is not there yet");
     cr_expect(eq(ulong, a.left_bytes, 110 * M));
-    cr_expect(eq(ulong, a.keep_bytes, 110 * M / 4));
+    cr_expect(eq(ulong, a.keep_bytes, 55 * M));
     a = promise(850, 60, 1002);
     cr_expect(eq(ulong, a.left_bytes, 90 * M));
-    cr_expect(eq(ulong, a.keep_bytes, LIMIT / 64), "as at Critical");
+    cr_expect(eq(ulong, a.keep_bytes, 45 * M));
     // Touched: it is used now, and promised no more.
     a = promise(890, 60, 1003);
     cr_expect(eq(ulong, a.left_bytes, 90 * M));
@@ -219,12 +311,18 @@ Test(pressure_reclaim, of_promises_half_the_headroom_is_believed)
 {
     promise(920, 0, 1000);
     reclaimed(100, 920, 1000);
-    struct pressure_action a = promise(920, 500, 1001);
+    struct pressure_sample s = sample_of(920);
+    s.held_bytes = 16 * M;
+    s.grown_bytes = 500 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1001);
     cr_expect(eq(ulong, a.left_bytes, 40 * M));
     cr_expect(eq(int, a.emergency, 0));
     cr_expect(eq(int, a.reclaim, 0));
-    // 70 left, 35 of them believed: so less than a 32nd, and 30 MiB more to go.
-    a = promise(938, 518, 1002);
+    // 62 left, half of it believed taken: less than a 32nd of the limit.
+    s = sample_of(938);
+    s.held_bytes = 16 * M;
+    s.grown_bytes = 518 * M;
+    a = pressure_step(&options, &state, &s, 1002);
     cr_expect(eq(ulong, a.left_bytes, 31 * M));
     cr_expect(eq(int, a.reclaim, 1));
 }
