@@ -79,8 +79,8 @@ static uint64_t emergency_bytes(uint64_t limit)
 }
 
 // Half of what is not live, be it with us or still with the kernel: what the program frees and
-// takes again stays within reach, and each reclaim halves it until there is room again. Not nothing
-// at Critical, for live data may simply be this large, for good, and must not run without a cache.
+// takes again stays within reach. Not nothing at the end of the room, for live data may simply be
+// this large, for good, and must not run without a cache; nothing in an emergency.
 static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t not_live,
                            uint64_t limit)
 {
@@ -129,7 +129,7 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
         return affordable;
     // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
     // takes it away, and each page of it costs a fault to get back.
-    if (a->left_bytes < s->limit_bytes / 32 && s->held_bytes >= s->limit_bytes / 64)
+    if (a->left_bytes < s->limit_bytes / 32 && s->held_bytes > a->keep_bytes)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }

@@ -63,12 +63,12 @@ Test(pressure_reclaim, critical_lives_on_what_it_freed_until_a_32nd_is_left)
     cr_expect(eq(int, reclaims_with(969, 100, 0, 1030), 1), "31 MiB, less than 31.25");
 }
 
-Test(pressure_reclaim, critical_lets_be_where_less_than_a_64th_is_held)
+Test(pressure_reclaim, critical_lets_be_what_may_be_kept)
 {
     step(910, 1000);
     reclaimed(100, 810, 1000);
-    cr_expect(eq(int, reclaims_with(969, 15, 0, 1010), 0));
-    cr_expect(eq(int, reclaims_with(969, 16, 0, 1020), 1), "15.6 MiB");
+    cr_expect(eq(int, reclaims_with(969, 31, 0, 1010), 0), "half of 31 left and 31 held");
+    cr_expect(eq(int, reclaims_with(969, 32, 0, 1020), 1));
     cr_expect(eq(int, reclaims_with(969, 15, 0, 1999), 0));
     cr_expect(eq(int, reclaims_with(969, 15, 0, 2000), 1), "the slow clock goes on");
 }
@@ -86,7 +86,7 @@ Test(pressure_reclaim, what_is_pending_is_not_left)
     step(910, 1000);
     reclaimed(100, 910, 1000);
     struct pressure_sample s = sample_of(910);
-    s.held_bytes = 16 * M;
+    s.held_bytes = 100 * M;
     s.pending_bytes = 58 * M;
     struct pressure_action a = pressure_step(&options, &state, &s, 1010);
     cr_expect(eq(ulong, a.left_bytes, 32 * M));
@@ -106,8 +106,8 @@ Test(pressure_reclaim, futile_reclaims_back_off_until_room_runs_out)
     // At once, then after 2, 4, 8, 16 and 32 s.
     cr_expect(le(uint, asked, 6));
     cr_expect(ge(uint, asked, 4));
-    cr_expect(eq(int, reclaims_with(970, 15, 0, 61000), 0));
-    cr_expect(eq(int, reclaims_with(970, 16, 0, 61001), 1));
+    cr_expect(eq(int, reclaims_with(970, 30, 0, 61000), 0));
+    cr_expect(eq(int, reclaims_with(970, 31, 0, 61001), 1));
 }
 
 // One of 1 ms in vain is worth another after 8 ms, six are worth it after 256.
