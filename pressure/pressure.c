@@ -115,7 +115,10 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     // limit cannot reach it, and nobody here is waiting for it.
     uint64_t let_go = less(s->held_bytes, st->reclaim_held);
     bool growing = s->grown_bytes != st->look_grown || s->pending_bytes;
-    if (!growing && (let_go >= s->limit_bytes / 4 || (st->idle && let_go >= s->limit_bytes / 64)))
+    // What the last reclaim left with us on purpose counts as well, once the process is idle.
+    uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
+    if (!growing &&
+        (let_go >= s->limit_bytes / 4 || (st->idle && left_lying >= s->limit_bytes / 64)))
         return true;
 
     if (!urgent)
@@ -191,8 +194,8 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
-    // A look itself costs some 50 us, which must not pass for work.
-    st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25;
+    // A look itself costs up to half a millisecond, which must not pass for work.
+    st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25 + 1000;
     uint64_t rate = less(s->used_bytes, st->look_used) * 1000 / ms;
     st->rate = max64(rate, ms >= 1000 ? 0 : st->rate / 2);
 }
@@ -250,6 +253,8 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // Nobody is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)
         a.keep_bytes = 0;
+    if (a.reclaim)
+        st->reclaim_keep = a.keep_bytes;
     a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
     // Decay zero slows down a process that churns by the faults of all that it frees; hold it only

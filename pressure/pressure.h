@@ -133,7 +133,7 @@ struct pressure_state {
     // The last reclaim, and what has to happen before another one is worth it.
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
-    uint64_t reclaim_grown, reclaim_held;
+    uint64_t reclaim_grown, reclaim_held, reclaim_keep;
     unsigned futile; // reclaims in a row that gave back next to nothing
     uint64_t decay_zero_until_ms;
     uint64_t nap_ms; // the last wait for neighbours

@@ -14,7 +14,7 @@
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
 #define AGE_MS 3000
 
-#define DIRTY_MS 2
+#define DIRTY_MS 5
 
 static struct {
     bool on;

@@ -153,7 +153,7 @@ Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
 
 struct heap {
     unsigned used_mib;
-    unsigned held_mib; // 9 of which the last reclaim left
+    unsigned held_mib; // 9 of which the last reclaim left, as it was told to
     unsigned cpu_us;   // in the 100 ms between the looks
     int reclaim;
 };
@@ -166,13 +166,14 @@ ParameterizedTestParameters(pressure_reclaim, what_was_let_go_of_goes_back)
         {950, 259, 50000, 1},
         {800, 258, 50000, 0},
         {800, 259, 50000, 1},
-        // Idle: less than a 25th of the time, and a 64th of the limit (15.6 MiB).
-        {950, 25, 4000, 0},
-        {950, 25, 3999, 1},
-        {950, 24, 3999, 0},
-        {800, 25, 4000, 0},
-        {800, 25, 3999, 1},
-        {800, 24, 3999, 0},
+        // Idle: less than a 25th of the time and 1 ms, and a 64th of the limit (15.6 MiB), which
+        // includes what the last reclaim left on purpose.
+        {950, 16, 5000, 0},
+        {950, 16, 4999, 1},
+        {950, 15, 4999, 0},
+        {800, 16, 5000, 0},
+        {800, 16, 4999, 1},
+        {800, 15, 4999, 0},
         // Memory is not short: everybody keeps what they have.
         {700, 600, 50000, 0},
         {690, 600, 0, 0},
