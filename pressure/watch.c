@@ -12,9 +12,9 @@
 #include "pressure/source_psi.h"
 #include "shim/base.h"
 
-// How long a thread that grows waits for another's reclaim while it is Critical: about what giving
-// back 200 MB takes.
-#define WAIT_FOR_OTHER_MS 20
+// How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on
+// a busy machine.
+#define WAIT_FOR_OTHER_MS 100
 // And for neighbours in the cgroup to give back theirs, once a second, at the very end: so many ms.
 // One that has much to give looks every 25.
 #define NAPS 60
@@ -32,6 +32,10 @@ static struct {
     uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
 } w;
+
+// What our own thread has run: looks and reclaims of its are no work of the program's. Under
+// look_lock.
+static uint64_t thread_cpu_us;
 
 static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
@@ -136,7 +140,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
     sample_take(&w.source, options, now, s);
     // What no limit has room for fails, or is address space only: nothing to prepare for.
     s->pending_bytes = pending < s->limit_bytes ? pending : 0;
-    s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID);
+    s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
     s->grown_bytes = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     s->shrunk_bytes = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
     atomic_store_explicit(&cgroup_limit,
@@ -204,7 +208,7 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
     if (!try_lock(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
-        if (!a->reclaim || !grower || a->level < PRESSURE_CRITICAL)
+        if (!a->reclaim || !grower)
             return;
         if (wait_lock(&act_lock, WAIT_FOR_OTHER_MS))
             unlock(&act_lock);
@@ -230,6 +234,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
     if (locked) {
         uint64_t now = watch_now_ms();
         struct pressure_sample s;
+        if (cause == PRESSURE_CAUSE_WATCHDOG)
+            thread_cpu_us = now_us(CLOCK_THREAD_CPUTIME_ID);
         sample(&s, pending, now);
         struct pressure_action a = pressure_step(options, &w.state, &s, now);
         struct pressure_stats *stats = board_stats();
@@ -294,6 +300,7 @@ void watch_child(void)
         return;
     memset(&w.state, 0, sizeof w.state);
     w.held_guess = w.held_grown = w.held_shrunk = 0;
+    thread_cpu_us = 0;
     w.reported = PRESSURE_NORMAL;
     sample_init(&w.source, options);
     assist_init(options);
