@@ -182,6 +182,8 @@ void *heap_aligned(size_t alignment, size_t size)
         return ptr;
     if (!large || watchdog_before(size))
         ptr = je_memalign(alignment, size);
+    if (large)
+        watchdog_after();
     if (!ptr)
         errno = ENOMEM;
     return ptr;
