@@ -20,6 +20,8 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define COMMIT_STEP_BYTES ((size_t)16 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 
+#define FORGET_BYTES ((size_t)4 << 20)
+
 // What signal handlers get: one block each, whatever the size. A region of 64 MiB has 2 of them,
 // one of 512 MiB and more has 16.
 #define SLOTS_MAX 16u
@@ -43,6 +45,7 @@ static struct {
     size_t used;          // handed to jemalloc so far; never shrinks
     size_t committed;     // readable and writable so far, map included
     extent_hooks_t hooks;
+    bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
     _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -130,6 +133,33 @@ static void hook_destroy(extent_hooks_t *hooks, void *addr, size_t size, bool co
     (void)hooks, (void)addr, (void)size, (void)committed, (void)arena;
 }
 
+// Where no page is left there is no block: the entries read as zero again, 8 KiB for each MiB. A
+// second free of what was there then passes for one of an address that never was a block's, which
+// small purges are not worth.
+static void forget(uintptr_t at, size_t bytes)
+{
+    if (bytes < FORGET_BYTES)
+        return;
+
+    uintptr_t first = ((uintptr_t)region_entry_at((void *)at) + 4095) & ~(uintptr_t)4095;
+    uintptr_t end = (uintptr_t)region_entry_at((void *)(at + bytes)) & ~(uintptr_t)4095;
+
+    int saved = errno;
+
+    if (bytes >= FORGET_BYTES)
+        syscall(SYS_madvise, first, end - first, MADV_DONTNEED);
+    errno = saved;
+}
+
+static bool hook_decommit(extent_hooks_t *hooks, void *addr, size_t size, size_t offset,
+                          size_t length, unsigned arena)
+{
+    if (space.decommit(hooks, addr, size, offset, length, arena))
+        return true;
+    forget((uintptr_t)addr + offset, length);
+    return false;
+}
+
 static int create_arena(void)
 {
     extent_hooks_t *defaults, *ours = &space.hooks;
@@ -141,6 +171,8 @@ static int create_arena(void)
     space.hooks.alloc = hook_alloc;
     space.hooks.dalloc = hook_dalloc;
     space.hooks.destroy = hook_destroy;
+    space.decommit = space.hooks.decommit;
+    space.hooks.decommit = hook_decommit;
     if (je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours))
         return -ENOMEM;
     return 0;
