@@ -27,8 +27,22 @@ void *__real_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tc
 void *__wrap_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tcache *,
                                         struct cache_bin *, unsigned index, bool *success);
 
+struct pac;
+struct ehooks;
+struct ecache;
+struct edata;
+struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
+                                     size_t keep_pages);
+struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
+                                     size_t keep_pages);
+
 void (*pages_on_take)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
+
+static _Thread_local struct {
+    bool limited;
+    uint64_t left;
+} purge __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;
 
@@ -45,6 +59,32 @@ uint64_t pages_taken(void)
 uint64_t pages_returned(void)
 {
     return atomic_load_explicit(&returned, memory_order_relaxed);
+}
+
+void pages_limit_purge(uint64_t bytes)
+{
+    purge.limited = bytes != UINT64_MAX;
+    purge.left = bytes;
+}
+
+// jemalloc 5.3: an extent's third word is its size, with a serial number in the bits below a page.
+static uint64_t extent_bytes(const struct edata *extent)
+{
+    return ((const uint64_t *)extent)[2] & ~UINT64_C(4095);
+}
+
+// A purge asks for one extent after the other, the one unused for longest first.
+struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
+                                     struct ecache *extents, size_t keep_pages)
+{
+    if (purge.limited && !purge.left)
+        return NULL;
+    struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
+    if (extent && purge.limited) {
+        uint64_t bytes = extent_bytes(extent);
+        purge.left = bytes < purge.left ? purge.left - bytes : 0;
+    }
+    return extent;
 }
 
 static void take(size_t size)

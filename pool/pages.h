@@ -20,6 +20,10 @@
 uint64_t pages_taken(void);
 uint64_t pages_returned(void);
 
+// From now on a purge by this thread (arena.<i>.purge and .decay) ends once it has given back that
+// many bytes, or one extent more; those unused for longest go first. UINT64_MAX: no such end.
+void pages_limit_purge(uint64_t bytes);
+
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);
 

@@ -110,7 +110,10 @@ static inline size_t pool_usable_size(const void *ptr)
 uint32_t pool_warm_up(size_t size, uint32_t count);
 
 // Gives free blocks back to jemalloc, those of other threads' caches included, until at most
-// `keep_bytes` remain, and its unused pages to the kernel. Returns the bytes of the blocks given.
+// `keep_bytes` remain. Returns the bytes of the blocks given.
+uint64_t pool_release(uint64_t keep_bytes);
+
+// The same, and gives the unused pages of the region to the kernel.
 uint64_t pool_trim(uint64_t keep_bytes);
 
 // Moves what the calling thread's cache keeps to the depot; returns its bytes.

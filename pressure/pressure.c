@@ -79,13 +79,14 @@ static uint64_t emergency_bytes(uint64_t limit)
 }
 
 // Half of what is not live, be it with us or still with the kernel: what the program frees and
-// takes again stays within reach. Not nothing at the end of the room, for live data may simply be
-// this large, for good, and must not run without a cache; nothing in an emergency.
+// takes again stays within reach, and each page of it that goes costs a fault to come back. Not
+// nothing at the end of the room, for live data may simply be this large, for good, and must not
+// run without a cache. In an emergency a quarter, as long as that is worth having.
 static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t not_live,
                            uint64_t limit)
 {
     if (emergency)
-        return 0;
+        return not_live / 4 < limit / 64 ? 0 : not_live / 4;
     if (level >= PRESSURE_HIGH)
         return max64(not_live / 2, limit / 64);
     return PRESSURE_UNLIMITED;
@@ -257,11 +258,8 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         st->reclaim_keep = a.keep_bytes;
     a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
-    // Decay zero slows down a process that churns by the faults of all that it frees; hold it only
-    // at the very end, and while reclaims are worth it.
-    if (a.emergency && !st->futile)
-        st->decay_zero_until_ms = now + 50;
-    a.decay_zero = a.level == PRESSURE_CRITICAL && now < st->decay_zero_until_ms;
+    // Not at once: each page that goes back right after its free and is taken again costs a fault.
+    a.decay_fast = a.level == PRESSURE_CRITICAL;
 
     a.next_look_ms = next_look(o, st, s, &a);
     // This ceiling was made for what is still to come, and may not come.

@@ -135,14 +135,13 @@ struct pressure_state {
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
     uint64_t reclaim_grown, reclaim_held, reclaim_keep;
     unsigned futile; // reclaims in a row that gave back next to nothing
-    uint64_t decay_zero_until_ms;
     uint64_t nap_ms; // the last wait for neighbours
 };
 
 struct pressure_action {
     enum pressure_level from, level;
     bool reclaim;          // now, down to keep_bytes, then tell pressure_reclaimed()
-    bool decay_zero;       // freed pages go back at once: in an emergency and 50 ms beyond
+    bool decay_fast;       // freed pages shall go back soon: at Critical
     bool emergency;        // the next few allocations may be the last
     bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
     uint64_t left_bytes;   // of the headroom, once what is pending and promised has been taken

@@ -41,7 +41,7 @@ static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
 static _Atomic uint64_t cgroup_limit;
 static _Atomic unsigned next_look_ms;
-static _Atomic bool looked, decay_zero;
+static _Atomic bool looked, decay_fast;
 static _Atomic bool decay_applied; // written under act_lock
 
 // This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
@@ -153,7 +153,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 // Under act_lock. The decay that looks agreed on last, however many there were meanwhile.
 static void apply_decay(void)
 {
-    bool want = atomic_load_explicit(&decay_zero, memory_order_relaxed);
+    bool want = atomic_load_explicit(&decay_fast, memory_order_relaxed);
     if (want == decay_applied || !hooks->set_decay)
         return;
     decay_applied = want;
@@ -202,7 +202,7 @@ static void nap_for_neighbours(const struct pressure_sample *before)
 static void act(enum pressure_cause cause, const struct pressure_action *a,
                 const struct pressure_sample *s)
 {
-    bool decay = atomic_load_explicit(&decay_zero, memory_order_relaxed) != decay_applied;
+    bool decay = atomic_load_explicit(&decay_fast, memory_order_relaxed) != decay_applied;
     if (!a->reclaim && !decay)
         return;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
@@ -247,8 +247,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
             if (hooks->set_keep)
                 hooks->set_keep(hooks->arg, a.keep_bytes, s.limit_bytes);
         }
-        atomic_store_explicit(&decay_zero, a.decay_zero, memory_order_relaxed);
-        stats->decay_zero = a.decay_zero;
+        atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
+        stats->decay_fast = a.decay_fast;
         atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
         assist_looked(&a, &s);
         atomic_store_explicit(&looked, true, memory_order_relaxed);
@@ -305,7 +305,7 @@ void watch_child(void)
     sample_init(&w.source, options);
     assist_init(options);
     atomic_store_explicit(&looked, false, memory_order_relaxed);
-    atomic_store_explicit(&decay_zero, false, memory_order_relaxed);
+    atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     board_clear();
     // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for a
     // look would keep it for good.

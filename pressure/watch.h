@@ -31,7 +31,7 @@ struct pressure_hooks {
     // From any thread that may allocate, after each look that changes the answer, and in a child.
     // A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED: none).
     void (*set_keep)(void *arg, uint64_t keep_bytes, uint64_t limit_bytes);
-    void (*set_decay)(void *arg, bool zero); // true: freed pages go back at once
+    void (*set_decay)(void *arg, bool fast); // true: freed pages shall go back soon
 
     // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.
@@ -67,7 +67,7 @@ struct pressure_stats {
     uint64_t reclaim_histogram[PRESSURE_HISTOGRAM];
     uint64_t sample_us; // what the last sample cost
     uint64_t keep_bytes;
-    bool decay_zero;
+    bool decay_fast;
     bool thread; // the monitor thread is alive
     unsigned accelerators;
 };

@@ -56,9 +56,9 @@ static void set_keep(void *arg, uint64_t keep, uint64_t limit)
     atomic_fetch_add(&keeps, 1);
 }
 
-static void set_decay(void *arg, bool zero)
+static void set_decay(void *arg, bool fast)
 {
-    (void)arg, (void)zero;
+    (void)arg, (void)fast;
     atomic_fetch_add(&decays, 1);
 }
 

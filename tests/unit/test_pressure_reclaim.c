@@ -253,7 +253,7 @@ Test(pressure_reclaim, the_last_megabytes_are_an_emergency)
     cr_expect(eq(int, a.emergency, 1));
     cr_expect(eq(int, a.reclaim, 1));
     cr_expect(eq(ulong, a.keep_bytes, 0));
-    cr_expect(eq(int, a.decay_zero, 1));
+    cr_expect(eq(int, a.decay_fast, 1));
     cr_expect(le(ulong, a.look_after_bytes, 2 * M + M / 2));
 }
 
@@ -272,26 +272,23 @@ Test(pressure_reclaim, a_request_counts_before_it_is_granted)
     cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
 }
 
-Test(pressure_reclaim, decay_is_zero_in_an_emergency_only)
+Test(pressure_reclaim, an_emergency_leaves_a_quarter_where_there_is_one)
 {
-    cr_expect(eq(int, step(950, 1000).decay_zero, 0));
+    step(950, 1000);
     reclaimed(20, 950, 1000);
-    cr_expect(eq(int, step(992, 1100).decay_zero, 0));
-    cr_expect(eq(int, step(995, 1200).decay_zero, 1));
-    cr_expect(eq(int, step(950, 1249).decay_zero, 1), "not switched to and fro");
-    cr_expect(eq(int, step(950, 1250).decay_zero, 0));
+    struct pressure_sample s = sample_of(995);
+    s.held_bytes = 195 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1010);
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 50 * M));
+    s.held_bytes = 45 * M;
+    a = pressure_step(&options, &state, &s, 1020);
+    cr_expect(eq(ulong, a.keep_bytes, 0), "that would be less than a reclaim is worth");
 }
 
-Test(pressure_reclaim, decay_zero_ends_where_reclaims_are_futile)
+Test(pressure_reclaim, decay_is_fast_at_critical_only)
 {
-    cr_expect(eq(int, step(995, 1000).decay_zero, 1));
-    reclaimed(0, 995, 1000);
-    cr_expect(eq(int, step(995, 1049).decay_zero, 1));
-    cr_expect(eq(int, step(995, 1050).decay_zero, 0));
-}
-
-Test(pressure_reclaim, decay_zero_ends_with_the_pressure)
-{
-    cr_expect(eq(int, step(995, 1000).decay_zero, 1));
-    cr_expect(eq(int, step(800, 1010).decay_zero, 0));
+    cr_expect(eq(int, step(850, 1000).decay_fast, 0));
+    cr_expect(eq(int, step(950, 1100).decay_fast, 1));
+    cr_expect(eq(int, step(800, 1200).decay_fast, 0));
 }
