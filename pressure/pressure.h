@@ -113,6 +113,7 @@ struct pressure_sample {
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes; // about to be taken by whoever looks
     uint64_t cpu_us;        // processor time of this process, ever; 0 where unknown
+    uint64_t threads;       // that may be growing at the same time
     uint64_t held_bytes;    // free memory that a reclaim could give back, roughly
     uint64_t grown_bytes;   // counters that only rise: taken from the page level,
     uint64_t shrunk_bytes;  // and given back to it

@@ -146,6 +146,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
     atomic_store_explicit(&cgroup_limit,
                           w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
                           memory_order_relaxed);
+    s->threads = hooks->threads ? hooks->threads(hooks->arg) : 1;
     s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
     board_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
 }

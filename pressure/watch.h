@@ -37,6 +37,9 @@ struct pressure_hooks {
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.
     uint64_t (*held)(void *arg);
 
+    // How many threads allocate. A load, as above; without it, one.
+    unsigned (*threads)(void *arg);
+
     // From the thread only, holding nothing; they may take their time.
     void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *sample);

@@ -48,9 +48,9 @@ static size_t reclaim(uint64_t keep_bytes)
     region_enter();
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     region_leave();
-    // Of what is kept, half may stay in blocks, ready for their own class; the other half lies with
+    // Of what is kept, a part may stay in blocks, ready for their own class; the rest lies with
     // jemalloc as pages, where any size can have them.
-    pool_release(keep_bytes / 2);
+    pool_release(keep_bytes / 4);
     uint64_t held = pool_free_bytes() + read_dirty_bytes();
     if (held > keep_bytes) {
         pages_limit_purge(keep_bytes ? held - keep_bytes : UINT64_MAX);
@@ -141,6 +141,12 @@ static uint64_t held(void *arg)
     return pool_free_bytes() + dirty_bytes();
 }
 
+static unsigned threads(void *arg)
+{
+    (void)arg;
+    return cache_threads();
+}
+
 static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
@@ -178,6 +184,7 @@ static const struct pressure_hooks hooks = {
     .set_keep = set_keep,
     .set_decay = set_decay,
     .held = held,
+    .threads = threads,
     .on_level = on_level,
     .tick = tick,
     .log = log_for_pressure,
