@@ -40,7 +40,8 @@ INSTALLED := $(LIBDIR)/libtidepool.so $(BINDIR)/tidepool $(INCDIR)/tidepool.h \
 LAUNCHER_SRC := $(wildcard shim/launcher*.c)
 LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
 # Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
-TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c))
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c) \
+    $(patsubst %,shim/launcher_%.c,profile intern elf lines names hide stacks rows out perfmap file))
 CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)))
 SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC),$(wildcard shim/*.c)))
 UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))

@@ -1,0 +1,27 @@
+// launcher_out - text that came from files, written so that no terminal and no parser is misled.
+#ifndef TIDEPOOL_SHIM_LAUNCHER_OUT_H
+#define TIDEPOOL_SHIM_LAUNCHER_OUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+// At most `columns` columns, the last three of them dots where it is cut; returns the columns used.
+// Control characters, those that turn the direction of writing, and broken UTF-8 become '?'.
+size_t out_plain(FILE *f, const char *text, size_t columns);
+
+// In quotes. Valid JSON whatever the text is, and safe inside a script element of HTML.
+void out_json(FILE *f, const char *text);
+
+// As in HTML text and in quoted attributes.
+void out_html(FILE *f, const char *text);
+
+// 100B 1.5K 20.0M, into the caller's room; with a sign where asked for.
+enum { OUT_SIZE_MAX = 16 };
+const char *out_size(char room[OUT_SIZE_MAX], double bytes);
+const char *out_change(char room[OUT_SIZE_MAX], double bytes);
+
+// A count or a number of bytes that fits.
+uint64_t out_whole(double x);
+
+#endif

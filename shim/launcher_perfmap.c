@@ -1,0 +1,104 @@
+// launcher_perfmap - found by the digits in a profile's name, searched by address.
+
+#include "shim/launcher_perfmap.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shim/launcher_file.h"
+#include "shim/launcher_intern.h"
+
+enum { MAP_MAX = 1 << 30 };
+
+static int by_start(const void *a, const void *b)
+{
+    const struct perfmap_entry *x = a, *y = b;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    return (x->name > y->name) - (x->name < y->name); // in the order of their lines
+}
+
+void perfmap_parse(struct perfmap *m, char *text)
+{
+    char *state = NULL;
+    *m = (struct perfmap){.text = text};
+    for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+        char *size_at, *name;
+        struct perfmap_entry e = {.start = strtoull(line, &size_at, 16)};
+        e.size = strtoull(size_at, &name, 16);
+        if (size_at == line || name == size_at || *name != ' ' || !name[1])
+            continue;
+        e.name = name + 1;
+        m->entries = room_for(m->entries, &m->room, m->count + 1, sizeof *m->entries);
+        m->entries[m->count++] = e;
+    }
+    if (m->count)
+        qsort(m->entries, m->count, sizeof *m->entries, by_start);
+}
+
+static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, const char *pid,
+                     size_t pid_length, const struct stat *profile)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    size_t size;
+    int n = snprintf(path, sizeof path, "%.*sperf-%.*s.map", (int)dir_length, dir, (int)pid_length,
+                     pid);
+    // /tmp is everybody's: a map of somebody else's would be read as this process's code.
+    if (n < 0 || n >= (int)sizeof path || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+        st.st_uid != profile->st_uid)
+        return false;
+    char *text = file_read(path, MAP_MAX, &size, &st);
+    if (!text)
+        return false;
+    perfmap_parse(m, text);
+    return true;
+}
+
+void perfmap_load(struct perfmap *m, const char *profile_path)
+{
+    static const char tmp[] = "/tmp/";
+    struct stat profile;
+    *m = (struct perfmap){0};
+    if (stat(profile_path, &profile) < 0)
+        return;
+    const char *slash = strrchr(profile_path, '/');
+    const char *name = slash ? slash + 1 : profile_path;
+    for (const char *p = name; *p;) {
+        size_t digits = strspn(p, "0123456789");
+        if (digits && digits < 12 &&
+            (try_load(m, profile_path, (size_t)(name - profile_path), p, digits, &profile) ||
+             try_load(m, tmp, sizeof tmp - 1, p, digits, &profile)))
+            return;
+        p += digits ? digits : 1;
+    }
+}
+
+const char *perfmap_find(const struct perfmap *m, uint64_t pc)
+{
+    size_t low = 0, high = m->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (m->entries[middle].start <= pc)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    // Code that was moved leaves its old line behind; of several at one address the last one
+    // counts.
+    if (low && pc - m->entries[low - 1].start < m->entries[low - 1].size)
+        return m->entries[low - 1].name;
+    return NULL;
+}
+
+void perfmap_free(struct perfmap *m)
+{
+    free(m->text);
+    free(m->entries);
+    *m = (struct perfmap){0};
+}
