@@ -13,6 +13,7 @@
 #include "shim/base.h"
 #include "shim/config.h"
 #include "shim/config_parse.h"
+#include "shim/launcher_report.h"
 
 enum { OPTION_MAX = 64 };
 
@@ -55,7 +56,7 @@ static int show_help_all(void)
     return 0;
 }
 
-// What is done instead of running a command. A subcommand is a name without dashes.
+// What is done instead of running a command.
 static const struct action {
     const char *name;
     int (*run)(void);
@@ -64,6 +65,22 @@ static const struct action {
     {"--path", show_path},       {"--version", show_version}, {"--check", launcher_check},
     {"--probe", launcher_probe},
 };
+
+// What takes all that follows it on the line.
+static const struct subcommand {
+    const char *name;
+    int (*run)(char **args);
+} subcommands[] = {
+    {"report", launcher_report},
+};
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+    for (unsigned i = 0; i < array_len(subcommands); i++)
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    return NULL;
+}
 
 static const struct action *find_action(const char *name)
 {
@@ -174,6 +191,9 @@ int main(int argc, char **argv)
     (void)argc;
     const struct action *action = NULL;
     char **arg = argv + 1;
+    const struct subcommand *sub = *arg ? find_subcommand(*arg) : NULL;
+    if (sub)
+        return sub->run(arg + 1);
     while (*arg && strcmp(*arg, "--") != 0) {
         const struct action *found = find_action(*arg);
         int used = 1, status = 0;

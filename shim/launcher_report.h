@@ -1,0 +1,33 @@
+// launcher_report - `tidepool report`: who held the memory, by a heap profile.
+//
+// launcher_report.c reads the options; each form of output is a file: launcher_top.c the table,
+// launcher_folded.c folded stacks and JSON.
+#ifndef TIDEPOOL_SHIM_LAUNCHER_REPORT_H
+#define TIDEPOOL_SHIM_LAUNCHER_REPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "shim/launcher_rows.h"
+#include "shim/launcher_stacks.h"
+
+struct report {
+    struct stacks stacks;
+    const char *const *names; // of the files
+    size_t name_count;
+    const char *old_name; // of the older profile, where two are compared
+    uint64_t rate;        // 1 where the figures were written as estimates
+    enum rows_by by;
+    size_t top; // rows to show; 0: all
+};
+
+// The subcommand: its arguments, ended by NULL. Returns the exit code.
+int launcher_report(char **args);
+
+void report_top(const struct report *r, FILE *f);
+void report_json(const struct report *r, FILE *f);
+
+// "a;b;c BYTES", outermost first; when comparing, "a;b;c BEFORE NOW".
+void report_folded(const struct report *r, FILE *f);
+
+#endif

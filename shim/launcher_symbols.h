@@ -1,0 +1,25 @@
+// launcher_symbols - from the addresses of a profile to frames with names.
+//
+// For each file that was mapped: its lines and inlined functions by launcher_lines, where it or its
+// debug file (/usr/lib/debug/.build-id) has them; else the function by its symbol table; else the
+// file's name and the offset. Code that was made at run time is looked up in perf-PID.map, which
+// node --perf-basic-prof and other runtimes write.
+#ifndef TIDEPOOL_SHIM_LAUNCHER_SYMBOLS_H
+#define TIDEPOOL_SHIM_LAUNCHER_SYMBOLS_H
+
+#include <stdbool.h>
+
+#include "shim/launcher_profile.h"
+#include "shim/launcher_stacks.h"
+
+struct symbols_options {
+    bool all_frames; // the allocator's own frames, too
+    int side;        // of the stacks that are added
+};
+
+// Adds every stack of the profile, which was read from that path. What is in the way of good names
+// is said in a line each on stderr.
+void symbols_resolve(const struct profile *p, const char *path, const struct symbols_options *o,
+                     struct stacks *out);
+
+#endif
