@@ -105,6 +105,7 @@ $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtide
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
                                         -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch)"'
 $(LAUNCHER_OBJ): $(B)/libdir
+$(B)/shim/launcher_flame.o: shim/flame.html
 $(B)/libdir: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIBDIR)' | cmp -s - $@ || echo '$(LIBDIR)' > $@

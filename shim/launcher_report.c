@@ -21,13 +21,14 @@ enum form { FORM_TOP, FORM_FOLDED, FORM_JSON };
 struct options {
     enum form form;
     bool all_frames, top_given;
+    const char *html;
 };
 
 static int usage(const char *what, const char *arg)
 {
     return launcher_fail(EXIT_OURS,
                          "report: %s%s%s; usage: tidepool report FILE... [--top N] [--by "
-                         "site|function|module] [--diff OLD] [--folded | --json] "
+                         "site|function|module] [--diff OLD] [--folded | --json] [--html OUT] "
                          "[--all-frames]",
                          arg ? arg : "", arg ? ": " : "", what);
 }
@@ -77,14 +78,17 @@ static int take_value(struct report *r, struct options *o, const char *name, siz
     }
     if (strncmp(name, "--by", length) == 0)
         return take_by(r, value) ? 0 : usage("--by: expected site, function or module", NULL);
-    r->old_name = value;
+    if (strncmp(name, "--diff", length) == 0)
+        r->old_name = value;
+    else
+        o->html = value;
     return 0;
 }
 
 // The files come to stand first in args. 0 or an exit code.
 static int take_args(struct report *r, struct options *o, char **args)
 {
-    static const char *const valued[] = {"--top", "--by", "--diff"};
+    static const char *const valued[] = {"--top", "--by", "--diff", "--html"};
     size_t files = 0;
     bool plain = false;
     for (char **arg = args; *arg; arg++) {
@@ -143,13 +147,32 @@ static int add_file(struct report *r, const char *path, const struct symbols_opt
     return 0;
 }
 
+static int write_page(const struct report *r, const char *path)
+{
+    if (strcmp(path, "-") == 0) {
+        report_flame(r, stdout);
+        return 0;
+    }
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return launcher_fail(EXIT_NO_PROFILE, "%s: %s", path, strerror(errno));
+    report_flame(r, f);
+    bool failed = ferror(f);
+    if (fclose(f) != 0 || failed)
+        return launcher_fail(EXIT_NO_PROFILE, "%s: %s", path, strerror(errno));
+    return 0;
+}
+
 static int write_all(struct report *r, const struct options *o)
 {
+    int status = o->html ? write_page(r, o->html) : 0;
+    if (status)
+        return status;
     if (o->form == FORM_FOLDED)
         report_folded(r, stdout);
     else if (o->form == FORM_JSON)
         report_json(r, stdout);
-    else
+    else if (!o->html || strcmp(o->html, "-") != 0)
         report_top(r, stdout);
     if (fflush(stdout) != 0 || ferror(stdout))
         return launcher_fail(EXIT_NO_PROFILE, "standard output: %s", strerror(errno));

@@ -1,7 +1,7 @@
 // launcher_report - `tidepool report`: who held the memory, by a heap profile.
 //
 // launcher_report.c reads the options; each form of output is a file: launcher_top.c the table,
-// launcher_folded.c folded stacks and JSON.
+// launcher_folded.c folded stacks and JSON, launcher_flame.c the page.
 #ifndef TIDEPOOL_SHIM_LAUNCHER_REPORT_H
 #define TIDEPOOL_SHIM_LAUNCHER_REPORT_H
 
@@ -29,5 +29,8 @@ void report_json(const struct report *r, FILE *f);
 
 // "a;b;c BYTES", outermost first; when comparing, "a;b;c BEFORE NOW".
 void report_folded(const struct report *r, FILE *f);
+
+// A page that needs nothing but itself.
+void report_flame(const struct report *r, FILE *f);
 
 #endif

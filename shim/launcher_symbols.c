@@ -252,9 +252,9 @@ static bool is_hidden(const struct stacks *s, uint32_t frame)
     return hide_frame(stacks_text(s, f->function), stacks_text(s, f->module));
 }
 
-static bool in_memory(const struct stacks *s, uint32_t frame)
+static bool is_nameless(const struct stacks *s, uint32_t frame)
 {
-    return stacks_text(s, stacks_get(s, frame)->module)[0] == '[';
+    return stacks_text(s, stacks_get(s, frame)->function)[0] == '[';
 }
 
 static void add_stack(struct resolver *r, const struct profile_stack *stack,
@@ -267,7 +267,7 @@ static void add_stack(struct resolver *r, const struct profile_stack *stack,
         for (size_t k = a->depth; k-- > 0;) {
             uint32_t frame = r->places[a->first + k];
             // A run of code without names is one frame.
-            if (count && (*frames)[count - 1] == frame && in_memory(r->out, frame))
+            if (count && (*frames)[count - 1] == frame && is_nameless(r->out, frame))
                 continue;
             *frames = room_for(*frames, room, count + 1, sizeof **frames);
             (*frames)[count++] = frame;

@@ -190,6 +190,16 @@ static void put_row(const struct report *r, const struct screen *t, const struct
         put_callers(t, &r->stacks, row);
 }
 
+// 512K, not 512.0K: the interval is a setting, and is written as one.
+static const char *round_size(char room[OUT_SIZE_MAX], double bytes)
+{
+    out_size(room, bytes);
+    char *zero = strstr(room, ".0");
+    if (zero)
+        memmove(zero, zero + 2, strlen(zero + 2) + 1);
+    return room;
+}
+
 static void put_head(const struct report *r, const struct screen *t)
 {
     const struct held *total = &r->stacks.total;
@@ -200,7 +210,7 @@ static void put_head(const struct report *r, const struct screen *t)
     fprintf(t->f, ": %s%s%s live in %" PRIu64 " blocks", t->bold,
             out_size(a, total->bytes[SIDE_NOW]), t->plain, out_whole(total->blocks[SIDE_NOW]));
     if (r->rate > 1)
-        fprintf(t->f, ", by a sample every %s", out_size(b, (double)r->rate));
+        fprintf(t->f, ", by a sample every %s", round_size(b, (double)r->rate));
     fputc('\n', t->f);
     if (!r->old_name)
         return;
