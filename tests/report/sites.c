@@ -1,0 +1,41 @@
+// Five call sites that hold about 10, 20, 30, 40 and 100 MiB, in blocks of 100 B to 2 MiB. Prints
+// what each holds, in bytes as the allocator counts them, and ends with all of it live.
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MIB ((size_t)1 << 20)
+
+static void *kept[1 << 18];
+static size_t count;
+
+// Each site is a function of its own, and its call no tail call: the line after it is executed.
+#define SITE(name, block, mib)                                                                     \
+    __attribute__((noinline)) void name(void);                                                     \
+    __attribute__((noinline)) void name(void)                                                      \
+    {                                                                                              \
+        size_t held = 0;                                                                           \
+        for (size_t i = 0; i < MIB * (mib) / (block); i++) {                                       \
+            void *p = malloc(block);                                                               \
+            held += malloc_usable_size(p);                                                         \
+            kept[count++] = p;                                                                     \
+        }                                                                                          \
+        printf("%s %zu\n", #name, held);                                                           \
+    }
+
+SITE(holds_10, 100, 10)
+SITE(holds_20, 3000, 20)
+SITE(holds_30, 50000, 30)
+SITE(holds_40, 400000, 40)
+SITE(holds_100, 2 * MIB, 100)
+
+int main(void)
+{
+    holds_40();
+    holds_10();
+    holds_100();
+    holds_30();
+    holds_20();
+    return fflush(stdout) != 0;
+}
