@@ -161,8 +161,8 @@ static void put_data(struct tree *t, FILE *f)
         out_json(f, base_name(r->old_name));
     else
         fputs("null", f);
-    fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n", r->rate,
-            out_whole(r->stacks.total.bytes[SIDE_NOW]),
+    fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n",
+            r->interval_bytes, out_whole(r->stacks.total.bytes[SIDE_NOW]),
             out_whole(r->stacks.total.blocks[SIDE_NOW]));
     fputs("\"names\":[", f);
     for (uint32_t n = 0; n < t->names.count; n++) {

@@ -103,7 +103,7 @@ void report_json(const struct report *r, FILE *f)
         out_json(f, r->old_name);
     else
         fputs("null", f);
-    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",", by[r->by], r->rate);
+    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",", by[r->by], r->interval_bytes);
     put_held(f, "", &r->stacks.total, SIDE_NOW);
     if (r->old_name) {
         fputc(',', f);

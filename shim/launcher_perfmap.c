@@ -2,7 +2,7 @@
 
 #include "shim/launcher_perfmap.h"
 
-#include <ctype.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -41,14 +41,13 @@ void perfmap_parse(struct perfmap *m, char *text)
         qsort(m->entries, m->count, sizeof *m->entries, by_start);
 }
 
-static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, const char *pid,
-                     size_t pid_length, const struct stat *profile)
+static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, uint64_t pid,
+                     const struct stat *profile)
 {
     char path[PATH_MAX];
     struct stat st;
     size_t size;
-    int n = snprintf(path, sizeof path, "%.*sperf-%.*s.map", (int)dir_length, dir, (int)pid_length,
-                     pid);
+    int n = snprintf(path, sizeof path, "%.*sperf-%" PRIu64 ".map", (int)dir_length, dir, pid);
     // /tmp is everybody's: a map of somebody else's would be read as this process's code.
     if (n < 0 || n >= (int)sizeof path || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
         st.st_uid != profile->st_uid)
@@ -60,20 +59,31 @@ static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, cons
     return true;
 }
 
-void perfmap_load(struct perfmap *m, const char *profile_path)
+static bool try_pid(struct perfmap *m, const char *profile_path, size_t dir_length, uint64_t pid,
+                    const struct stat *profile)
 {
     static const char tmp[] = "/tmp/";
+    return try_load(m, profile_path, dir_length, pid, profile) ||
+           try_load(m, tmp, sizeof tmp - 1, pid, profile);
+}
+
+void perfmap_load(struct perfmap *m, const char *profile_path, uint64_t pid)
+{
     struct stat profile;
     *m = (struct perfmap){0};
     if (stat(profile_path, &profile) < 0)
         return;
     const char *slash = strrchr(profile_path, '/');
     const char *name = slash ? slash + 1 : profile_path;
+    size_t dir_length = (size_t)(name - profile_path);
+    if (pid) {
+        try_pid(m, profile_path, dir_length, pid, &profile);
+        return;
+    }
     for (const char *p = name; *p;) {
         size_t digits = strspn(p, "0123456789");
         if (digits && digits < 12 &&
-            (try_load(m, profile_path, (size_t)(name - profile_path), p, digits, &profile) ||
-             try_load(m, tmp, sizeof tmp - 1, p, digits, &profile)))
+            try_pid(m, profile_path, dir_length, strtoull(p, NULL, 10), &profile))
             return;
         p += digits ? digits : 1;
     }

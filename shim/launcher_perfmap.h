@@ -16,9 +16,10 @@ struct perfmap {
     size_t count, room;
 };
 
-// The map of the process that the profile's file name holds the number of: beside the profile, else
-// in /tmp, and of the same owner as the profile. Empty where there is none.
-void perfmap_load(struct perfmap *m, const char *profile_path);
+// The map of process `pid`, or where that is 0 of the one that the profile's file name holds the
+// number of: beside the profile, else in /tmp, and of the same owner as the profile. Empty where
+// there is none.
+void perfmap_load(struct perfmap *m, const char *profile_path, uint64_t pid);
 
 // Lines of "START SIZE NAME", both hexadecimal. Changes the text, which ends in a NUL, and keeps
 // it.

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/base.h"
 #include "shim/launcher_intern.h"
 
 // No process has more than this; a larger figure is not a figure.
@@ -148,10 +149,29 @@ static bool read_map(struct profile *p, struct line l)
     return true;
 }
 
-// "build-id PATH HEX": the path may hold blanks, so the id is the last word.
-static void read_comment(struct profile *p, struct line l)
+// "NAME NUMBER" of the names we know.
+static void read_fact(struct profile *p, struct line l)
 {
-    skip_blanks(&l);
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } facts[] = {
+        {"pid ", &p->pid},
+        {"interval_bytes ", &p->interval_bytes},
+        {"samples ", &p->samples},
+        {"dropped ", &p->dropped},
+    };
+    for (size_t i = 0; i < array_len(facts); i++) {
+        uint64_t value;
+        struct line rest = l;
+        if (take(&rest, facts[i].name) && take_number(&rest, 10, &value) && rest.at == rest.end)
+            *facts[i].value = value;
+    }
+}
+
+// "build-id PATH HEX": the path may hold blanks, so the id is the last word.
+static void read_build_id(struct profile *p, struct line l)
+{
     if (!take(&l, "build-id ") || l.at == l.end)
         return;
     struct line id = {l.end, l.end};
@@ -221,7 +241,9 @@ static void read_line(struct profile *p, struct line l, struct profile_stack *op
     if (l.at == l.end)
         return;
     if (take(&l, "#")) {
-        read_comment(p, l);
+        skip_blanks(&l);
+        read_fact(p, l);
+        read_build_id(p, l);
     } else if (take(&l, "MAPPED_LIBRARIES:")) {
         p->mapped = true;
         *is_open = false;

@@ -6,7 +6,8 @@
 //     t*: blocks: bytes [blocks: bytes]      live now, and ever; threads' own lines are ignored
 //   MAPPED_LIBRARIES:
 //     lines of /proc/PID/maps
-//   # build-id PATH HEX                      anywhere; other lines with a # are comments
+//   # build-id PATH HEX                      anywhere; so are pid, interval_bytes, samples and
+//                                            dropped with a number; another # is a comment
 //
 // Where RATE is above 1 a block stands for others that were not sampled, the more the smaller it
 // is; the numbers that come out here are estimates of all of them. Pure: text in, arrays out.
@@ -37,6 +38,7 @@ struct profile_build {
 
 struct profile {
     uint64_t rate;
+    uint64_t pid, interval_bytes, samples, dropped; // 0 where it does not say
     uint64_t *pcs;
     struct profile_stack *stacks;
     struct profile_map *maps; // ascending, disjoint

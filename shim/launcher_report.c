@@ -141,8 +141,12 @@ static int add_file(struct report *r, const char *path, const struct symbols_opt
         return launcher_fail(EXIT_NO_PROFILE, "%s: not a heap profile (heap_v2)", path);
     say_flaws(&p, path);
     symbols_resolve(&p, path, o, &r->stacks);
-    if (o->side == SIDE_NOW)
-        r->rate = p.rate;
+    if (o->side == SIDE_NOW) {
+        // Estimates are written with the rate 1, and what they rest on in a comment.
+        r->interval_bytes = p.rate > 1 ? p.rate : p.interval_bytes;
+        r->samples += p.samples;
+        r->dropped += p.dropped;
+    }
     profile_free(&p);
     return 0;
 }
@@ -181,7 +185,7 @@ static int write_all(struct report *r, const struct options *o)
 
 int launcher_report(char **args)
 {
-    struct report r = {.rate = 1};
+    struct report r = {0};
     struct options o = {0};
     int status = take_args(&r, &o, args);
     if (status)

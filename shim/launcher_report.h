@@ -15,8 +15,8 @@ struct report {
     struct stacks stacks;
     const char *const *names; // of the files
     size_t name_count;
-    const char *old_name; // of the older profile, where two are compared
-    uint64_t rate;        // 1 where the figures were written as estimates
+    const char *old_name;                      // of the older profile, where two are compared
+    uint64_t interval_bytes, samples, dropped; // how the figures were come by; 0: unknown
     enum rows_by by;
     size_t top; // rows to show; 0: all
 };

@@ -44,7 +44,8 @@ struct module {
     struct resolver *r;
     struct address *addresses;
     size_t count;
-    const char *path, *base;
+    const char *mapped, *path,
+        *base; // as the profile says it; without " (deleted)"; without folders
     struct elf own, debug;
 };
 
@@ -186,7 +187,7 @@ static bool same_file(const struct module *m)
     const struct profile *p = m->r->profile;
     struct stat st;
     for (size_t i = 0; i < p->build_count; i++) {
-        if (strcmp(p->builds[i].path, m->path) != 0)
+        if (strcmp(p->builds[i].path, m->path) != 0 && strcmp(p->builds[i].path, m->mapped) != 0)
             continue;
         if (strcmp(p->builds[i].id, m->own.build_id) == 0)
             return true;
@@ -234,12 +235,14 @@ static void place_run(struct resolver *r, struct address *first, size_t count)
 {
     static const char deleted[] = " (deleted)";
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s", intern_text(&r->modules, first->module));
+    const char *mapped = intern_text(&r->modules, first->module);
+    snprintf(path, sizeof path, "%s", mapped);
     size_t length = strlen(path), tail = sizeof deleted - 1;
     if (length > tail && strcmp(path + length - tail, deleted) == 0)
         path[length - tail] = '\0';
     const char *slash = strrchr(path, '/');
-    struct module m = {r, first, count, path, slash ? slash + 1 : path, {.fd = -1}, {.fd = -1}};
+    struct module m = {r,          first,     count, mapped, path, slash ? slash + 1 : path,
+                       {.fd = -1}, {.fd = -1}};
     if (path[0] == '/')
         place_file(&m);
     else
@@ -286,7 +289,7 @@ void symbols_resolve(const struct profile *p, const char *path, const struct sym
     struct resolver r = {.profile = p, .out = out};
     if (stat(path, &r.profile_stat) < 0)
         r.profile_stat.st_mtime = 0;
-    perfmap_load(&r.jit, path);
+    perfmap_load(&r.jit, path, p->pid);
     collect(&r);
     qsort(r.addresses, r.count, sizeof *r.addresses, by_module);
     for (size_t i = 0, n; i < r.count; i += n) {

@@ -209,9 +209,12 @@ static void put_head(const struct report *r, const struct screen *t)
         fprintf(t->f, " and %zu more", r->name_count - 1);
     fprintf(t->f, ": %s%s%s live in %" PRIu64 " blocks", t->bold,
             out_size(a, total->bytes[SIDE_NOW]), t->plain, out_whole(total->blocks[SIDE_NOW]));
-    if (r->rate > 1)
-        fprintf(t->f, ", by a sample every %s", round_size(b, (double)r->rate));
+    if (r->interval_bytes > 1)
+        fprintf(t->f, ", by a sample every %s", round_size(b, (double)r->interval_bytes));
     fputc('\n', t->f);
+    if (r->dropped)
+        fprintf(t->f, "%" PRIu64 " of %" PRIu64 " samples had no room and are missing\n",
+                r->dropped, r->samples + r->dropped);
     if (!r->old_name)
         return;
     double change = total->bytes[SIDE_NOW] - total->bytes[SIDE_BEFORE];

@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         nowhere = fopen("/dev/null", "w");
     if (profile_parse((const char *)data, first, &p) < 0)
         return 0;
-    struct report r = {.names = name, .name_count = 1, .rate = p.rate, .top = 3};
+    struct report r = {.names = name, .name_count = 1, .interval_bytes = p.rate, .top = 3};
     stacks_init(&r.stacks);
     perfmap_parse(&map, rest_of(data + first, size - first));
     name_stacks(&p, &map, &r.stacks);

@@ -55,15 +55,15 @@ def folder():
     return tempfile.mkdtemp(prefix='tidepool-report-')
 
 
-def made(where, name, stacks, names, rate=1, tail=''):
+def made(where, name, stacks, names, rate=1, facts='', pid=''):
     """Writes a profile of code that a runtime made, so that a perf map decides the names: stacks is a
     list of (names from the outermost, blocks, bytes)."""
-    pid = ''.join(c for c in name if c.isdigit())
+    pid = pid or ''.join(c for c in name if c.isdigit())
     at = {n: 0x10000 + 0x100 * i for i, n in enumerate(names)}
-    text = f'heap_v2/{rate}\n  t*: 0: 0 [0: 0]\n'
+    text = f'heap_v2/{rate}\n  t*: 0: 0 [0: 0]\n{facts}'
     for frames, blocks, size in stacks:
         text += '@ ' + ' '.join(hex(at[f] + 0x11) for f in reversed(frames)) + f'\n  t*: {blocks}: {size} [0: 0]\n'
-    text += '\nMAPPED_LIBRARIES:\n10000-90000 rwxp 00000000 00:00 0 \n' + tail
+    text += '\nMAPPED_LIBRARIES:\n10000-90000 rwxp 00000000 00:00 0 \n'
     path = os.path.join(where, name)
     with open(path, 'w') as f:
         f.write(text)

@@ -105,6 +105,13 @@ def estimates():
     got = report_json(path)
     check('samples are scaled', abs(got['bytes'] - 409600 / 0.6321205588) < 1 and got['blocks'] == 158, got)
     check('and said to be', 'a sample every 4K' in run(path)[1])
+    path = made(work, 'by_tidepool.heap', [(['main', 'cache'], 100, 100 * 4096)], NAMES, pid='4711',
+                facts='# tidepool 0.1.0, written at exit\n# pid 4711\n# interval_bytes 524288\n# samples 90\n# dropped 10\n')
+    got = report_json(path)
+    check('estimates are as written', got['bytes'] == 409600 and got['sample_bytes'] == 524288, got)
+    out = run(path)[1]
+    check('with their interval', 'a sample every 512K' in out and '10 of 100 samples had no room' in out, out)
+    check('names by the pid inside', 'cache' in out, out)
     path = made(work, 'e.104.heap', [(['main', 'cache'], 100, 100 * 4096)], NAMES, rate=1)
     check('rate 1 is as written', report_json(path)['bytes'] == 409600)
 

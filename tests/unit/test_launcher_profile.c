@@ -79,6 +79,19 @@ Test(profile, reads_build_ids)
     cr_assert(eq(sz, p.bad_lines, 0));
 }
 
+Test(profile, reads_the_facts_it_knows)
+{
+    cr_assert(eq(int,
+                 parse("heap_v2/1\n# tidepool 0.1.0, written at exit\n# pid 42\n# samples 7x\n"
+                       "# dropped 3\n# interval_bytes 524288\n# pid 99999999999999999999999\n"),
+                 0));
+    cr_assert(eq(u64, p.pid, 42));
+    cr_assert(eq(u64, p.interval_bytes, 524288));
+    cr_assert(eq(u64, p.dropped, 3));
+    cr_assert(eq(u64, p.samples, 0));
+    cr_assert(eq(sz, p.bad_lines, 0));
+}
+
 Test(profile, finds_the_mapping_of_an_address)
 {
     cr_assert(eq(int,
