@@ -54,6 +54,12 @@ static const char *skip_operator(const char *p)
     return p + strcspn(p, "(");
 }
 
+static const char *whole_name(const char *name, const char **end)
+{
+    *end = name + strlen(name);
+    return name;
+}
+
 const char *name_start(const char *demangled, const char **end)
 {
     static const char anonymous[] = "(anonymous namespace)";
@@ -68,8 +74,12 @@ const char *name_start(const char *demangled, const char **end)
             p = skip_operator(p);
             break;
         }
-        if (*p == '(' && depth == 0 && p > start)
+        if (*p == '(' && depth == 0) {
+            // Behind a blank no arguments start: it is a script's name, or a pointer to a function.
+            if (p == start)
+                return whole_name(demangled, end);
             break;
+        }
         depth += strchr("(<{", *p) != NULL;
         depth -= strchr(")>}", *p) != NULL;
         if (*p++ == ' ' && depth == 0)
@@ -77,10 +87,8 @@ const char *name_start(const char *demangled, const char **end)
     }
     *end = p;
     // A blank at the end, or brackets that do not match, are no C++.
-    if (!*start || start == p) {
-        *end = demangled + strlen(demangled);
-        return demangled;
-    }
+    if (!*start || start == p)
+        return whole_name(demangled, end);
     return start;
 }
 

@@ -59,6 +59,21 @@ size_t out_plain(FILE *f, const char *text, size_t columns)
     return used;
 }
 
+const char *out_plain_text(char *out, size_t size, const char *text)
+{
+    size_t used = 0;
+    for (const char *p = text, *from = p; *p; from = p) {
+        bool harm = !harmless(next_point(&p));
+        size_t n = harm ? 1 : (size_t)(p - from);
+        if (n >= size - used)
+            break;
+        memcpy(out + used, harm ? "?" : from, n);
+        used += n;
+    }
+    out[used] = '\0';
+    return out;
+}
+
 void out_json(FILE *f, const char *text)
 {
     fputc('"', f);

@@ -10,6 +10,9 @@
 // Control characters, those that turn the direction of writing, and broken UTF-8 become '?'.
 size_t out_plain(FILE *f, const char *text, size_t columns);
 
+// The same into memory, cut where there is no more room.
+const char *out_plain_text(char *out, size_t size, const char *text);
+
 // In quotes. Valid JSON whatever the text is, and safe inside a script element of HTML.
 void out_json(FILE *f, const char *text);
 

@@ -21,7 +21,7 @@ enum form { FORM_TOP, FORM_FOLDED, FORM_JSON };
 struct options {
     enum form form;
     bool all_frames, top_given;
-    const char *html;
+    const char *html, *root;
 };
 
 static int usage(const char *what, const char *arg)
@@ -29,7 +29,7 @@ static int usage(const char *what, const char *arg)
     return launcher_fail(EXIT_OURS,
                          "report: %s%s%s; usage: tidepool report FILE... [--top N] [--by "
                          "site|function|module] [--diff OLD] [--folded | --json] [--html OUT] "
-                         "[--all-frames]",
+                         "[--root DIR] [--all-frames]",
                          arg ? arg : "", arg ? ": " : "", what);
 }
 
@@ -80,15 +80,17 @@ static int take_value(struct report *r, struct options *o, const char *name, siz
         return take_by(r, value) ? 0 : usage("--by: expected site, function or module", NULL);
     if (strncmp(name, "--diff", length) == 0)
         r->old_name = value;
-    else
+    else if (strncmp(name, "--html", length) == 0)
         o->html = value;
+    else
+        o->root = value;
     return 0;
 }
 
 // The files come to stand first in args. 0 or an exit code.
 static int take_args(struct report *r, struct options *o, char **args)
 {
-    static const char *const valued[] = {"--top", "--by", "--diff", "--html"};
+    static const char *const valued[] = {"--top", "--by", "--diff", "--html", "--root"};
     size_t files = 0;
     bool plain = false;
     for (char **arg = args; *arg; arg++) {
@@ -194,7 +196,7 @@ int launcher_report(char **args)
     if (!o.top_given)
         r.top = o.form == FORM_TOP ? TOP_DEFAULT : 0;
     stacks_init(&r.stacks);
-    struct symbols_options symbols = {.all_frames = o.all_frames, .side = SIDE_NOW};
+    struct symbols_options symbols = {.all_frames = o.all_frames, .side = SIDE_NOW, .root = o.root};
     for (size_t i = 0; i < r.name_count && !status; i++)
         status = add_file(&r, r.names[i], &symbols);
     symbols.side = SIDE_BEFORE;

@@ -14,6 +14,7 @@
 #include "shim/launcher_hide.h"
 #include "shim/launcher_lines.h"
 #include "shim/launcher_names.h"
+#include "shim/launcher_out.h"
 #include "shim/launcher_perfmap.h"
 
 struct address {
@@ -34,6 +35,7 @@ struct resolver {
     struct intern modules;
     struct perfmap jit;
     struct stat profile_stat;
+    const char *root;
     bool no_tool;
     unsigned missing;
     char first_missing[PATH_MAX];
@@ -44,8 +46,10 @@ struct module {
     struct resolver *r;
     struct address *addresses;
     size_t count;
-    const char *mapped, *path,
-        *base; // as the profile says it; without " (deleted)"; without folders
+    const char *mapped; // as the profile says it
+    const char *path;   // without " (deleted)"
+    const char *base;   // and without folders
+    const char *here;   // where it is to be opened
     struct elf own, debug;
 };
 
@@ -138,6 +142,7 @@ static void take_lines(void *arg, size_t index, const struct lines_frame *frames
 
 static void ask_lines(struct module *m, const char *file)
 {
+    char shown[PATH_MAX];
     uint64_t *questions = calloc(m->count, sizeof *questions);
     if (!questions || m->r->no_tool)
         goto out;
@@ -152,16 +157,22 @@ static void ask_lines(struct module *m, const char *file)
                          "from symbol tables only, and no lines");
         break;
     case LINES_FAILED:
-        launcher_fail(0, "%s: its line numbers cannot be read", file);
+        launcher_fail(0, "%s: its line numbers cannot be read",
+                      out_plain_text(shown, sizeof shown, file));
         break;
     }
 out:
     free(questions);
 }
 
-static void debug_path(const char *build_id, char *out, size_t size)
+// The file that a package of debug symbols has for this one; false where there is none.
+static bool open_debug(struct module *m, const char *root, char *path, size_t size)
 {
-    snprintf(out, size, "/usr/lib/debug/.build-id/%.2s/%s.debug", build_id, build_id + 2);
+    const char *id = m->own.build_id;
+    if (m->own.has_lines || strlen(id) < 4)
+        return false;
+    int n = snprintf(path, size, "%s/usr/lib/debug/.build-id/%.2s/%s.debug", root, id, id + 2);
+    return n < (int)size && elf_open(&m->debug, path) == 0;
 }
 
 static void place_module(struct module *m)
@@ -169,11 +180,10 @@ static void place_module(struct module *m)
     char debug[PATH_MAX];
     for (size_t i = 0; i < m->count; i++)
         elf_address(&m->own, m->addresses[i].offset, &m->addresses[i].offset);
-    debug_path(m->own.build_id, debug, sizeof debug);
-    if (m->own.has_lines || strlen(m->own.build_id) < 4 || elf_open(&m->debug, debug) < 0)
-        m->debug = (struct elf){.fd = -1};
+    if (!open_debug(m, m->r->root, debug, sizeof debug) && *m->r->root)
+        open_debug(m, "", debug, sizeof debug);
     if (m->own.has_lines || m->debug.has_lines)
-        ask_lines(m, m->own.has_lines ? m->path : debug);
+        ask_lines(m, m->own.has_lines ? m->here : debug);
     for (size_t i = 0; i < m->count; i++)
         if (!m->addresses[i].depth && !place_symbol(m, &m->addresses[i], "", 0))
             place_offset(m, &m->addresses[i]);
@@ -186,26 +196,28 @@ static bool same_file(const struct module *m)
 {
     const struct profile *p = m->r->profile;
     struct stat st;
+    char shown[PATH_MAX];
+    out_plain_text(shown, sizeof shown, m->here);
     for (size_t i = 0; i < p->build_count; i++) {
         if (strcmp(p->builds[i].path, m->path) != 0 && strcmp(p->builds[i].path, m->mapped) != 0)
             continue;
         if (strcmp(p->builds[i].id, m->own.build_id) == 0)
             return true;
         launcher_fail(0, "%s: not the file that ran (another build id); offsets instead of names",
-                      m->path);
+                      shown);
         return false;
     }
-    if (m->r->profile_stat.st_mtime && stat(m->path, &st) == 0 &&
+    if (m->r->profile_stat.st_mtime && stat(m->here, &st) == 0 &&
         st.st_mtime > m->r->profile_stat.st_mtime)
-        launcher_fail(0, "%s: newer than the profile; its names may be wrong", m->path);
+        launcher_fail(0, "%s: newer than the profile; its names may be wrong", shown);
     return true;
 }
 
 static void place_file(struct module *m)
 {
-    if (elf_open(&m->own, m->path) < 0) {
+    if (elf_open(&m->own, m->here) < 0) {
         if (!m->r->missing++)
-            snprintf(m->r->first_missing, sizeof m->r->first_missing, "%s", m->path);
+            out_plain_text(m->r->first_missing, sizeof m->r->first_missing, m->here);
     } else {
         if (same_file(m))
             place_module(m);
@@ -234,15 +246,25 @@ static void place_memory(struct module *m)
 static void place_run(struct resolver *r, struct address *first, size_t count)
 {
     static const char deleted[] = " (deleted)";
-    char path[PATH_MAX];
+    char path[PATH_MAX], here[2 * PATH_MAX];
     const char *mapped = intern_text(&r->modules, first->module);
     snprintf(path, sizeof path, "%s", mapped);
     size_t length = strlen(path), tail = sizeof deleted - 1;
     if (length > tail && strcmp(path + length - tail, deleted) == 0)
         path[length - tail] = '\0';
     const char *slash = strrchr(path, '/');
-    struct module m = {r,          first,     count, mapped, path, slash ? slash + 1 : path,
-                       {.fd = -1}, {.fd = -1}};
+    struct module m = {
+        .r = r,
+        .addresses = first,
+        .count = count,
+        .mapped = mapped,
+        .path = path,
+        .base = slash ? slash + 1 : path,
+        .here = here,
+        .own = {.fd = -1},
+        .debug = {.fd = -1},
+    };
+    snprintf(here, sizeof here, "%s%s", r->root, path);
     if (path[0] == '/')
         place_file(&m);
     else
@@ -286,7 +308,7 @@ static void add_stack(struct resolver *r, const struct profile_stack *stack,
 void symbols_resolve(const struct profile *p, const char *path, const struct symbols_options *o,
                      struct stacks *out)
 {
-    struct resolver r = {.profile = p, .out = out};
+    struct resolver r = {.profile = p, .out = out, .root = o->root ? o->root : ""};
     if (stat(path, &r.profile_stat) < 0)
         r.profile_stat.st_mtime = 0;
     perfmap_load(&r.jit, path, p->pid);

@@ -13,8 +13,9 @@
 #include "shim/launcher_stacks.h"
 
 struct symbols_options {
-    bool all_frames; // the allocator's own frames, too
-    int side;        // of the stacks that are added
+    bool all_frames;  // the allocator's own frames, too
+    int side;         // of the stacks that are added
+    const char *root; // where the mapped files are, put before their paths; or NULL
 };
 
 // Adds every stack of the profile, which was read from that path. What is in the way of good names

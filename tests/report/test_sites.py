@@ -71,7 +71,20 @@ def c_program():
         by_function = report_json(profile, '--by', 'function')['rows']
         top = next(r for r in by_function if r['function'] == 'main')
         check(f'{kind}: main holds all of it', top['total_bytes'] > 190 * lib.MIB and top['bytes'] < lib.MIB, top)
+        elsewhere(kind, program, profile)
         names_without_lines(kind, program, profile, truths(printed))
+
+
+def elsewhere(kind, program, profile):
+    root = os.path.join(work, 'root')
+    os.makedirs(root + work, exist_ok=True)
+    moved = root + program
+    os.rename(program, moved)
+    _, out, said = run(profile)
+    check(f'{kind}: a missing file is said', 'cannot be read here' in said and os.path.basename(program) + '+0x' in out, said)
+    _, out, said = run(profile, '--root', root)
+    check(f'{kind}: --root', 'holds_100' in out and '+0x' not in out.splitlines()[3], out)
+    os.rename(moved, program)
 
 
 def names_without_lines(kind, program, profile, truth):

@@ -43,7 +43,7 @@ def terminal():
 
     def on_tty(env):
         master, slave = pty.openpty()
-        p = subprocess.Popen([lib.TIDEPOOL, 'report', path], stdout=slave, env={**os.environ, **env})
+        p = subprocess.Popen([lib.TIDEPOOL, 'report', path], stdout=slave, env={**os.environ, 'TERM': 'xterm', **env})
         os.close(slave)
         out = b''
         try:
@@ -56,6 +56,7 @@ def terminal():
         return out.decode()
 
     check('colours on a terminal', '\033[1m' in on_tty({'NO_COLOR': ''}))
+    check('none on a dumb one', '\033' not in on_tty({'TERM': 'dumb'}))
     check('none where nobody wants them', '\033' not in on_tty({'NO_COLOR': '1'}))
 
 
@@ -159,6 +160,8 @@ def broken():
     for target in (b'/dev/zero', b'/proc/self/mem', work.encode(), b'/etc/passwd', b'/no/such; rm -rf /', b'/-x', b'/' * 9000):
         status, _, err = run(profile(b'heap_v2/1\n@ 0x1234\n t*: 1: 5 [0: 0]\n' + maps % target))
         check(f'mapped: {target[:20]}', status == 0 and 'cannot be read' in err, err)
+    _, _, err = run(profile(b'heap_v2/1\n@ 0x1234\n t*: 1: 5 [0: 0]\n' + maps % b'/no/\033[2Jsuch'))
+    check('no control characters in messages', '\033' not in err and '/no/?[2Jsuch' in err, err)
     os.mkfifo(os.path.join(work, 'fifo'))
     status, _, _ = run(profile(b'heap_v2/1\n@ 0x1234\n t*: 1: 5 [0: 0]\n' + maps % os.path.join(work, 'fifo').encode()), limit=10)
     check('mapped: a fifo', status == 0)

@@ -32,6 +32,9 @@ static const struct pair shortened[] = {
     {"operator new(unsigned long)", "operator new"},
     {"LazyCompile:*f /a/b.js:1:2", "LazyCompile:*f /a/b.js:1:2"},
     {"libc.so.6+0x1234", "libc.so.6+0x1234"},
+    {"Function:~f node:internal/a (b)", "Function:~f node:internal/a (b)"},
+    {"f(int) [clone .cold]", "f(int) [clone .cold]"},
+    {"a::f(int) [clone .cold]", "a::f"},
     {"a::b ", "a::b "},
     {"<<<::", "<<<::"},
     {")))::(((", ")))::((("},
@@ -121,6 +124,14 @@ Test(names, reach_the_terminal_without_its_commands)
     same(written(plain10, "\xed\xa0\x80\xc0\xaf"), "?????");
     same(written(plain10, "abcdefghijk"), "abcdefg...");
     same(written(plain10, "abcdefghij"), "abcdefghij");
+}
+
+Test(names, are_plain_in_messages)
+{
+    char out[8];
+    same(out_plain_text(out, sizeof out, "/a\033[2J"), "/a?[2J");
+    same(out_plain_text(out, sizeof out, "123456\xc3\xa4"), "123456");
+    same(out_plain_text(out, sizeof out, "12345678"), "1234567");
 }
 
 Test(names, are_valid_json_and_end_no_script)
