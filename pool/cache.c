@@ -26,12 +26,14 @@ _Thread_local struct cache *cache_self = &nobody;
 
 static struct {
     pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
-    struct cache *all;    // every cache there is; only ever prepended
+    // Every cache there is; only ever prepended, so whoever only counts needs no lock.
+    struct cache *_Atomic all;
     _Atomic unsigned threads;
     _Atomic bool can_revoke; // as far as the kernel was heard yet; never again once it refused
     bool has_key;
     pthread_key_t key;
     struct cache *forking; // of the thread that forks, while it does
+    _Atomic uint64_t drained[SIZE_CLASS_END], overflows[SIZE_CLASS_END];
     // What caches counted before they went from one thread to the next needs no place here: the
     // counters stay in the cache.
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -60,6 +62,11 @@ static uint32_t load32(_Atomic uint32_t *word)
 static void store32(_Atomic uint32_t *word, uint32_t value)
 {
     atomic_store_explicit(word, value, memory_order_release);
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
 static void next_version(struct bin_ledger *l)
@@ -254,7 +261,10 @@ static bool make_room(struct cache *t, unsigned class)
         swap_with_spare(t, class);
     if (!load32(&b->capacity))
         set_list(t, class, (struct batch){0, 0}, take_credit(t, class));
-    return load32(&b->capacity) > 0;
+    if (load32(&b->capacity))
+        return true;
+    count(&registry.overflows[class], 1);
+    return false;
 }
 
 // Gives up all that one class of a cache holds. Called by whoever owns the cache now.
@@ -269,6 +279,7 @@ static void empty_class(struct cache *t, unsigned class)
         return;
     shelve(class, current);
     shelve(class, spare);
+    count(&registry.drained[class], current.count + spare.count);
     credit_return(class, credit - current.count - spare.count);
     set_list(t, class, (struct batch){0, 0}, 0);
     set_spare(t, class, (struct batch){0, 0}, 0);
@@ -294,7 +305,7 @@ static struct cache *new_cache(void)
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         t->ledger[class].target = target_first(class);
     t->next = registry.all;
-    registry.all = t;
+    atomic_store_explicit(&registry.all, t, memory_order_release);
     return t;
 }
 
@@ -521,7 +532,7 @@ uint64_t cache_drain_self(void)
 // What a list counts, read while its owner runs. Where a list was being exchanged the look is
 // repeated, for that takes some ns; but not for ever, as its owner may have lost its processor
 // there.
-static void count_list(struct cache *t, unsigned class, struct cache_count *count)
+static void count_list(struct cache *t, unsigned class, struct cache_count *counted)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
@@ -539,22 +550,30 @@ static void count_list(struct cache *t, unsigned class, struct cache_count *coun
         moved_out = load(&l->moved_out);
         moved_in = load(&l->moved_in);
     } while ((version & 1 || load32(&l->version) != version) && --tries);
-    count->mallocs += popped - moved_out;
-    count->frees += pushed - moved_in;
+    counted->mallocs += popped - moved_out;
+    counted->frees += pushed - moved_in;
     if (pushed > popped)
-        count->free_blocks += pushed - popped;
-    count->free_blocks += load32(&b->spare_count);
+        counted->free_blocks += pushed - popped;
+    counted->free_blocks += load32(&b->spare_count);
 }
 
-void cache_count(struct cache_count count[SIZE_CLASS_END])
+void cache_count(struct cache_count counted[SIZE_CLASS_END])
 {
     for (unsigned class = 0; class < SIZE_CLASS_END; ++class)
-        count[class] = (struct cache_count){0};
-    pthread_mutex_lock(&registry.lock);
+        counted[class] = (struct cache_count){0};
     for (struct cache *t = registry.all; t; t = t->next)
         for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-            count_list(t, class, &count[class]);
-    pthread_mutex_unlock(&registry.lock);
+            count_list(t, class, &counted[class]);
+}
+
+uint64_t cache_drained(unsigned class)
+{
+    return load(&registry.drained[class]);
+}
+
+uint64_t cache_overflows(unsigned class)
+{
+    return load(&registry.overflows[class]);
 }
 
 void cache_prefork(void)

@@ -164,8 +164,14 @@ struct cache_count {
     uint64_t frees;       // blocks taken by lists
     uint64_t free_blocks; // on lists now
 };
+// Takes no lock: a list that is on its way from one place to another may be seen twice, or not.
 void cache_count(struct cache_count count[SIZE_CLASS_END]);
 unsigned cache_threads(void);
+
+// Blocks of `class` that were taken out of caches by a drain, by ageing or because their thread
+// ended, ever; and frees that found no room because a limit was reached.
+uint64_t cache_drained(unsigned class);
+uint64_t cache_overflows(unsigned class);
 
 // Around fork. In the child the caches of the threads that are gone are emptied into the depot.
 void cache_prefork(void);

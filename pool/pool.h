@@ -130,10 +130,14 @@ struct pool_bucket_stats {
     uint64_t reused;      // requests that were served with a block used before
     uint64_t freed;       // blocks given back by the program
     uint64_t released;    // blocks given back to jemalloc
+    uint64_t drained;     // blocks taken out of thread caches: by a reclaim, by age, at thread exit
+    uint64_t overflows;   // frees that found no room because a limit was reached
     uint64_t free_blocks; // kept for reuse now
     uint64_t free_bytes;
     uint64_t live_blocks; // with the program now
     uint64_t live_bytes;  // their sizes, slack included
+    uint64_t
+        slack_bytes; // of those, what nobody asked for: by the mean of requests seen, not exact
 };
 
 // Bytes of all runs that the pools have from jemalloc, for live and for free blocks.
