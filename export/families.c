@@ -1,0 +1,298 @@
+// families - the table of everything that is told: metrics_render() is a walk over it.
+//
+// INVARIANT: a HELP text, once released, never changes. node_exporter merges the files of all
+// processes, old versions and new, and drops samples of a family whose HELP differs.
+
+#include <assert.h>
+
+#include "export/labels.h"
+#include "export/metrics.h"
+#include "shim/base.h"
+
+enum type { GAUGE, COUNTER, HISTOGRAM };
+
+struct family {
+    const char *name;
+    enum type type;
+    const char *help;
+    // Writes the family's series, if it has any now.
+    void (*series)(struct out *o, const struct family *f, const struct metrics *m);
+    size_t offset;     // of the (first) value, where `series` asks for it
+    unsigned decimals; // the value counts 1/10^decimals of the unit
+};
+
+static uint64_t value_at(const void *from, size_t offset)
+{
+    return *(const uint64_t *)((const char *)from + offset);
+}
+
+static void one(struct out *o, const struct family *f, const struct metrics *m)
+{
+    out_series(o, f->name, "", NULL, NULL, value_at(m, f->offset), f->decimals);
+}
+
+static void watched(struct out *o, const struct family *f, const struct metrics *m)
+{
+    if (m->watched)
+        one(o, f, m);
+}
+
+static void jemalloc(struct out *o, const struct family *f, const struct metrics *m)
+{
+    if (m->jemalloc_known)
+        one(o, f, m);
+}
+
+static void in_bucket(struct out *o, const struct family *f, const struct metrics *m, unsigned b,
+                      uint64_t value)
+{
+    char bound[24];
+    struct out text = out_begin(bound, sizeof bound - 1, "");
+
+    out_number(&text, m->bucket[b].bound_bytes);
+    *text.at = '\0';
+    out_series(o, f->name, "", "bucket", bound, value, f->decimals);
+}
+
+// Offsets count from the bucket's struct.
+static void bucket_gauge(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned b = 0; b < m->buckets; b++)
+        in_bucket(o, f, m, b, value_at(&m->bucket[b], f->offset));
+}
+
+static void bucket_counter(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned b = 0; b < m->buckets; b++)
+        in_bucket(o, f, m, b, value_at(&m->count.bucket[b], f->offset));
+}
+
+static void limit_blocks(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned b = 0; b < m->buckets; b++)
+        if (!m->bucket[b].limit_is_bytes)
+            in_bucket(o, f, m, b, m->bucket[b].limit);
+}
+
+static void limit_bytes(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned b = 0; b < m->buckets; b++)
+        if (m->bucket[b].limit_is_bytes)
+            in_bucket(o, f, m, b, m->bucket[b].limit);
+}
+
+static void by_level(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned i = 0; m->watched && i < PRESSURE_LEVELS; i++)
+        out_series(o, f->name, "", "level", pressure_level_name(i),
+                   value_at(m, f->offset + i * sizeof(uint64_t)), f->decimals);
+}
+
+static void by_cause(struct out *o, const struct family *f, const struct metrics *m)
+{
+    static const char *const causes[PRESSURE_CAUSES] = {"watchdog", "assist", "api"};
+
+    for (unsigned i = 0; m->watched && i < PRESSURE_CAUSES; i++)
+        out_series(o, f->name, "", "cause", causes[i],
+                   value_at(m, f->offset + i * sizeof(uint64_t)), f->decimals);
+}
+
+static void by_misuse(struct out *o, const struct family *f, const struct metrics *m)
+{
+    static const char *const kinds[METRICS_MISUSES] = {"double", "invalid"};
+
+    for (unsigned i = 0; i < METRICS_MISUSES; i++)
+        out_series(o, f->name, "", "kind", kinds[i], m->count.misused[i], f->decimals);
+}
+
+static void level(struct out *o, const struct family *f, const struct metrics *m)
+{
+    if (m->watched)
+        out_series(o, f->name, "", NULL, NULL, (uint64_t)m->level, 0);
+}
+
+// As Prometheus itself writes these numbers: a test holds them against pressure_histogram_us.
+static const char *const bounds[PRESSURE_HISTOGRAM] = {
+    "5e-05", "0.0001", "0.00025", "0.0005", "0.001", "0.0025",
+    "0.005", "0.01",   "0.025",   "0.1",    "1",     "+Inf",
+};
+
+static void durations(struct out *o, const struct family *f, const struct metrics *m)
+{
+    uint64_t reclaims = 0;
+
+    if (!m->watched)
+        return;
+    for (unsigned i = 0; i < PRESSURE_HISTOGRAM; i++) {
+        reclaims += m->count.reclaim_took[i];
+        out_series(o, f->name, "_bucket", "le", bounds[i], reclaims, 0);
+    }
+    out_series(o, f->name, "_sum", NULL, NULL, m->count.reclaim_us, 6);
+    out_series(o, f->name, "_count", NULL, NULL, reclaims, 0);
+}
+
+static void build_info(struct out *o, const struct family *f, const struct metrics *m)
+{
+    (void)m;
+    out_series(o, f->name, "", "version", TIDEPOOL_VERSION, 1, 0);
+}
+
+#define IN(field) .offset = offsetof(struct metrics, field)
+#define IN_BUCKET(field) .offset = offsetof(struct metrics_bucket, field)
+#define COUNTED(field) .offset = offsetof(struct metrics_bucket_counters, field)
+
+static const struct family families[] = {
+    {"tidepool_build_info", GAUGE, "Constant 1; the version of the loaded library.",
+     .series = build_info},
+
+    {"tidepool_pool_allocations_total", COUNTER,
+     "Requests for memory served by the pools: created plus reused.", .series = bucket_gauge,
+     IN_BUCKET(allocations)},
+    {"tidepool_pool_created_total", COUNTER,
+     "Requests served with a new block, for which jemalloc was asked.", .series = bucket_counter,
+     COUNTED(created)},
+    {"tidepool_pool_reused_total", COUNTER, "Requests served with a block used before.",
+     .series = bucket_counter, COUNTED(reused)},
+    {"tidepool_pool_reuse_ratio", GAUGE,
+     "Share of requests served with a block used before, since the process started.",
+     .series = bucket_gauge, IN_BUCKET(reuse_micro), .decimals = 6},
+    {"tidepool_pool_freed_total", COUNTER, "Blocks that the program gave back.",
+     .series = bucket_counter, COUNTED(freed)},
+    {"tidepool_pool_released_total", COUNTER, "Blocks that the pools gave back to jemalloc.",
+     .series = bucket_counter, COUNTED(released)},
+    {"tidepool_pool_drained_blocks_total", COUNTER,
+     "Blocks taken out of thread caches: by a reclaim, for their age, at the end of a thread.",
+     .series = bucket_counter, COUNTED(drained)},
+    {"tidepool_pool_limit_overflows_total", COUNTER,
+     "Frees that found no room because a limit was reached; the block went back to jemalloc.",
+     .series = bucket_counter, COUNTED(overflows)},
+    {"tidepool_pool_live_blocks", GAUGE, "Blocks that the program has.", .series = bucket_gauge,
+     IN_BUCKET(live_blocks)},
+    {"tidepool_pool_live_bytes", GAUGE, "Bytes of the blocks that the program has, slack included.",
+     .series = bucket_gauge, IN_BUCKET(live_bytes)},
+    {"tidepool_pool_free_blocks", GAUGE, "Blocks kept for reuse.", .series = bucket_gauge,
+     IN_BUCKET(free_blocks)},
+    {"tidepool_pool_free_bytes", GAUGE, "Bytes of the blocks kept for reuse.",
+     .series = bucket_gauge, IN_BUCKET(free_bytes)},
+    {"tidepool_pool_held_blocks", GAUGE, "Blocks that came from jemalloc: live plus free.",
+     .series = bucket_gauge, IN_BUCKET(held_blocks)},
+    {"tidepool_pool_held_bytes", GAUGE,
+     "Bytes of the blocks that came from jemalloc: live plus free.", .series = bucket_gauge,
+     IN_BUCKET(held_bytes)},
+    {"tidepool_pool_slack_bytes", GAUGE,
+     "Bytes of live blocks beyond what was asked for, estimated: live blocks times the mean slack "
+     "of the latest requests that did not hit a thread cache.",
+     .series = bucket_gauge, IN_BUCKET(slack_bytes)},
+    {"tidepool_pool_limit_blocks", GAUGE,
+     "Most blocks that may be kept for reuse, where the limit is set in blocks.",
+     .series = limit_blocks},
+    {"tidepool_pool_limit_bytes", GAUGE,
+     "Most bytes of blocks that may be kept for reuse, where the limit is set in bytes.",
+     .series = limit_bytes},
+    {"tidepool_pool_max_bytes", GAUGE,
+     "Most bytes of blocks that may be kept for reuse now, over all buckets; lower while memory is "
+     "short.",
+     .series = one, IN(pool_max_bytes)},
+    {"tidepool_threads_cached", GAUGE, "Threads that have a cache of blocks.", .series = one,
+     IN(cached_threads)},
+    {"tidepool_frees_misused_total", COUNTER,
+     "Frees that were refused: of a block that was free already (double), of an address that is no "
+     "block (invalid).",
+     .series = by_misuse},
+
+    {"tidepool_memory_pressure_level", GAUGE,
+     "How short memory is: 0 normal, 1 moderate, 2 high, 3 critical.", .series = level},
+    {"tidepool_memory_usage_ratio", GAUGE, "Memory used, as a share of the limit.",
+     .series = watched, IN(usage_micro), .decimals = 6},
+    {"tidepool_memory_usage_bytes", GAUGE, "Memory used, of what counts against the limit.",
+     .series = watched, IN(usage_bytes)},
+    {"tidepool_memory_limit_bytes", GAUGE,
+     "The limit that is closest to being hit: the cgroup's, an ancestor's, the machine's memory or "
+     "a setting; +Inf where there is none.",
+     .series = watched, IN(limit_bytes)},
+    {"tidepool_memory_resident_bytes", GAUGE, "Resident memory of this process.", .series = watched,
+     IN(resident_bytes)},
+    {"tidepool_memory_level_transitions_total", COUNTER,
+     "Changes of .series = level, by the level entered.", .series = by_level,
+     IN(count.transitions)},
+    {"tidepool_memory_level_seconds_total", COUNTER, "Time spent in each level.",
+     .series = by_level, IN(count.level_ms), .decimals = 3},
+    {"tidepool_memory_reclaims_total", COUNTER,
+     "Reclaims (caches drained, pages given back), by who asked: the watchdog, a thread that was "
+     "about to grow (assist), the program (api).",
+     .series = by_cause, IN(count.reclaims)},
+    {"tidepool_memory_reclaimed_bytes_total", COUNTER,
+     "Bytes that reclaims gave back to the kernel, by who asked.", .series = by_cause,
+     IN(count.reclaimed_bytes)},
+    {"tidepool_memory_reclaim_duration_seconds", HISTOGRAM, "How long reclaims took.",
+     .series = durations},
+    {"tidepool_memory_last_purge_timestamp_seconds", GAUGE,
+     "When the last reclaim ended, in seconds since 1970; 0 before the first.", .series = watched,
+     IN(purged_unix_ms), .decimals = 3},
+    {"tidepool_memory_samples_total", COUNTER, "Looks at the memory limit and usage.",
+     .series = watched, IN(count.looks)},
+    {"tidepool_memory_assist_samples_total", COUNTER,
+     "Looks taken by threads that were about to grow; part of all samples.", .series = watched,
+     IN(count.assist_looks)},
+    {"tidepool_memory_late_samples_total", COUNTER,
+     "Looks that came later than planned by over half an interval.", .series = watched,
+     IN(count.late_looks)},
+    {"tidepool_memory_refused_total", COUNTER,
+     "Requests refused with ENOMEM because they would have passed the limit.", .series = watched,
+     IN(count.refused)},
+
+    {"tidepool_jemalloc_allocated_bytes", GAUGE,
+     "Bytes in jemalloc's allocations; a block of the pools is .series = jemalloc, live or free.",
+     .series = jemalloc, IN(jemalloc.allocated)},
+    {"tidepool_jemalloc_active_bytes", GAUGE, "Bytes in pages with allocations of jemalloc's.",
+     .series = jemalloc, IN(jemalloc.active)},
+    {"tidepool_jemalloc_resident_bytes", GAUGE,
+     "Most bytes of jemalloc's that may be resident: active, dirty and metadata.",
+     .series = jemalloc, IN(jemalloc.resident)},
+    {"tidepool_jemalloc_mapped_bytes", GAUGE, "Bytes in extents that jemalloc has mapped.",
+     .series = jemalloc, IN(jemalloc.mapped)},
+    {"tidepool_jemalloc_retained_bytes", GAUGE,
+     "Bytes of address space that jemalloc keeps without memory behind it.", .series = jemalloc,
+     IN(jemalloc.retained)},
+    {"tidepool_jemalloc_dirty_bytes", GAUGE,
+     "Bytes in unused pages that jemalloc has not given back yet.", .series = jemalloc,
+     IN(jemalloc.dirty)},
+    {"tidepool_jemalloc_metadata_bytes", GAUGE, "Bytes that jemalloc uses for its bookkeeping.",
+     .series = jemalloc, IN(jemalloc.metadata)},
+};
+
+// A name and its header line, taken back where no series follows.
+static void render_family(struct out *o, const struct family *f, const struct metrics *m)
+{
+    static const char *const types[] = {"gauge", "counter", "histogram"};
+    char *start = o->at, *header_end;
+
+    out_text(o, "# HELP ");
+    out_text(o, f->name);
+    out_char(o, ' ');
+    out_text(o, f->help);
+    out_text(o, "\n# TYPE ");
+    out_text(o, f->name);
+    out_char(o, ' ');
+    out_text(o, types[f->type]);
+    out_char(o, '\n');
+    header_end = o->at;
+    f->series(o, f, m);
+    if (o->at == header_end)
+        o->at = start;
+}
+
+size_t metrics_render(const struct metrics *m, char *buf, size_t size)
+{
+    char labels[LABELS_TEXT_MAX + 128];
+    struct out o = out_begin(labels, sizeof labels - 1, "");
+
+    identity_labels(&o, &m->who, m->comm, m->labels);
+    *o.at = '\0';
+    if (o.full)
+        return 0;
+    o = out_begin(buf, size, labels);
+    for (unsigned i = 0; i < array_len(families); i++)
+        render_family(&o, &families[i], m);
+    return o.full ? 0 : (size_t)(o.at - buf);
+}

@@ -1,0 +1,94 @@
+#include "export/identity.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pressure/text.h"
+
+static uint64_t start_in(const char *stat)
+{
+    // The name before it may hold anything, brackets and blanks too.
+    const char *p = strrchr(stat, ')');
+    uint64_t start = 0;
+
+    // Field 22; the bracket closes field 2.
+    for (int field = 2; p && field < 22; field++) {
+        p = strchr(p, ' ');
+        p = p ? p + 1 : NULL;
+    }
+    return p && text_u64(&p, &start) ? start : 0;
+}
+
+uint64_t identity_start(int pid)
+{
+    char path[40], text[512];
+    struct out o = out_begin(path, sizeof path - 1, "");
+
+    out_text(&o, "/proc/");
+    out_number(&o, (uint64_t)pid);
+    out_text(&o, "/stat");
+    *o.at = '\0';
+    return text_read(path, text, sizeof text) > 0 ? start_in(text) : 0;
+}
+
+// The number in a link of /proc/self, behind a prefix; 0 where there is none.
+static uint64_t number_in_link(const char *path, const char *prefix)
+{
+    char link[40];
+    long n = syscall(SYS_readlinkat, AT_FDCWD, path, link, sizeof link - 1);
+    const char *p = link + strlen(prefix);
+    uint64_t number = 0;
+
+    if (n <= (long)strlen(prefix))
+        return 0;
+    link[n] = '\0';
+    return text_u64(&p, &number) ? number : 0;
+}
+
+void identity_read(struct identity *out)
+{
+    char text[512];
+
+    *out = (struct identity){.pid = (int)syscall(SYS_getpid)};
+    if (text_read("/proc/self/stat", text, sizeof text) > 0)
+        out->start = start_in(text);
+    out->pidns = number_in_link("/proc/self/ns/pid", "pid:[");
+    // A new namespace may still have its parent's /proc, where other pids are meant.
+    out->sees_peers = number_in_link("/proc/self", "") == (uint64_t)out->pid;
+    if (text_read("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot) < 0)
+        out->boot[0] = '\0';
+    out->boot[strcspn(out->boot, "\n")] = '\0';
+}
+
+void identity_comm(char out[16])
+{
+    char text[32];
+
+    // Not the thread's own: this is asked by the watchdog, which is called tidepool.
+    if (text_read("/proc/self/comm", text, sizeof text) <= 0 && prctl(PR_GET_NAME, text) != 0)
+        strcpy(text, "?");
+    text[strcspn(text, "\n")] = '\0';
+    text[15] = '\0';
+    strcpy(out, text[0] ? text : "?");
+}
+
+void identity_labels(struct out *o, const struct identity *i, const char *comm, const char *labels)
+{
+    out_text(o, "pid=\"");
+    out_number(o, (uint64_t)i->pid);
+    out_text(o, "\",comm=\"");
+    out_escaped(o, comm, strlen(comm));
+    out_char(o, '"');
+    if (identity_in_container(i)) {
+        out_text(o, ",pidns=\"");
+        out_number(o, i->pidns);
+        out_char(o, '"');
+    }
+    if (labels[0]) {
+        out_char(o, ',');
+        out_text(o, labels);
+    }
+}

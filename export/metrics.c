@@ -1,0 +1,223 @@
+#include "export/metrics.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "export/labels.h"
+#include "pool/je.h"
+#include "pool/pool.h"
+
+#define WORDS (sizeof(struct metrics_counters) / sizeof(uint64_t))
+static_assert(sizeof(struct metrics_counters) % sizeof(uint64_t) == 0, "an array of counters");
+
+#define LOCK_TRIES 5000 // of 100 us each
+
+static struct metrics_options options;
+static char labels[LABELS_TEXT_MAX];
+static bool in_use;
+
+// Held while numbers are read.
+static _Atomic uint32_t lock;
+
+// Under the lock. Counters are kept as words: what each stood at when this process began, which is
+// 0 unless it is a child, and what the last reading said.
+static struct {
+    struct identity who;
+    char comm[16];
+    uint64_t base[WORDS], last[WORDS];
+    struct metrics_jemalloc jemalloc;
+    bool jemalloc_known;
+} known;
+
+static bool take_lock(void)
+{
+    const struct timespec nap = {0, 100000};
+
+    for (int i = 0; atomic_exchange_explicit(&lock, 1, memory_order_acquire); i++) {
+        if (i == LOCK_TRIES)
+            return false;
+        syscall(SYS_nanosleep, &nap, NULL);
+    }
+    return true;
+}
+
+static void drop_lock(void)
+{
+    atomic_store_explicit(&lock, 0, memory_order_release);
+}
+
+void metrics_init(const struct metrics_options *o)
+{
+    options = *o;
+    if (!o->labels || !labels_parse(o->labels, labels))
+        labels[0] = '\0';
+    in_use = true;
+}
+
+// The name stays the one of the first reading: a series that is renamed is another one.
+static void read_identity(struct metrics *m)
+{
+    if (known.who.pid != (int)syscall(SYS_getpid)) {
+        identity_read(&known.who);
+        identity_comm(known.comm);
+    }
+    m->who = known.who;
+    memcpy(m->comm, known.comm, sizeof m->comm);
+    m->labels = labels;
+}
+
+static void read_pools(struct metrics *m)
+{
+    struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
+
+    m->buckets = pool_stats(stats);
+    m->pool_max_bytes = credit_max();
+    m->cached_threads = cache_threads();
+    for (unsigned b = 0; b < m->buckets; b++) {
+        const struct pool_bucket_stats *s = &stats[b];
+        m->count.bucket[b] = (struct metrics_bucket_counters){
+            s->created, s->reused, s->freed, s->released, s->drained, s->overflows};
+        m->bucket[b] = (struct metrics_bucket){
+            .bound_bytes = s->bound_bytes,
+            .free_blocks = s->free_blocks,
+            .free_bytes = s->free_bytes,
+            .live_blocks = s->live_blocks,
+            .live_bytes = s->live_bytes,
+            .slack_bytes = s->slack_bytes,
+            .held_blocks = s->live_blocks + s->free_blocks,
+            .held_bytes = s->live_bytes + s->free_bytes,
+            .limit = s->limit,
+            .limit_is_bytes = s->limit_is_bytes,
+        };
+    }
+}
+
+static uint64_t micro(uint64_t part, uint64_t whole)
+{
+    return whole ? (uint64_t)((double)part / (double)whole * 1e6 + 0.5) : 0;
+}
+
+static void read_pressure(struct metrics *m)
+{
+    struct pressure_stats p;
+    struct metrics_counters *c = &m->count;
+
+    pressure_stats(&p);
+    m->watched = p.looks > 0;
+    m->level = p.level;
+    m->usage_bytes = p.sample.used_bytes;
+    m->limit_bytes = p.sample.limit_bytes;
+    m->usage_micro =
+        m->limit_bytes == PRESSURE_UNLIMITED ? 0 : micro(m->usage_bytes, m->limit_bytes);
+    m->resident_bytes = p.sample.rss_bytes;
+    m->purged_unix_ms = p.reclaim_unix_ms;
+    memcpy(c->transitions, p.transitions, sizeof c->transitions);
+    memcpy(c->level_ms, p.level_ms, sizeof c->level_ms);
+    memcpy(c->reclaims, p.reclaims, sizeof c->reclaims);
+    memcpy(c->reclaimed_bytes, p.freed_bytes, sizeof c->reclaimed_bytes);
+    memcpy(c->reclaim_took, p.reclaim_histogram, sizeof c->reclaim_took);
+    c->reclaim_us = p.reclaim_us;
+    c->looks = p.looks;
+    c->late_looks = p.late_looks;
+    c->assist_looks = p.assist_looks;
+    c->refused = p.refused;
+}
+
+// What jemalloc shows is of the last "epoch". A new one locks every arena in turn; the watchdog
+// asks for one in each look, so that nobody else has to.
+static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } figures[] = {
+        {"stats.allocated", offsetof(struct metrics_jemalloc, allocated)},
+        {"stats.active", offsetof(struct metrics_jemalloc, active)},
+        {"stats.resident", offsetof(struct metrics_jemalloc, resident)},
+        {"stats.mapped", offsetof(struct metrics_jemalloc, mapped)},
+        {"stats.retained", offsetof(struct metrics_jemalloc, retained)},
+        {"stats.metadata", offsetof(struct metrics_jemalloc, metadata)},
+        {"stats.arenas.4096.pdirty", offsetof(struct metrics_jemalloc, dirty)},
+    };
+
+    uint64_t epoch = 1;
+    if (!watched)
+        je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    for (unsigned i = 0; i < array_len(figures); i++) {
+        size_t value = 0, length = sizeof value;
+        if (je_mallctl(figures[i].name, &value, &length, NULL, 0) == 0)
+            *(uint64_t *)((char *)j + figures[i].offset) = value;
+    }
+    j->dirty *= 4096;
+}
+
+// From what sources say to what this process tells.
+static void settle(struct metrics_counters *c)
+{
+    uint64_t word[WORDS];
+
+    memcpy(word, c, sizeof word);
+    for (size_t i = 0; i < WORDS; i++) {
+        uint64_t grown = word[i] > known.base[i] ? word[i] - known.base[i] : 0;
+        // Other threads count while they are read: a sum may come out a little less than before.
+        if (grown > known.last[i])
+            known.last[i] = grown;
+    }
+    memcpy(c, known.last, sizeof *c);
+}
+
+static void read_sources(struct metrics *m)
+{
+    read_pools(m);
+    read_pressure(m);
+    if (options.misused)
+        options.misused(m->count.misused);
+}
+
+static void derive(struct metrics *m)
+{
+    for (unsigned b = 0; b < m->buckets; b++) {
+        const struct metrics_bucket_counters *c = &m->count.bucket[b];
+        m->bucket[b].allocations = c->created + c->reused;
+        m->bucket[b].reuse_micro = micro(c->reused, c->created + c->reused);
+    }
+}
+
+bool metrics_read(struct metrics *m, bool ask_jemalloc)
+{
+    memset(m, 0, sizeof *m);
+    if (!take_lock())
+        return false;
+    read_identity(m);
+    read_sources(m);
+    settle(&m->count);
+    if (ask_jemalloc) {
+        read_jemalloc(&known.jemalloc, m->watched);
+        known.jemalloc_known = true;
+    }
+    m->jemalloc = known.jemalloc;
+    m->jemalloc_known = known.jemalloc_known;
+    drop_lock();
+    derive(m);
+    return true;
+}
+
+void metrics_child(void)
+{
+    struct metrics m;
+
+    if (!in_use)
+        return;
+    // Whoever held it does not exist here.
+    drop_lock();
+    known.who.pid = 0;
+    known.jemalloc_known = false;
+    memset(&m, 0, sizeof m);
+    read_sources(&m);
+    memcpy(known.base, &m.count, sizeof known.base);
+    memset(known.last, 0, sizeof known.last);
+}

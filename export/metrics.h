@@ -1,0 +1,94 @@
+// metrics - every number that tidepool tells, at one instant, and all of them as Prometheus' text.
+//
+// A reading is a struct; the families (name, type, HELP, where in the struct) are one table in
+// families.c. Both the text file and whoever else shows numbers go through here. No allocation, no
+// stdio, no lock that a request for memory could wait for; one lock of its own, held for some 50 us
+// while numbers are read.
+//
+// Counters only grow, from one reading to the next, whatever other threads do meanwhile: the source
+// may be read a little late, the reading never falls. They begin at zero in a child of fork().
+// Within a reading allocations = created + reused and held = live + free, exactly.
+//
+// A module that comes later adds its numbers to struct metrics (counters: to struct
+// metrics_counters), fills them in metrics_read() and gets a row in families.c.
+#ifndef TIDEPOOL_EXPORT_METRICS_H
+#define TIDEPOOL_EXPORT_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "export/identity.h"
+#include "pool/credit.h"
+#include "pressure/watch.h"
+
+// Room for all families with 16 buckets and the longest labels: see the unit test.
+#define METRICS_TEXT_MAX ((size_t)768 << 10)
+
+enum metrics_misuse { METRICS_DOUBLE_FREE, METRICS_INVALID_FREE, METRICS_MISUSES };
+
+// Nothing but uint64_t that only grow: they are treated as an array.
+struct metrics_counters {
+    struct metrics_bucket_counters {
+        uint64_t created, reused, freed, released, drained, overflows;
+    } bucket[CREDIT_BUCKETS_MAX];
+    uint64_t transitions[PRESSURE_LEVELS], level_ms[PRESSURE_LEVELS];
+    uint64_t reclaims[PRESSURE_CAUSES], reclaimed_bytes[PRESSURE_CAUSES];
+    uint64_t reclaim_took[PRESSURE_HISTOGRAM], reclaim_us; // each range by itself
+    uint64_t looks, late_looks, assist_looks, refused;
+    uint64_t misused[METRICS_MISUSES];
+};
+
+struct metrics_bucket {
+    uint64_t bound_bytes;
+    uint64_t allocations; // created + reused
+    uint64_t reuse_micro; // reused / allocations, millionths
+    uint64_t free_blocks, free_bytes, live_blocks, live_bytes, slack_bytes;
+    uint64_t held_blocks, held_bytes; // live + free
+    uint64_t limit;
+    bool limit_is_bytes;
+};
+
+struct metrics {
+    struct identity who;
+    char comm[16];
+    const char *labels; // the user's, escaped; "" without
+    struct metrics_counters count;
+
+    unsigned buckets; // 0 without pools
+    struct metrics_bucket bucket[CREDIT_BUCKETS_MAX];
+    uint64_t pool_max_bytes, cached_threads;
+
+    bool watched; // the watchdog has looked once at least: what follows up to jemalloc's is known
+    enum pressure_level level;
+    uint64_t usage_micro, usage_bytes, limit_bytes, resident_bytes; // UINT64_MAX: no limit
+    uint64_t purged_unix_ms;                                        // 0: never
+
+    bool jemalloc_known;
+    struct metrics_jemalloc {
+        uint64_t allocated, active, resident, mapped, retained, dirty, metadata; // bytes
+    } jemalloc;
+};
+
+struct metrics_options {
+    const char *labels; // NULL, or text that labels_parse() takes
+    void (*misused)(uint64_t count[METRICS_MISUSES]);
+};
+
+// Once, before anything else here; the labels must stay valid. Reads nothing yet.
+void metrics_init(const struct metrics_options *options);
+
+// Everything at this instant; jemalloc's own figures as the watchdog last saw them, or without one
+// at the price of a look into each arena. With `ask_jemalloc` false they are those of the last
+// reading: for where the calling thread may have been interrupted inside jemalloc. False when
+// another reading is stuck; then *out is undefined.
+bool metrics_read(struct metrics *out, bool ask_jemalloc);
+
+// A reading as text with a final newline; its length, 0 when it does not fit.
+size_t metrics_render(const struct metrics *m, char *buf, size_t size);
+
+// In a child of fork(), while it has one thread: a new process, and counters begin anew. Costs some
+// us where metrics_init() was called, else nothing.
+void metrics_child(void);
+
+#endif
