@@ -12,6 +12,7 @@
 
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "shim/exporter.h"
 #include "shim/log.h"
 #include "shim/report.h"
 #include "shim/watchdog.h"
@@ -103,6 +104,7 @@ static void postfork_child(void)
 {
     pool_postfork_child();
     monitor_child();
+    exporter_child();
 }
 
 // jemalloc reads its options at the first request, which has to be before this.
@@ -164,6 +166,7 @@ static void start(void)
     choose_huge_pages(boot_config.thp);
     spare_address_space();
     watchdog_init(&boot_config, max_bytes);
+    exporter_init(&boot_config);
     start_pools(bucket, max_bytes);
     if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
         log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "

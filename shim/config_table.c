@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "export/labels.h"
 #include "shim/base.h"
 #include "shim/config_parse.h"
 
@@ -14,7 +15,7 @@ static const struct group {
     const char *title;
     bool reserved;
 } pool = {"Pools", false}, process = {"Process", false}, pressure = {"Pressure", false},
-  prom = {"Prometheus", true}, mfile = {"Mapped files", true}, sample = {"Call sites", true};
+  prom = {"Prometheus", false}, mfile = {"Mapped files", true}, sample = {"Call sites", true};
 
 struct row {
     const struct group *group;
@@ -132,19 +133,24 @@ static bool take_path(const struct row *row, const char *text, void *field)
     return true;
 }
 
-// The grammar behind these two belongs to the features that will read them.
 static bool take_labels(const struct row *row, const char *text, void *field)
+{
+    char escaped[LABELS_TEXT_MAX];
+    (void)row;
+    if (!labels_parse(text, escaped))
+        return false;
+    *(const char **)field = text;
+    return true;
+}
+
+// The grammar behind this belongs to the feature that will read it.
+static bool take_file_rules(const struct row *row, const char *text, void *field)
 {
     (void)row;
     if (!*text)
         return false;
     *(const char **)field = text;
     return true;
-}
-
-static bool take_file_rules(const struct row *row, const char *text, void *field)
-{
-    return take_labels(row, text, field);
 }
 
 // Takers below write more than one field, or none: their rows have no offset.
@@ -269,7 +275,7 @@ static const struct row rows[] = {
      .max = HOUR_MS},
     {&prom, "TIDEPOOL_PROM_KEEP", "off", "on or off", "leave the file behind at exit",
      .take = take_switch, .offset = AT(prom_keep), .words = SWITCH_WORDS, .flag = "on"},
-    {&prom, "TIDEPOOL_LABELS", NULL, "NAME=VALUE,...", "labels added to every series",
+    {&prom, "TIDEPOOL_LABELS", NULL, LABELS_FORM, "labels added to every series",
      .take = take_labels, .offset = AT(labels)},
 
     {&mfile, "TIDEPOOL_MFILE", NULL, "GLOB=HINT[,HINT...];...", "advice for files that are mapped",
