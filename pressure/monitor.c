@@ -17,7 +17,6 @@
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
 #define STACK_BYTES (256 * 1024)
-#define TICK_MS 1000
 // In poll nothing but a descriptor wakes us, so it is slept in slices, short ones while the program
 // grows.
 #define QUIET_SLICE_MS 250
@@ -108,6 +107,8 @@ static bool sleep_slice(uint64_t ms, unsigned slice_ms)
 // When the next look is due. Looks by growing threads say how much time may go by, too.
 static uint64_t plan(uint64_t look_at, uint64_t looked)
 {
+    if (!watch_options()->looks)
+        return look_at;
     uint64_t planned = looked + watch_next_look_ms();
     return planned < look_at ? planned : look_at;
 }
@@ -160,7 +161,7 @@ static void *run(void *unused)
     (void)unused;
     const struct pressure_hooks *h = watch_hooks();
     unsigned late_ms = watch_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
-    uint64_t looked = 0, look_at = 0, tick_at = 0;
+    uint64_t looked = 0, look_at = watch_options()->looks ? 0 : UINT64_MAX, tick_at = 0;
     bool event = false;
 
     prctl(PR_SET_NAME, "tidepool");
@@ -181,16 +182,16 @@ static void *run(void *unused)
             arm(looked);
         }
         if (now >= tick_at) {
-            tick_at = now + TICK_MS;
+            tick_at = now + watch_options()->tick_ms;
             if (h->tick)
                 h->tick(h->arg, now);
             // Free memory that piled up without passing through pages: see it, and watch it.
-            if (watch_hoards())
+            if (watch_options()->looks && watch_hoards())
                 look_at = now;
         }
         if (!change_phase(RUNNING, SLEEPING))
             break;
-        event = sleep_until(&look_at, tick_at, looked);
+        event = sleep_until(&look_at, tick_at, looked) && watch_options()->looks;
         now = watch_now_ms();
         if (event && now < looked + gap_ms)
             futex_sleep(&woken, 0, (unsigned)(looked + gap_ms - now));

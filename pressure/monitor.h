@@ -33,10 +33,12 @@ static inline void monitor_poke(void)
 // The next look is due now: something happened that growth does not tell.
 void monitor_wake(void);
 
-// Inside pressure/ only. There is something to watch.
+// There is something to watch, or something else for tick() to do: the next monitor_poke starts the
+// thread.
 void monitor_want(void);
 
-// The next look is due in so many ms: sooner, perhaps, than the thread knows.
+// Inside pressure/ only. The next look is due in so many ms: sooner, perhaps, than the thread
+// knows.
 void monitor_hasten(unsigned ms);
 
 // Around fork, ours before the pool's and jemalloc's. The child has no thread, no levels and no

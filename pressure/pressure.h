@@ -76,7 +76,9 @@ struct pressure_options {
     uint64_t watch_min_bytes;        // WATCH_MIN: no thread below this much growth
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
-    bool thread;                     // false: no thread of our own, looks are taken by growth only
+    unsigned tick_ms;                // between two calls of the tick hook
+    bool looks;              // false: nothing is watched; a thread, if asked for, ticks only
+    bool thread;             // false: no thread of our own, looks are taken by growth only
     bool accelerators;       // false: no descriptor is kept, nothing but looks tells of pressure
     const char *root;        // where /proc is looked for: "" but in tests
     const char *watch_path;  // $MEMORY_PRESSURE_WATCH, or NULL; must stay valid

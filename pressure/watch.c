@@ -93,7 +93,8 @@ void watch_init(const struct pressure_options *o, const struct pressure_hooks *h
 {
     hooks = h;
     sample_init(&w.source, o);
-    assist_init(o);
+    if (o->looks)
+        assist_init(o);
     options = o;
 }
 
@@ -304,7 +305,8 @@ void watch_child(void)
     thread_cpu_us = 0;
     w.reported = PRESSURE_NORMAL;
     sample_init(&w.source, options);
-    assist_init(options);
+    if (options->looks)
+        assist_init(options);
     atomic_store_explicit(&looked, false, memory_order_relaxed);
     atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     board_clear();
