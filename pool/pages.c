@@ -36,6 +36,12 @@ struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
 struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                                      size_t keep_pages);
 
+// What jemalloc does for a thread each time that it has allocated or freed so much.
+struct tsd;
+struct te_ctx;
+void __real_je_te_event_trigger(struct tsd *, struct te_ctx *);
+void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
+
 void (*pages_on_take)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
 
@@ -147,4 +153,11 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
     if (pages_on_refill && pages_on_refill(ptr != NULL) && !ptr)
         ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
     return ptr;
+}
+
+void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
+{
+    __real_je_te_event_trigger(tsd, ctx);
+    if (pages_on_refill)
+        pages_on_refill(true);
 }

@@ -7,7 +7,8 @@
 //
 // Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. What
 // has to wait for a moment without locks can be done at the next refill of a thread cache, which a
-// fourth wrapped function tells of.
+// fourth wrapped function tells of, or after some 64 KiB of small requests, which a fifth one does:
+// what a thread frees and takes again needs no refill.
 #ifndef TIDEPOOL_POOL_PAGES_H
 #define TIDEPOOL_POOL_PAGES_H
 
@@ -28,8 +29,8 @@ void pages_limit_purge(uint64_t bytes);
 extern void (*pages_on_take)(size_t bytes);
 
 // Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
-// may be entered again: after its thread cache was refilled, or could not be. Returns whether a
-// second try is worth it. NULL for none. Set it once, early.
+// may be entered again: after its thread cache was refilled, or could not be, and each 64 KiB.
+// Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
 
 #endif
