@@ -1,6 +1,8 @@
 #include "export/identity.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -8,30 +10,44 @@
 
 #include "pressure/text.h"
 
+// The part of /proc/PID/stat behind the name, which may hold anything, brackets and blanks too: it
+// begins with the state, field 3.
+static const char *state_in(const char *stat)
+{
+    const char *p = strrchr(stat, ')');
+
+    return p && p[1] == ' ' ? p + 2 : NULL;
+}
+
 static uint64_t start_in(const char *stat)
 {
-    // The name before it may hold anything, brackets and blanks too.
-    const char *p = strrchr(stat, ')');
+    const char *p = state_in(stat);
     uint64_t start = 0;
 
-    // Field 22; the bracket closes field 2.
-    for (int field = 2; p && field < 22; field++) {
+    for (int field = 3; p && field < 22; field++) {
         p = strchr(p, ' ');
         p = p ? p + 1 : NULL;
     }
     return p && text_u64(&p, &start) ? start : 0;
 }
 
-uint64_t identity_start(int pid)
+bool identity_is_gone(int pid, uint64_t start)
 {
     char path[40], text[512];
     struct out o = out_begin(path, sizeof path - 1, "");
+    const char *state;
 
+    if (kill(pid, 0) != 0 && errno == ESRCH)
+        return true;
     out_text(&o, "/proc/");
     out_number(&o, (uint64_t)pid);
     out_text(&o, "/stat");
     *o.at = '\0';
-    return text_read(path, text, sizeof text) > 0 ? start_in(text) : 0;
+    // A /proc may hide other users' processes.
+    if (text_read(path, text, sizeof text) <= 0 || !(state = state_in(text)) || !start_in(text))
+        return false;
+    // One that nobody has waited for yet is as gone as one that was.
+    return *state == 'Z' || *state == 'X' || (start && start_in(text) != start);
 }
 
 // The number in a link of /proc/self, behind a prefix; 0 where there is none.

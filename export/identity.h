@@ -28,8 +28,9 @@ void identity_read(struct identity *out);
 // The name of the process's first thread, for whichever thread asks; at most 15 bytes and a NUL.
 void identity_comm(char out[16]);
 
-// Start time of process `pid`; 0 where it cannot be read.
-uint64_t identity_start(int pid);
+// Is the process that had this pid and start time gone? False in doubt. Only for pids of the own
+// namespace, and where `sees_peers`.
+bool identity_is_gone(int pid, uint64_t start);
 
 static inline bool identity_in_container(const struct identity *i)
 {
