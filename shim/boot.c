@@ -90,6 +90,7 @@ static uint64_t automatic_max_bytes(void)
 
 static void prefork(void)
 {
+    exporter_prefork();
     monitor_prefork();
     pool_prefork();
 }
@@ -98,6 +99,7 @@ static void postfork_parent(void)
 {
     pool_postfork_parent();
     monitor_parent();
+    exporter_parent();
 }
 
 static void postfork_child(void)
@@ -223,13 +225,14 @@ __attribute__((constructor)) static void at_load(void)
         return;
     if (boot_config.no_children)
         leave_children_alone();
-    if (boot_config.warmup_count && !boot_config.disable)
+    if ((boot_config.warmup_count || boot_config.prom_dir) && !boot_config.disable)
         boot_pools();
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
     monitor_stop();
+    exporter_exit();
     if (boot_config.stats_at_exit && atomic_load(&pools_stage) == UP)
         report_stats();
 }

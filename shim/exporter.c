@@ -1,7 +1,33 @@
 #include "shim/exporter.h"
 
+#include <sys/single_threaded.h>
+#include <time.h>
+
 #include "export/metrics.h"
+#include "export/textfile.h"
 #include "shim/heap.h"
+#include "shim/log.h"
+#include "shim/watchdog.h"
+
+// What `ls` does not live for, and what the start of a service takes, while it still allocates anew.
+#define PATIENCE_MS 1000
+
+_Atomic bool exporter_waiting;
+
+static struct {
+    bool on;
+    uint64_t patience_ms, watch_min_bytes;
+    uint64_t start_ms; // CLOCK_MONOTONIC_COARSE
+    bool seen_growth;  // by the thread only
+} exporter;
+
+static uint64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 static void misused(uint64_t count[METRICS_MISUSES])
 {
@@ -9,13 +35,82 @@ static void misused(uint64_t count[METRICS_MISUSES])
     count[METRICS_INVALID_FREE] = atomic_load_explicit(&heap_invalid_frees, memory_order_relaxed);
 }
 
+static void log_trouble(const char *text)
+{
+    log_line(LOG_FEATURE, "%s", text);
+}
+
+static void begin(void)
+{
+    exporter.start_ms = clock_ms(CLOCK_MONOTONIC_COARSE);
+    exporter.seen_growth = false;
+    atomic_store_explicit(&exporter_waiting, true, memory_order_relaxed);
+}
+
 void exporter_init(const struct config *c)
 {
-    if (c->prom_dir)
-        metrics_init(&(struct metrics_options){.labels = c->labels, .misused = misused});
+    if (!c->prom_dir)
+        return;
+    exporter.on = true;
+    exporter.patience_ms = c->prom_interval_ms < PATIENCE_MS ? c->prom_interval_ms : PATIENCE_MS;
+    exporter.watch_min_bytes = c->watch_min_bytes;
+    metrics_init(&(struct metrics_options){.labels = c->labels, .misused = misused});
+    textfile_init(&(struct textfile_options){.dir = c->prom_dir,
+                                             .interval_ms = c->prom_interval_ms,
+                                             .keep = c->prom_keep,
+                                             .log = log_trouble});
+    begin();
+}
+
+void exporter_ask_thread(void)
+{
+    if (__libc_single_threaded &&
+        clock_ms(CLOCK_MONOTONIC_COARSE) - exporter.start_ms < exporter.patience_ms)
+        return;
+    atomic_store_explicit(&exporter_waiting, false, memory_order_relaxed);
+    monitor_want();
+}
+
+void exporter_tick(uint64_t now_ms)
+{
+    // A thread that we have not asked for is there because there is something to watch.
+    if (!exporter.seen_growth &&
+        (atomic_exchange_explicit(&exporter_waiting, false, memory_order_relaxed) ||
+         atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >=
+             exporter.watch_min_bytes)) {
+        exporter.seen_growth = true;
+        textfile_worthwhile();
+    }
+    textfile_tick(now_ms);
+}
+
+void exporter_level_changed(void)
+{
+    textfile_write(clock_ms(CLOCK_MONOTONIC));
+}
+
+void exporter_exit(void)
+{
+    if (atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >= exporter.watch_min_bytes)
+        textfile_worthwhile();
+    textfile_exit(clock_ms(CLOCK_MONOTONIC));
+}
+
+void exporter_prefork(void)
+{
+    textfile_prefork();
+}
+
+void exporter_parent(void)
+{
+    textfile_postfork_parent();
 }
 
 void exporter_child(void)
 {
+    if (!exporter.on)
+        return;
     metrics_child();
+    textfile_postfork_child(clock_ms(CLOCK_MONOTONIC));
+    begin();
 }

@@ -154,11 +154,15 @@ static void on_level(void *arg, enum pressure_level from, enum pressure_level to
     log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
              pressure_level_name(to), pressure_level_name(from), s->used_bytes >> 20,
              s->limit_bytes >> 20, pressure_limit_name(s->kind));
+    exporter_level_changed();
 }
 
 static void tick(void *arg, uint64_t now_ms)
 {
     (void)arg;
+    exporter_tick(now_ms);
+    if (!dog.on)
+        return;
     // jemalloc's own decay goes by allocations; in an idle process only by this.
     je_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
     if (now_ms - dog.aged_ms < AGE_MS)
@@ -190,6 +194,9 @@ static const struct pressure_hooks hooks = {
     .log = log_for_pressure,
 };
 
+// Without a watchdog: nothing but what is exported.
+static const struct pressure_hooks only_tick = {.tick = tick, .log = log_for_pressure};
+
 static unsigned percent_of(double ratio)
 {
     return (unsigned)(ratio * 100 + 0.5);
@@ -206,10 +213,12 @@ static bool on_refill(bool filled)
     if (pool_entered())
         return false;
     if (!filled) {
-        watchdog_reclaim(0);
-        return true;
+        if (dog.on)
+            watchdog_reclaim(0);
+        return dog.on;
     }
     pressure_ask(0);
+    exporter_poke();
     monitor_poke();
     return false;
 }
@@ -220,9 +229,17 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
 
     dog.pool_max_bytes = pool_max_bytes;
     dog.pool_max_is_automatic = c->pool_max_bytes == 0;
-    if (!c->watchdog)
-        return;
     *o = pressure_defaults;
+    if (c->prom_dir && c->prom_interval_ms < o->tick_ms)
+        o->tick_ms = c->prom_interval_ms;
+    if (!c->watchdog) {
+        if (!c->prom_dir)
+            return;
+        o->looks = false;
+        monitor_init(o, &only_tick);
+        pages_on_refill = on_refill;
+        return;
+    }
     o->limit_bytes = c->limit_bytes;
     o->source = c->source == CONFIG_SOURCE_RSS      ? PRESSURE_USAGE_RSS
                 : c->source == CONFIG_SOURCE_CGROUP ? PRESSURE_USAGE_CGROUP

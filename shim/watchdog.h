@@ -12,6 +12,7 @@
 #include "pressure/assist.h"
 #include "pressure/monitor.h"
 #include "shim/config.h"
+#include "shim/exporter.h"
 
 // `pool_max_bytes`: the ceiling of the pools while memory is plenty. Starts nothing yet.
 void watchdog_init(const struct config *config, uint64_t pool_max_bytes);
@@ -26,6 +27,7 @@ static inline bool watchdog_before(size_t bytes)
 
 static inline void watchdog_after(void)
 {
+    exporter_poke();
     monitor_poke();
 }
 
