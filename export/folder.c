@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pressure/high_fd.h"
+
 #define PATH_SIZE 4096
 
 // syscall(2) with the kernel's way to say what went wrong.
@@ -21,9 +23,18 @@ static long call(long number, long a, long b, long c, long d)
     return result;
 }
 
+// High up, as all of the library's: a program that closes whatever it finds open, and opens its own
+// in the same place, must not get our text into its file.
 static int open_at(int dir, const char *name, int flags)
 {
-    return (int)call(SYS_openat, dir, (long)name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    int saved = errno;
+    int fd =
+        (int)call(SYS_openat, dir, (long)name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+
+    if (fd >= 0)
+        fd = high_fd_move(fd);
+    errno = saved;
+    return fd;
 }
 
 int folder_open(const char *path)
@@ -78,6 +89,15 @@ static bool is_beyond_limit(size_t length)
     return call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) == 0 && limit.rlim_cur < length;
 }
 
+// Is the open file still the one of this name, and not the program's in its place?
+static bool is_named(int fd, int dir, const char *name)
+{
+    struct stat opened, named;
+
+    return call(SYS_fstat, fd, (long)&opened, 0, 0) == 0 && folder_stat(dir, name, &named) == 0 &&
+           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
 static int create(int dir, const char *name)
 {
     int fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
@@ -94,7 +114,7 @@ static int write_beside(int dir, const char *temporary, const char *text, size_t
 
     if (fd < 0)
         return fd;
-    err = write_all(fd, text, length);
+    err = is_named(fd, dir, temporary) ? write_all(fd, text, length) : -EBADF;
     // Whatever the umask: who scrapes is another user.
     if (!err)
         err = (int)call(SYS_fchmod, fd, 0644, 0, 0);
