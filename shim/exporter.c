@@ -9,7 +9,8 @@
 #include "shim/log.h"
 #include "shim/watchdog.h"
 
-// What `ls` does not live for, and what the start of a service takes, while it still allocates anew.
+// What `ls` does not live for, and what the start of a service takes, while it still allocates
+// anew.
 #define PATIENCE_MS 1000
 
 _Atomic bool exporter_waiting;
@@ -62,9 +63,15 @@ void exporter_init(const struct config *c)
     begin();
 }
 
+static bool has_grown(void)
+{
+    return atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >=
+           exporter.watch_min_bytes;
+}
+
 void exporter_ask_thread(void)
 {
-    if (__libc_single_threaded &&
+    if (__libc_single_threaded && !has_grown() &&
         clock_ms(CLOCK_MONOTONIC_COARSE) - exporter.start_ms < exporter.patience_ms)
         return;
     atomic_store_explicit(&exporter_waiting, false, memory_order_relaxed);
@@ -75,9 +82,7 @@ void exporter_tick(uint64_t now_ms)
 {
     // A thread that we have not asked for is there because there is something to watch.
     if (!exporter.seen_growth &&
-        (atomic_exchange_explicit(&exporter_waiting, false, memory_order_relaxed) ||
-         atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >=
-             exporter.watch_min_bytes)) {
+        (atomic_exchange_explicit(&exporter_waiting, false, memory_order_relaxed) || has_grown())) {
         exporter.seen_growth = true;
         textfile_worthwhile();
     }
@@ -91,7 +96,7 @@ void exporter_level_changed(void)
 
 void exporter_exit(void)
 {
-    if (atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >= exporter.watch_min_bytes)
+    if (exporter.on && has_grown())
         textfile_worthwhile();
     textfile_exit(clock_ms(CLOCK_MONOTONIC));
 }

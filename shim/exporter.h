@@ -3,7 +3,7 @@
 // Files are written by the watchdog's thread, so somebody has to start that one, in a process too
 // small for the watchdog to care, without giving every `ls` a second thread. It is asked for
 //
-//   by the watchdog      once the process has grown, as ever
+//   in a large one       once it has grown to TIDEPOOL_WATCH_MIN
 //   in a threaded one    at once: another thread more changes nothing for it
 //   in any other         once it has lived for a second, or for an interval that is shorter
 //
