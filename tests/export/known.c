@@ -8,12 +8,18 @@
 //                        reclaim    tidepool_reclaim(0)
 //                        grow=MIB   that much memory, touched
 //                        comm=NAME  calls itself so
+//                        nofile     may open no file any more
 //                        fork       goes on in a child; the parent waits for it
-//                        busy       a malloc and free of 3000 bytes each 10 ms, beside the lines
+//                        busy       mallocs and frees of 3000 and 700 bytes each 10 ms, beside the
+//                        lines closing    closes each 2 ms what it finds open from 3 on, and
+//                        appends to a
+//                                   file of its own, ./own, at the lowest number
+//                        chroot=DIR goes there
 //
 //     stats              tidepool_stats(), a line for each bucket, then "."
 //     exit               by exit(); _exit, abort and exec likewise
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -21,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +67,24 @@ static void misuse(void)
     free(block + 4096);
 }
 
+static void close_and_open(void)
+{
+    int fd;
+
+    for (fd = 3; fd < 1024; fd++)
+        close(fd);
+    fd = open("own", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0 || write(fd, "own\n", 4) != 4)
+        abort();
+}
+
+static void work(void)
+{
+    free(malloc(3000));
+    for (int i = 0; i < 10; i++)
+        free(malloc(700));
+}
+
 static void obey(const char *word)
 {
     pthread_t t;
@@ -78,6 +103,10 @@ static void obey(const char *word)
         keep((size_t)1 << 20, atoi(word + 5));
     else if (strncmp(word, "comm=", 5) == 0)
         prctl(PR_SET_NAME, word + 5);
+    else if (strncmp(word, "chroot=", 7) == 0 && (chroot(word + 7) || chdir("/")))
+        abort();
+    else if (strcmp(word, "nofile") == 0)
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){3, 3});
     else if (strcmp(word, "fork") == 0 && fork() > 0)
         _exit(wait(NULL) < 0);
 }
@@ -111,18 +140,21 @@ static int next_line(char *line, size_t size)
 int main(int argc, char **argv)
 {
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    int busy = 0;
+    int busy = 0, closing = 0;
     char line[64];
 
     for (int i = 1; i < argc; i++) {
         obey(argv[i]);
         busy |= strcmp(argv[i], "busy") == 0;
+        closing |= strcmp(argv[i], "closing") == 0;
     }
     printf("ready %d\n", getpid());
     fflush(stdout);
     for (;;) {
-        if (busy && poll(&in, 1, 10) == 0) {
-            free(malloc(3000));
+        if ((busy || closing) && poll(&in, 1, closing ? 2 : 10) == 0) {
+            if (closing)
+                close_and_open();
+            work();
             continue;
         }
         if (!next_line(line, sizeof line))
