@@ -24,6 +24,8 @@
 // A cgroup's thresholds fire both ways, and page cache makes usage swing.
 #define EVENT_GAP_MS 20
 #define MAX_EVENT_GAP_MS 500
+// Whoever calls without end costs no more than a call in so long.
+#define SERVE_GAP_MS 10
 
 // What the thread is at. Hooks run in RUNNING only, so stopping it elsewhere needs no wait.
 enum { NONE, SLEEPING, RUNNING, STOPPED };
@@ -38,6 +40,10 @@ static bool failed_before;
 _Atomic bool monitor_wanted;
 
 static struct psi_source accel;
+
+// Somebody calls; and until then nobody is listened to.
+static bool called;
+static uint64_t deaf_until_ms;
 
 static void futex_sleep(_Atomic uint32_t *word, uint32_t expect, unsigned ms)
 {
@@ -85,22 +91,49 @@ static unsigned min_ms(uint64_t a, uint64_t b)
     return (unsigned)(a < b ? a : b);
 }
 
+// Sleeps so long, or until somebody wakes us: true if that one says "look now".
+static bool nap(uint64_t ms)
+{
+    futex_sleep(&woken, 0, (unsigned)ms);
+    return atomic_exchange(&woken, 0) & LOOK;
+}
+
+static unsigned fill_callers(struct pollfd *fds, uint64_t now)
+{
+    const struct pressure_hooks *h = watch_hooks();
+    return h->wait_on ? h->wait_on(h->arg, fds, now) : 0;
+}
+
+static bool any_ready(const struct pollfd *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (fds[i].revents)
+            return true;
+    return false;
+}
+
 // One slice of sleep; true if something says "look now".
 static bool sleep_slice(uint64_t ms, unsigned slice_ms)
 {
-    struct pollfd fds[PSI_KINDS];
+    struct pollfd fds[PSI_KINDS + PRESSURE_WAIT_FDS];
     enum psi_kind which[PSI_KINDS];
-    unsigned n = psi_fill(&accel, fds, which, watch_now_ms());
-    if (!n) {
-        futex_sleep(&woken, 0, (unsigned)ms);
-        return atomic_exchange(&woken, 0) & LOOK;
-    }
-    int ready = poll(fds, n, (int)min_ms(ms, slice_ms));
     uint64_t now = watch_now_ms();
+    if (now < deaf_until_ms)
+        return nap(min_ms(ms, deaf_until_ms - now));
+    unsigned n = psi_fill(&accel, fds, which, now), callers = fill_callers(fds + n, now);
+    if (!n) {
+        // Those who wake us are heard at once, and callers after a slice.
+        bool look = nap(callers ? min_ms(ms, QUIET_SLICE_MS) : ms);
+        called = callers && poll(fds, callers, 0) > 0;
+        return look;
+    }
+    int ready = poll(fds, n + callers, (int)min_ms(ms, slice_ms));
+    now = watch_now_ms();
     bool look = atomic_exchange(&woken, 0) & LOOK;
     for (unsigned i = 0; ready > 0 && i < n; i++)
         if (fds[i].revents)
             look |= psi_event(&accel, which[i], fds[i].revents, now);
+    called = ready > 0 && any_ready(fds + n, callers);
     return look;
 }
 
@@ -113,12 +146,13 @@ static uint64_t plan(uint64_t look_at, uint64_t looked)
     return planned < look_at ? planned : look_at;
 }
 
-// Until the next look or tick is due, or until something says that a look is: true then.
+// Until the next look or tick is due, or somebody calls, or something says that a look is due: true
+// then.
 static bool sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
 {
     uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     unsigned slice = BUSY_SLICE_MS;
-    while (atomic_load(&phase) == SLEEPING) {
+    while (atomic_load(&phase) == SLEEPING && !called) {
         uint64_t now = watch_now_ms(), was = grown;
         *look_at = plan(*look_at, looked);
         uint64_t due = *look_at < tick_at ? *look_at : tick_at;
@@ -156,6 +190,15 @@ static void arm(uint64_t now)
     board_thread(true, n);
 }
 
+static void serve(const struct pressure_hooks *h)
+{
+    if (!called)
+        return;
+    called = false;
+    h->serve(h->arg, watch_now_ms());
+    deaf_until_ms = watch_now_ms() + SERVE_GAP_MS;
+}
+
 static void *run(void *unused)
 {
     (void)unused;
@@ -189,6 +232,7 @@ static void *run(void *unused)
             if (watch_options()->looks && watch_hoards())
                 look_at = now;
         }
+        serve(h);
         if (!change_phase(RUNNING, SLEEPING))
             break;
         event = sleep_until(&look_at, tick_at, looked) && watch_options()->looks;
@@ -268,6 +312,8 @@ void monitor_child(void)
         atomic_store(&phase, NONE);
     atomic_store(&claimed, 0);
     atomic_store(&woken, 0);
+    called = false;
+    deaf_until_ms = 0;
     atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
     watch_child();
     errno = saved;

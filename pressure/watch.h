@@ -14,6 +14,11 @@
 
 #include "pressure/pressure.h"
 
+struct pollfd;
+
+// Descriptors that wait_on may add.
+#define PRESSURE_WAIT_FDS 8
+
 enum pressure_log {
     PRESSURE_LOG_THREAD, // the thread cannot be started
     PRESSURE_LOG_SOURCE, // no limit can be read, an accelerator is off
@@ -44,6 +49,12 @@ struct pressure_hooks {
     void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *sample);
     void (*tick)(void *arg, uint64_t now_ms); // every second or so: ageing, export
+
+    // What the thread is to wait on besides its own: fills in up to PRESSURE_WAIT_FDS of `fds` and
+    // returns how many. Asked before each sleep, and quick. When one has something, serve is called
+    // like the hooks above, a hundred times a second at most. Neither moves the next look.
+    unsigned (*wait_on)(void *arg, struct pollfd *fds, uint64_t now_ms);
+    void (*serve)(void *arg, uint64_t now_ms);
 
     // One line, capped by the callee. From the thread, or from monitor_poke.
     void (*log)(void *arg, enum pressure_log kind, const char *format, ...)
