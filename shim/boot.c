@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
+#include "export/control.h"
 #include "pool/je.h"
 #include "pool/pool.h"
 #include "shim/exporter.h"
@@ -105,6 +106,7 @@ static void postfork_parent(void)
 static void postfork_child(void)
 {
     pool_postfork_child();
+    control_child();
     monitor_child();
     exporter_child();
 }

@@ -53,6 +53,7 @@ struct config {
     bool stats_at_exit;
     bool strict;
     bool disable;     // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
+    bool control;     // a socket for tools, export/control.h
     bool no_children; // take the library out of LD_PRELOAD at start
 
     // pressure

@@ -231,6 +231,9 @@ static const struct row rows[] = {
     {&process, "TIDEPOOL_NO_CHILDREN", "off", "on or off",
      "programs that this one starts run without", .take = take_switch, .offset = AT(no_children),
      .words = SWITCH_WORDS, .flag = "on", .common = true},
+    {&process, "TIDEPOOL_CONTROL", "on", "on or off",
+     "let tools of the same user (tidepool top) ask this process", .take = take_switch,
+     .offset = AT(control), .words = SWITCH_WORDS, .flag = "on"},
 
     {&pressure, "TIDEPOOL_PRESET", "default", "default, throughput or tight",
      "a set of buckets and watermarks", .take = take_preset, .words = PRESET_WORDS, .common = true},

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "export/control.h"
 #include "pool/credit.h"
 #include "pool/je.h"
 #include "pool/pages.h"
@@ -20,7 +21,7 @@
 #define FAST_DECAY_MS 1000
 
 static struct {
-    bool on;
+    bool on, control;
     uint64_t pool_max_bytes;
     bool pool_max_is_automatic;
     uint64_t aged_ms; // by the thread only
@@ -161,6 +162,9 @@ static void tick(void *arg, uint64_t now_ms)
 {
     (void)arg;
     exporter_tick(now_ms);
+    int err = dog.control ? control_tick(now_ms) : 0;
+    if (err)
+        log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);
     if (!dog.on)
         return;
     // jemalloc's own decay goes by allocations; in an idle process only by this.
@@ -169,6 +173,18 @@ static void tick(void *arg, uint64_t now_ms)
         return;
     dog.aged_ms = now_ms;
     pool_age();
+}
+
+static unsigned wait_on(void *arg, struct pollfd *fds, uint64_t now_ms)
+{
+    (void)arg;
+    return control_wait_on(fds, now_ms);
+}
+
+static void serve(void *arg, uint64_t now_ms)
+{
+    (void)arg;
+    control_serve(now_ms);
 }
 
 static void log_for_pressure(void *arg, enum pressure_log kind, const char *format, ...)
@@ -191,11 +207,14 @@ static const struct pressure_hooks hooks = {
     .threads = threads,
     .on_level = on_level,
     .tick = tick,
+    .wait_on = wait_on,
+    .serve = serve,
     .log = log_for_pressure,
 };
 
 // Without a watchdog: nothing but what is exported.
-static const struct pressure_hooks only_tick = {.tick = tick, .log = log_for_pressure};
+static const struct pressure_hooks only_tick = {
+    .tick = tick, .wait_on = wait_on, .serve = serve, .log = log_for_pressure};
 
 static unsigned percent_of(double ratio)
 {
@@ -232,6 +251,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     *o = pressure_defaults;
     if (c->prom_dir && c->prom_interval_ms < o->tick_ms)
         o->tick_ms = c->prom_interval_ms;
+    dog.control = c->control;
     if (!c->watchdog) {
         if (!c->prom_dir)
             return;
