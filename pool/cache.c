@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "pool/credit.h"
+#include "pool/pace.h"
 
 // A list starts at 16 blocks or 64 KiB, whichever is less, and doubles up to 64 blocks: moving a
 // list costs some 50 ns, a pooled malloc 3, so longer lists would only keep memory from others.
@@ -91,23 +92,56 @@ static void set_spare(struct cache *t, unsigned class, struct batch batch, uint3
     store32(&t->ledger[class].spare_capacity, capacity);
 }
 
+// Moves the start of both counters, which changes nothing that is counted. Between two versions.
+static void move_start(struct bin *b, struct bin_ledger *l, uint64_t by)
+{
+    store(&l->moved_out, load(&l->moved_out) + by);
+    store(&l->moved_in, load(&l->moved_in) + by);
+    store(&b->pushed, load(&b->pushed) + by);
+    store(&b->limit, load(&b->limit) + by);
+}
+
+// Changes what the current list may hold; the distance to the next sample stays what it is.
+static void set_capacity(struct bin *b, struct bin_ledger *l, uint32_t capacity)
+{
+    uint64_t more = (uint64_t)capacity - load32(&b->capacity);
+
+    store32(&b->capacity, capacity);
+    store(&b->limit, load(&b->limit) + more);
+    move_start(b, l, -more);
+}
+
 // Puts a whole list, with its credit, in place of the current one, which the caller has taken care
-// of. The counters move as if the old blocks had been taken and the new ones pushed one by one.
+// of. The counters move as if the old blocks had been taken and the new ones pushed one by one,
+// and their start by as much again, so that the distance to the next sample stays what it is.
 static void set_list(struct cache *t, unsigned class, struct batch list, uint32_t capacity)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     uint32_t old = list_length(b);
-    uint64_t popped = load(&b->limit) - load32(&b->capacity) + old;
 
     ASSERT(list.count <= capacity);
     next_version(l);
     store(&l->moved_out, load(&l->moved_out) + old);
+    store(&b->limit, load(&b->limit) + old);
+    move_start(b, l, -(uint64_t)old);
     store(&l->moved_in, load(&l->moved_in) + list.count);
     store(&b->pushed, load(&b->pushed) + list.count);
     b->head = list.head;
-    store32(&b->capacity, capacity);
-    store(&b->limit, popped + capacity);
+    set_capacity(b, l, capacity);
+    next_version(l);
+}
+
+// Draws the distance to the next sample anew. The owner, or nobody can see the cache yet.
+static void draw_sample(struct cache *t, unsigned class, uint64_t interval)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint64_t distance = interval ? pace_requests(size_class_bytes(class), interval) : CACHE_NEVER;
+
+    l->interval = interval;
+    next_version(l);
+    move_start(b, l, -distance - load(&b->limit));
     next_version(l);
 }
 
@@ -202,8 +236,7 @@ static void squeeze(struct cache *t, unsigned class)
         credit_return(other, load32(&b->capacity) + load32(&l->spare_capacity) - current.count -
                                  spare.count);
         next_version(l);
-        store(&b->limit, load(&b->limit) - load32(&b->capacity) + current.count);
-        store32(&b->capacity, current.count);
+        set_capacity(b, l, current.count);
         next_version(l);
         set_spare(t, other, spare, spare.count);
         if (l->target > target_first(other))
@@ -302,8 +335,11 @@ static struct cache *new_cache(void)
     if (at == -1)
         return NULL;
     t = (struct cache *)at;
-    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+    uint64_t interval = pace_is_on() ? pace_first_interval() : 0;
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         t->ledger[class].target = target_first(class);
+        draw_sample(t, class, interval);
+    }
     t->next = registry.all;
     atomic_store_explicit(&registry.all, t, memory_order_release);
     return t;
@@ -399,6 +435,28 @@ bool cache_push_slow(uint32_t unit)
     room = list_length(&t->bin[class]) < load32(&t->bin[class].capacity) || make_room(t, class);
     cache_leave(t);
     return room && cache_push(region_address(unit));
+}
+
+enum cache_sample cache_sample(unsigned class, bool counts, uint64_t *interval)
+{
+    struct cache *t = own_cache();
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    bool due;
+
+    if (!cache_enter(t))
+        return CACHE_UNCOUNTED;
+    due = load(&b->limit) == CACHE_DUE;
+    if (due) {
+        *interval = l->interval;
+        draw_sample(t, class, pace_next_interval());
+    } else if (counts) {
+        next_version(l);
+        move_start(b, l, 1);
+        next_version(l);
+    }
+    cache_leave(t);
+    return due ? CACHE_SAMPLED : CACHE_ORDINARY;
 }
 
 static int membarrier(int command)

@@ -26,17 +26,23 @@
 
 // What malloc and free touch: half a cache line. Two monotonic counters in place of a length: a
 // malloc writes one and a free the other, so that neither waits for the other's store, and they
-// are the statistics as well. Readers in other threads see them a little late.
+// are the statistics as well. Readers in other threads see them a little late. Where they began is
+// counted as blocks that came and went (below), because `limit` is a third thing, too: it counts up
+// to 0, and the request that would take it there is to be sampled. It starts at a random distance,
+// or, where nothing is sampled, at one that takes for ever.
 struct bin {
     uint32_t head;             // unit of the block to hand out next; 0 when the list is empty
     _Atomic uint32_t capacity; // credit held for the current list, in blocks
-    _Atomic uint64_t limit;    // blocks taken from the list so far + capacity
-    _Atomic uint64_t pushed;   // blocks put on the list so far
+    _Atomic uint64_t limit;    // blocks taken from the list so far + capacity, from its start on
+    _Atomic uint64_t pushed;   // blocks put on the list so far, from the same start on
     uint32_t spare_head;       // the spare list, as a batch
     _Atomic uint32_t spare_count;
 };
 
 static_assert(sizeof(struct bin) == 32, "two bins a cache line");
+
+#define CACHE_NEVER ((uint64_t)1 << 63) // a `limit` this far from 0 does not get there
+#define CACHE_DUE UINT64_MAX            // and at this one the next request is sampled
 
 // What only the slow paths touch.
 struct bin_ledger {
@@ -44,11 +50,12 @@ struct bin_ledger {
     uint32_t target; // the capacity to ask for next; grows with misses and overflows
     // Odd while limit, capacity and the counters below do not fit each other.
     _Atomic uint32_t version;
-    // Blocks that came and went as whole lists: to be taken off `pushed` and `limit` when
-    // counting mallocs and frees.
+    // Blocks that came and went as whole lists, and the counters' start: to be taken off `pushed`
+    // and `limit` when counting mallocs and frees.
     _Atomic uint64_t moved_in, moved_out;
-    uint64_t seen; // pushed + limit at the last ageing
-    bool chosen;   // to be emptied by who drains
+    uint64_t interval; // that the distance of `limit` from 0 was drawn with; see pace.h
+    uint64_t seen;     // pushed + limit at the last ageing
+    bool chosen;       // to be emptied by who drains
 };
 
 struct cache {
@@ -89,13 +96,25 @@ static inline void cache_leave(struct cache *t)
     atomic_store_explicit(&t->busy, 0, memory_order_release);
 }
 
-static inline void cache_bump(_Atomic uint64_t *counter)
+// Counts one more; true when that made it 0. One instruction and its carry: the compiler knows no
+// way to add to memory that is atomic for readers only.
+static inline bool cache_bump(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+#if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
+    bool carry;
+
+    __asm__("addq $1, %0" : "+m"(*counter), "=@ccc"(carry));
+    return carry;
+#else
+    uint64_t n = atomic_load_explicit(counter, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(counter, n, memory_order_relaxed);
+    return n == 0;
+#endif
 }
 
-// A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow().
+// A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow(): the
+// list is empty, or this request is to be sampled.
 static inline void *cache_pop(unsigned class)
 {
     struct cache *t = cache_self;
@@ -108,10 +127,14 @@ static inline void *cache_pop(unsigned class)
         cache_leave(t);
         return NULL;
     }
+    if (unlikely(cache_bump(&b->limit))) {
+        atomic_store_explicit(&b->limit, CACHE_DUE, memory_order_relaxed);
+        cache_leave(t);
+        return NULL;
+    }
     struct entry *e = region_entry(unit);
     b->head = e->link;
     e->link = unit;
-    cache_bump(&b->limit);
     cache_leave(t);
     return region_address(unit);
 }
@@ -150,6 +173,15 @@ bool cache_init(void);
 void *cache_pop_slow(unsigned class);
 // False when there is no room: the caller gives the block, which is live, back to jemalloc.
 bool cache_push_slow(uint32_t unit);
+
+// Is the request of `class` that came here to be sampled? Then *interval is what that was drawn
+// with, and the next one is drawn. With `counts` it came past the lists and is counted first.
+enum cache_sample {
+    CACHE_ORDINARY,
+    CACHE_SAMPLED,
+    CACHE_UNCOUNTED, // the thread has no cache that it may touch now
+};
+enum cache_sample cache_sample(unsigned class, bool counts, uint64_t *interval);
 
 // Empties every cache into the depot, or with `idle_only` only the lists that have not been used
 // since the last call with idle_only. Any thread; takes the registry's lock.

@@ -1,0 +1,135 @@
+#include "pool/pace.h"
+
+#include <errno.h>
+#include <math.h>
+#include <time.h>
+
+#include "shim/base.h"
+
+_Thread_local struct pace pace_self;
+uint64_t pace_interval_bytes;
+
+static uint32_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+}
+
+// splitmix64.
+static uint64_t draw(struct pace *p)
+{
+    uint64_t z = p->random += 0x9e3779b97f4a7c15;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+static void seed(struct pace *p)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    p->random =
+        (uintptr_t)p ^ (uint64_t)t.tv_nsec << 32 ^ (uint64_t)t.tv_sec ^ (uint64_t)getpid() << 16;
+}
+
+double pace_distance(struct pace *p, uint64_t interval)
+{
+    // In (0, 1], and errno is the program's: log(0) would set it.
+    double u = ((double)(draw(p) >> 11) + 1) * 0x1p-53;
+
+    return -log(u) * (double)interval;
+}
+
+double pace_probability(size_t size, uint64_t interval)
+{
+    int saved = errno; // expm1 may underflow
+    double probability = -expm1(-(double)size / (double)interval);
+
+    errno = saved;
+    return probability;
+}
+
+unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
+{
+    uint64_t times = base < PACE_USUAL_BYTES ? PACE_USUAL_BYTES / base : 1;
+    uint64_t most = PACE_AT_ONCE * times * 1000;
+    uint64_t paid = (uint64_t)(ms - p->paid_ms) * (PACE_PER_SECOND * times);
+
+    p->overdrawn = paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
+    p->paid_ms = ms;
+    if (p->overdrawn < most)
+        p->overdrawn += 1000;
+    return (unsigned)(p->overdrawn * (uint64_t)PACE_DOUBLINGS / most);
+}
+
+// Intervals that no shift would fit meet nobody.
+static uint64_t interval_of(unsigned doublings)
+{
+    return pace_interval_bytes >> 50 ? pace_interval_bytes : pace_interval_bytes << doublings;
+}
+
+// The distance in whole bytes: a request of `size` is hit when it is smaller than that.
+static int64_t whole(double distance)
+{
+    return distance < 0x1p62 ? (int64_t)distance : (int64_t)1 << 62;
+}
+
+// The first distance is drawn when the first request asks for it.
+static void begin(struct pace *p)
+{
+    seed(p);
+    p->paid_ms = now_ms();
+    p->left = whole(pace_distance(p, pace_interval_bytes));
+}
+
+bool pace_passed(size_t size, uint64_t *interval)
+{
+    struct pace *p = &pace_self;
+
+    if (unlikely(!p->random)) {
+        begin(p);
+        p->left -= (int64_t)size;
+        if (p->left >= 0)
+            return false;
+    }
+    *interval = interval_of(p->doublings);
+    p->doublings = (uint8_t)pace_charge(p, pace_interval_bytes, now_ms());
+    p->left = whole(pace_distance(p, interval_of(p->doublings)));
+    return true;
+}
+
+bool pace_counts(size_t size, uint64_t *interval)
+{
+    // No address space holds more, and the difference stays within 64 bits.
+    if (size > PTRDIFF_MAX / 2)
+        return false;
+    pace_self.left -= (int64_t)size;
+    return pace_self.left < 0 && pace_passed(size, interval);
+}
+
+uint64_t pace_first_interval(void)
+{
+    if (!pace_self.random)
+        begin(&pace_self);
+    return pace_interval_bytes;
+}
+
+uint64_t pace_next_interval(void)
+{
+    return interval_of(pace_charge(&pace_self, pace_interval_bytes, now_ms()));
+}
+
+uint64_t pace_requests(size_t size, uint64_t interval)
+{
+    return (uint64_t)whole(pace_distance(&pace_self, interval) / (double)size) + 1;
+}
+
+void pace_child(void)
+{
+    if (pace_self.random)
+        seed(&pace_self);
+}

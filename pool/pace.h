@@ -1,0 +1,75 @@
+// pace - which requests are sampled.
+//
+// Every byte that is asked for is a trial of its own, a hit once in `interval` bytes on average; a
+// request is sampled when one of its bytes is a hit. So a request of `size` bytes is sampled with
+// probability 1 - exp(-size / interval), whatever came before it, and 1 / that is how many such
+// requests a sample stands for. The distance to the next hit is drawn once and counted down: in
+// bytes by requests of any size, or in requests where all are of one size (cache.h).
+//
+// A thread that allocates gigabytes a second would do little else than sample. Each has an
+// allowance, and its interval doubles with each step that it overdraws: a sample remembers the
+// interval that it was drawn with, so estimates stay unbiased, only coarser.
+//
+// All of it belongs to the calling thread.
+#ifndef TIDEPOOL_POOL_PACE_H
+#define TIDEPOOL_POOL_PACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
+// smaller interval was asked for by somebody who wants to know, and has so many more.
+#define PACE_PER_SECOND 1000
+#define PACE_AT_ONCE 128
+#define PACE_USUAL_BYTES ((uint64_t)512 << 10)
+#define PACE_DOUBLINGS 10
+
+// 32 bytes, for a preloaded library's thread-local space is scarce.
+struct pace {
+    int64_t left;       // bytes until the next hit; below 0: it has just been passed
+    uint64_t random;    // 0 before the thread's first request
+    uint32_t overdrawn; // thousandths of samples beyond the allowance, at `paid_ms`
+    uint32_t paid_ms;   // wraps
+    uint8_t doublings;  // of the interval that `left` was drawn with
+};
+
+extern _Thread_local struct pace pace_self __attribute__((tls_model("initial-exec")));
+
+// The mean that was asked for; 0 is off. Set once, before the first thread asks.
+extern uint64_t pace_interval_bytes;
+
+static inline bool pace_is_on(void)
+{
+    return pace_interval_bytes != 0;
+}
+
+// Counts a request; true when it is to be sampled, and then *interval is what it was drawn with.
+bool pace_counts(size_t size, uint64_t *interval);
+
+// The same where `left` has been lowered by `size` already and is below 0.
+bool pace_passed(size_t size, uint64_t *interval);
+
+// Where requests are counted by somebody else: the interval to draw with before the first sample,
+// and, charging the thread for one, after each.
+uint64_t pace_first_interval(void);
+uint64_t pace_next_interval(void);
+
+// After how many requests of `size` bytes the next one is to be sampled, at least 1.
+uint64_t pace_requests(size_t size, uint64_t interval);
+
+// How probably such a request is sampled.
+double pace_probability(size_t size, uint64_t interval);
+
+// In the child of a fork: it does not repeat what its parent draws.
+void pace_child(void);
+
+// Inside this file and its tests: pure.
+
+// Charges a sample at `now_ms` and returns how often to double the interval for the next distance.
+unsigned pace_charge(struct pace *p, uint64_t base, uint32_t now_ms);
+
+// An exponentially distributed distance in bytes with that mean.
+double pace_distance(struct pace *p, uint64_t interval);
+
+#endif

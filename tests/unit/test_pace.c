@@ -1,0 +1,178 @@
+// Which requests are sampled: with fixed seeds, against the probabilities that the estimates use.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <math.h>
+
+#include "pool/pace.h"
+
+#define K ((uint64_t)1024)
+
+static struct pace from_seed(uint64_t seed)
+{
+    return (struct pace){.random = seed};
+}
+
+// Six standard deviations of a sum of `n` samples, each of `weight`, as a share of the truth.
+static double tolerance(double n)
+{
+    return 6 / sqrt(n);
+}
+
+Test(pace, distances_have_the_mean_that_was_asked_for)
+{
+    struct pace p = from_seed(1);
+    double sum = 0;
+    const int n = 100000;
+
+    for (int i = 0; i < n; i++)
+        sum += pace_distance(&p, 512 * K);
+    cr_assert(fabs(sum / n / (512 * K) - 1) < tolerance(n), "mean %f", sum / n);
+}
+
+Test(pace, distances_have_no_memory)
+{
+    struct pace p = from_seed(2);
+    int beyond = 0;
+    const int n = 100000;
+
+    for (int i = 0; i < n; i++)
+        beyond += pace_distance(&p, 4 * K) > 3 * 4096;
+    cr_assert(fabs(beyond / (n * exp(-3)) - 1) < tolerance(n * exp(-3)));
+}
+
+static const struct sized {
+    size_t size;
+    uint64_t interval;
+} sized[] = {{16, 4 * K}, {100, 16 * K}, {1024, 4 * K}, {64 * K, 512 * K}, {2048 * K, 512 * K}};
+
+static void begin_at(uint64_t interval, uint64_t seed)
+{
+    pace_interval_bytes = interval;
+    pace_self = from_seed(seed);
+    pace_self.left = (int64_t)pace_distance(&pace_self, interval);
+}
+
+// What a program sees: requests in, estimates out. The allowance is given anew each time, for the
+// clock of a test is none.
+static double estimate_by_bytes(const struct sized *s, int requests, int *samples)
+{
+    double sum = 0;
+    uint64_t interval;
+
+    begin_at(s->interval, 3);
+    for (int i = 0; i < requests; i++) {
+        if (!pace_counts(s->size, &interval))
+            continue;
+        sum += 1 / pace_probability(s->size, interval);
+        ++*samples;
+    }
+    return sum;
+}
+
+static double estimate_by_requests(const struct sized *s, int requests, int *samples)
+{
+    double sum = 0;
+
+    begin_at(s->interval, 4);
+    for (double at = 0;;) {
+        at += (double)pace_requests(s->size, s->interval);
+        if (at > requests)
+            return sum;
+        sum += 1 / pace_probability(s->size, s->interval);
+        ++*samples;
+    }
+}
+
+Test(pace, estimates_are_right_when_bytes_are_counted)
+{
+    for (unsigned i = 0; i < sizeof sized / sizeof *sized; i++) {
+        int samples = 0;
+        double got = estimate_by_bytes(&sized[i], 3000000, &samples) / 3000000;
+        cr_expect(fabs(got - 1) < tolerance(samples), "%zu: %f of the truth, %d samples",
+                  sized[i].size, got, samples);
+    }
+}
+
+Test(pace, estimates_are_right_when_requests_are_counted)
+{
+    for (unsigned i = 0; i < sizeof sized / sizeof *sized; i++) {
+        int samples = 0;
+        double got = estimate_by_requests(&sized[i], 3000000, &samples) / 3000000;
+        cr_expect(fabs(got - 1) < tolerance(samples), "%zu: %f of the truth, %d samples",
+                  sized[i].size, got, samples);
+    }
+}
+
+Test(pace, the_two_ways_of_counting_agree)
+{
+    double low = pace_probability(1000, 512 * K), high = pace_probability(3000, 512 * K);
+    struct pace p = from_seed(5);
+    int at_once = 0;
+    const int n = 200000;
+
+    cr_expect(fabs(1 - high - pow(1 - low, 3)) < 1e-12, "three trials are one of thrice the size");
+    pace_self = p;
+    for (int i = 0; i < n; i++)
+        at_once += pace_requests(512 * K, 512 * K) == 1;
+    cr_expect(fabs(at_once / (n * (1 - exp(-1))) - 1) < tolerance(n * 0.6));
+}
+
+Test(pace, a_request_beyond_all_memory_is_never_sampled)
+{
+    uint64_t interval;
+
+    begin_at(4 * K, 6);
+    cr_expect(not(pace_counts(SIZE_MAX, &interval)));
+    cr_expect(not(pace_counts((size_t)PTRDIFF_MAX, &interval)));
+    cr_expect(not(pace_counts(0, &interval)));
+}
+
+Test(pace, the_allowance_is_kept_for_ever)
+{
+    struct pace p = from_seed(7);
+
+    for (uint32_t s = 0; s < 100 * PACE_PER_SECOND; s++)
+        cr_assert(eq(uint, pace_charge(&p, 512 * K, s), 0), "at sample %u", s);
+}
+
+Test(pace, a_thread_that_overdraws_it_samples_more_and_more_rarely)
+{
+    struct pace p = from_seed(8);
+    unsigned last = 0, doublings = 0;
+
+    for (int i = 0; i < 2 * PACE_AT_ONCE; i++) {
+        doublings = pace_charge(&p, 512 * K, 0);
+        cr_assert(doublings >= last && doublings <= PACE_DOUBLINGS);
+        last = doublings;
+    }
+    cr_expect(eq(uint, doublings, PACE_DOUBLINGS));
+    cr_expect(eq(uint, pace_charge(&p, 512 * K, 60000), 0), "a pause makes up for it");
+}
+
+Test(pace, who_asks_for_a_smaller_interval_may_sample_more)
+{
+    struct pace p = from_seed(9);
+
+    for (int i = 0; i < 8 * PACE_AT_ONCE; i++)
+        cr_assert(pace_charge(&p, 4 * K, 0) < PACE_DOUBLINGS / 5);
+}
+
+Test(pace, an_estimate_stays_right_while_the_interval_is_raised)
+{
+    // 1 MiB requests in a thread that overdraws at once: all seen at 1024 times the interval.
+    double sum = 0;
+    int samples = 0;
+    uint64_t interval;
+    const int requests = 20000000;
+
+    begin_at(64 * K, 10);
+    for (int i = 0; i < requests; i++)
+        if (pace_counts(16 * K, &interval)) {
+            sum += 1 / pace_probability(16 * K, interval);
+            samples++;
+        }
+    cr_expect(samples < requests / 40, "it was raised: %d samples", samples);
+    cr_expect(fabs(sum / requests - 1) < 0.1, "%f of the truth, %d samples", sum / requests,
+              samples);
+}
