@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "pool/depot.h"
+#include "pool/pace.h"
 
 struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
                                 SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
@@ -113,6 +114,27 @@ void *pool_get_shelved(size_t size, bool zero)
     return ptr;
 }
 
+bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval)
+{
+    unsigned class = pooled_class(size);
+
+    // In a class all requests count alike, whatever their size.
+    *trial = class ? size_class_bytes(class) : size;
+    switch (class ? cache_sample(class, counts, interval) : CACHE_UNCOUNTED) {
+    case CACHE_SAMPLED:
+        return true;
+    case CACHE_ORDINARY:
+        return false;
+    default:
+        return counts && pace_counts(*trial, interval);
+    }
+}
+
+size_t pool_run_size(const void *ptr)
+{
+    return region_is_run(ptr) ? region_run_size(ptr) : 0;
+}
+
 void pool_set_frugal(bool frugal)
 {
     atomic_store_explicit(&pool.frugal, frugal, memory_order_relaxed);
@@ -138,6 +160,9 @@ static enum pool_misuse misuse_of(const void *ptr)
     if (unit >> 32)
         return POOL_INVALID_FREE;
     e = region_entry((uint32_t)unit);
+    // In this KiB a live run begins, elsewhere: its link is no unit.
+    if (e->class >= SIZE_CLASS_RUN && e->link)
+        return POOL_INVALID_FREE;
     // In this KiB a block that is live begins, elsewhere.
     if (e->link && region_entry(e->link) == e)
         return POOL_INVALID_FREE;
@@ -149,7 +174,7 @@ enum pool_misuse pool_put_slow(void *ptr)
     uint32_t unit = (uint32_t)region_unit(ptr);
 
     if (!region_is_live(ptr))
-        return misuse_of(ptr);
+        return region_is_run(ptr) ? POOL_RUN : misuse_of(ptr);
     if (region_entry(unit)->class == SIZE_CLASS_SIGNAL) {
         region_block_delete(unit);
         return POOL_FINE;

@@ -52,6 +52,11 @@ static inline void *pool_get(size_t size)
 // no block is free: try pool_get_new().
 void *pool_get_shelved(size_t size, bool zero);
 
+// Is the request for `size` bytes, which the fast path did not serve, to be sampled (pace.h)? With
+// `counts` it came past the thread's lists: once for each request that is served elsewhere. When it
+// is, a request of *trial bytes was drawn for with *interval: what its probability follows from.
+bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval);
+
 // The same from jemalloc. NULL when memory or the region is used up, or the size's bucket is off:
 // the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
@@ -91,18 +96,22 @@ enum pool_misuse {
     POOL_RELEASED,     // fine as well: there was no room for it, jemalloc has it
     POOL_DOUBLE_FREE,  // the start of a block that is free now
     POOL_INVALID_FREE, // an address that is not the start of a block
+    POOL_RUN,          // fine, but a run (region.h): to be deleted by whoever made it
 };
 
-// Changes nothing where there was misuse.
+// Changes nothing where there was misuse, nor with a run.
 enum pool_misuse pool_put_slow(void *ptr);
 
-// Bytes of the live block at `ptr`; 0 when there is none.
+// Bytes of the live run at `ptr`; 0 when there is none.
+size_t pool_run_size(const void *ptr);
+
+// Bytes of the live block at `ptr`, or run; 0 when there is none.
 static inline size_t pool_usable_size(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
     const struct entry *e = region_entry_at(ptr);
 
-    return likely(unit == e->link) ? size_class_bytes(e->class) : 0;
+    return likely(unit == e->link) ? size_class_bytes(e->class) : pool_run_size(ptr);
 }
 
 // Prepares `count` free blocks for requests of `size`, as far as the limits allow; returns how

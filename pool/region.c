@@ -47,6 +47,7 @@ static struct {
     extent_hooks_t hooks;
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
     _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
+    _Atomic uint64_t run_bytes;
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 // The system calls are made raw: the process's own mmap() may be interposed, by us among others.
@@ -281,9 +282,14 @@ static void delete_now(uint32_t unit)
     uintptr_t ptr = (uintptr_t)region_address(unit);
 
     e->link = 0;
-    atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
-    if (size_class_is_coloured(e->class))
-        ptr &= ~(uintptr_t)4095;
+    if (unlikely(e->class >= SIZE_CLASS_RUN)) {
+        atomic_fetch_sub_explicit(&space.run_bytes, je_sallocx((void *)ptr, 0),
+                                  memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(&space.released[e->class], 1, memory_order_relaxed);
+        if (size_class_is_coloured(e->class))
+            ptr &= ~(uintptr_t)4095;
+    }
     je_dallocx((void *)ptr, JE_TCACHE_NONE);
 }
 
@@ -314,14 +320,15 @@ static uintptr_t colour_of(uintptr_t run)
     return ((run >> 12) * 7 & 15) * 64;
 }
 
-static char *run_new(size_t bytes, bool zero)
+static char *run_new(size_t bytes, unsigned alignment_lg, bool zero)
 {
     int flags = JE_ARENA(region.arena) | JE_TCACHE_NONE | (zero ? JE_ZERO : 0);
     char *ptr;
 
     // Above its slabs jemalloc may offset a block inside its first page; we promise alignment.
-    if (bytes >= SIZE_CLASS_FIRST_COLOURED_BYTES)
-        flags |= JE_ALIGN_LG(12);
+    if (bytes >= SIZE_CLASS_FIRST_COLOURED_BYTES && alignment_lg < 12)
+        alignment_lg = 12;
+    flags |= JE_ALIGN_LG(alignment_lg);
     region_enter();
     ptr = je_mallocx(bytes, flags);
     // jemalloc takes its first arena instead of the one that is named while it sets a thread up,
@@ -341,7 +348,7 @@ void *region_block_new(unsigned class, bool zero)
 
     if (unlikely(inside))
         return slot_new();
-    ptr = run_new(size_class_run_bytes(class), zero);
+    ptr = run_new(size_class_run_bytes(class), 0, zero);
     errno = saved;
     if (!ptr)
         return NULL;
@@ -350,8 +357,52 @@ void *region_block_new(unsigned class, bool zero)
     struct entry *e = region_entry_at(ptr);
     e->class = (uint8_t) class;
     e->link = (uint32_t)region_unit(ptr);
+    region_set_note(ptr, 0);
     atomic_fetch_add_explicit(&space.created[class], 1, memory_order_relaxed);
     return ptr;
+}
+
+void *region_run_new(size_t size, size_t alignment, bool zero)
+{
+    unsigned steps = 0;
+    int saved = errno;
+    char *ptr;
+
+    // No smaller than a block, so that each start has an entry. What it could be resized to in
+    // place is remembered, or sampled blocks would be moved less often than others.
+    if (size < SIZE_CLASS_MIN_BYTES) {
+        steps = size ? (unsigned)((je_nallocx(size, 0) + 15) / 16) : 1;
+        size = SIZE_CLASS_MIN_BYTES;
+    }
+    if (!region.bytes || inside || size > region.bytes)
+        return NULL;
+    ptr = run_new(size, (unsigned)__builtin_ctzl(alignment), zero);
+    errno = saved;
+    if (!ptr)
+        return NULL;
+    struct entry *e = region_entry_at(ptr);
+    e->class = (uint8_t)(SIZE_CLASS_RUN + steps);
+    e->link = ~(uint32_t)region_unit(ptr);
+    region_set_note(ptr, 0);
+    atomic_fetch_add_explicit(&space.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
+    return ptr;
+}
+
+size_t region_run_size(const void *ptr)
+{
+    unsigned steps = region_entry_at(ptr)->class - SIZE_CLASS_RUN;
+
+    return steps ? steps * 16 : je_sallocx(ptr, 0);
+}
+
+void region_run_delete(void *ptr)
+{
+    region_block_delete((uint32_t)region_unit(ptr));
+}
+
+uint64_t region_run_bytes(void)
+{
+    return atomic_load_explicit(&space.run_bytes, memory_order_relaxed);
 }
 
 void region_block_trim(void *ptr, size_t size)

@@ -19,6 +19,11 @@
 // frees wait for the next call from outside. (A handler that leaves such a call for good, by
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
+// A *run* is a block of any size that is on no list, for a request that is sampled. Its entry has a
+// class of its own and carries a note, and its link is the complement of its unit: so the fast path
+// of free() takes it for no live block, and who comes after looks again. The note outlives the run,
+// until a block begins there again.
+//
 // An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
 // only to diagnose a wrong free.
 #ifndef TIDEPOOL_POOL_REGION_H
@@ -36,7 +41,7 @@
 struct entry {
     uint32_t link;
     uint8_t class;
-    uint8_t spare[3];
+    uint8_t note[3]; // a number, little end first; of runs only
 };
 
 static_assert(sizeof(struct entry) == 8, "one entry for each KiB: 0.8 % of the pooled memory");
@@ -60,6 +65,20 @@ int region_init(enum region_thp thp);
 // A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);
+
+// A fresh live run of at least `size` bytes; `alignment` is a power of two. NULL as above. Counted
+// as no block.
+#define REGION_NOTE_MAX ((UINT32_C(1) << 24) - 1)
+void *region_run_new(size_t size, size_t alignment, bool zero);
+
+// What a program may use of a live run: what it would have got without sampling.
+size_t region_run_size(const void *ptr);
+
+// Gives a run back to jemalloc.
+void region_run_delete(void *ptr);
+
+// Bytes of all live runs.
+uint64_t region_run_bytes(void);
 
 // Gives the whole pages of a live block that lie behind its first `size` bytes back to the kernel;
 // they read as zero when they are touched again.
@@ -112,7 +131,32 @@ static inline uint64_t region_unit(const void *ptr)
     return offset >> REGION_UNIT_LG | offset << (64 - REGION_UNIT_LG);
 }
 
-// Is `ptr`, an address in the region, the start of a block that is out?
+// Is `ptr`, an address in the region, the start of a run that is out?
+static inline bool region_is_run(const void *ptr)
+{
+    uint64_t unit = region_unit(ptr);
+    const struct entry *e = region_entry_at(ptr);
+
+    return e->class >= SIZE_CLASS_RUN && unit == (uint32_t)~e->link;
+}
+
+static inline uint32_t region_note(const void *ptr)
+{
+    const struct entry *e = region_entry_at(ptr);
+
+    return e->note[0] | (uint32_t)e->note[1] << 8 | (uint32_t)e->note[2] << 16;
+}
+
+static inline void region_set_note(void *ptr, uint32_t note)
+{
+    struct entry *e = region_entry_at(ptr);
+
+    e->note[0] = (uint8_t)note;
+    e->note[1] = (uint8_t)(note >> 8);
+    e->note[2] = (uint8_t)(note >> 16);
+}
+
+// Is `ptr`, an address in the region, the start of a block that is out, and no run?
 static inline bool region_is_live(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);

@@ -24,7 +24,10 @@
 #define SIZE_CLASS_COUNT (SIZE_CLASS_PLAIN + SIZE_CLASS_COLOURED)
 #define SIZE_CLASS_END (SIZE_CLASS_COUNT + 1)
 #define SIZE_CLASS_SIGNAL SIZE_CLASS_END // the next one up: see region.h; on no list, of no bucket
-#define SIZE_CLASS_COLOUR_BYTES 1024     // what a coloured block gives away for its offset
+// And from the one after that on: a run of any size, or for a request below 1 KiB, which is counted
+// in steps of 16 bytes.
+#define SIZE_CLASS_RUN (SIZE_CLASS_END + 1)
+#define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset
 
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request
 // in it; all zero until size_class_init(), which takes some us.

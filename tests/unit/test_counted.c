@@ -1,0 +1,224 @@
+// Requests that the pools' lists count down to a sample, and the runs that serve those.
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "pool/pace.h"
+#include "pool/pool.h"
+
+#define K ((size_t)1024)
+
+static const struct credit_bucket buckets[] = {
+    {4 * K, 1000, false},
+    {64 * K, 200, false},
+    {1024 * K, 40, false},
+};
+static uint64_t samples;
+static double estimate;
+
+static void start(void)
+{
+    const struct pool_options options = {buckets, 3, UINT64_MAX, REGION_THP_DEFAULT};
+    bool can_drain;
+
+    pace_interval_bytes = 16 * K;
+    cr_assert(eq(int, pool_init(&options, &can_drain), 0));
+}
+
+static bool sampled(size_t size, bool counts)
+{
+    uint64_t interval;
+    size_t trial;
+
+    if (!pool_sample(size, counts, &trial, &interval))
+        return false;
+    samples++;
+    estimate += 1 / pace_probability(trial, interval);
+    // The clock of a test is none: the allowance is given anew.
+    pace_self.overdrawn = 0;
+    return true;
+}
+
+// As malloc does it; NULL for a request that is sampled.
+static void *get(size_t size)
+{
+    void *p = pool_get(size);
+
+    if (p || sampled(size, false))
+        return p;
+    p = pool_get_shelved(size, false);
+    if (p || sampled(size, true))
+        return p;
+    return pool_get_new(size, false);
+}
+
+static void put(void *p)
+{
+    if (p && !pool_put(p))
+        pool_put_slow(p);
+}
+
+static struct pool_bucket_stats sums(void)
+{
+    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX], sum = {0};
+
+    for (unsigned b = 0, n = pool_stats(s); b < n; b++) {
+        sum.created += s[b].created;
+        sum.reused += s[b].reused;
+        sum.freed += s[b].freed;
+        sum.free_blocks += s[b].free_blocks;
+        sum.live_blocks += s[b].live_blocks;
+    }
+    return sum;
+}
+
+TestSuite(counted, .init = start, .timeout = 120);
+
+static void estimates_all(uint64_t requests)
+{
+    cr_assert(samples > 500, "%lu samples", samples);
+    cr_expect(fabs(estimate / (double)requests - 1) < 6 / sqrt((double)samples),
+              "%f of %lu requests, %lu samples", estimate, requests, samples);
+}
+
+Test(counted, blocks_that_come_and_go_are_sampled_rightly)
+{
+    for (int i = 0; i < 100000; i++)
+        put(get(2 * K));
+    estimates_all(100000);
+}
+
+Test(counted, blocks_that_stay_are_sampled_rightly)
+{
+    for (int i = 0; i < 20000; i++)
+        get(1500);
+    estimates_all(20000);
+}
+
+Test(counted, lists_that_fill_and_drain_are_sampled_rightly)
+{
+    enum { N = 300 };
+    static void *p[N];
+
+    for (int round = 0; round < 200; round++) {
+        for (int i = 0; i < N; i++)
+            p[i] = get((size_t)(i % 7 + 1) * K);
+        for (int i = 0; i < N; i++)
+            put(p[(i * 7) % N]);
+        if (round % 10 == 0)
+            pool_trim(0);
+    }
+    estimates_all(200 * N);
+}
+
+// One request in so many of each pattern place; a trigger that fell on the same place every time
+// would name one call site for the work of all.
+Test(counted, each_place_in_a_pattern_is_sampled_alike)
+{
+    enum { PLACES = 4, ROUNDS = 200000 };
+    uint64_t hits[PLACES] = {0};
+
+    for (int round = 0; round < ROUNDS; round++) {
+        void *p[PLACES];
+        for (int i = 0; i < PLACES; i++) {
+            p[i] = get(K);
+            hits[i] += !p[i];
+        }
+        for (int i = 0; i < PLACES; i++)
+            put(p[i]);
+    }
+    double expected = ROUNDS * pace_probability(K, 16 * K);
+    for (int i = 0; i < PLACES; i++)
+        cr_expect(fabs((double)hits[i] / expected - 1) < 6 / sqrt(expected), "place %d: %lu of %f",
+                  i, hits[i], expected);
+}
+
+Test(counted, statistics_stay_exact)
+{
+    enum { N = 5000 };
+    static void *p[N];
+    uint64_t requests = 0, frees = 0, live = 0;
+
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < N; i++) {
+            put(p[i]);
+            frees += p[i] != NULL;
+            p[i] = get((size_t)(i % 60 + 1) * K);
+            requests += p[i] != NULL;
+        }
+        if (round == 10)
+            pool_trim(0);
+    }
+    for (int i = 0; i < N; i++)
+        live += p[i] != NULL;
+    struct pool_bucket_stats s = sums();
+    cr_expect(eq(u64, s.created + s.reused, requests));
+    cr_expect(eq(u64, s.freed, frees));
+    cr_expect(eq(u64, s.live_blocks, live));
+    cr_expect(samples > 1000);
+}
+
+static void expect_run(size_t size, size_t alignment)
+{
+    char *p = region_run_new(size, alignment, true);
+
+    cr_assert(ne(ptr, p, NULL), "%zu", size);
+    cr_expect(pool_owns(p) && region_is_run(p) && !region_is_live(p));
+    cr_expect(pool_usable_size(p) >= size && (uintptr_t)p % alignment == 0);
+    for (size_t i = 0; i < size; i++)
+        cr_assert(p[i] == 0, "%zu: zero at %zu", size, i);
+    memset(p, 1, pool_usable_size(p));
+    region_set_note(p, 0xabcdef);
+    cr_expect(eq(u32, region_note(p), 0xabcdef));
+    cr_expect(not(pool_put(p)), "the fast path leaves it alone");
+    cr_expect(eq(int, pool_put_slow(p), POOL_RUN));
+    cr_expect(region_is_run(p), "which changed nothing");
+    for (size_t at = 64; at < size && at < 4096; at += 64) {
+        cr_expect(not(pool_put(p + at)), "%zu: inside at %zu", size, at);
+        cr_expect(ne(int, pool_put_slow(p + at), POOL_RUN));
+    }
+    region_run_delete(p);
+    cr_expect(not(region_is_run(p)));
+    cr_expect(not(pool_put(p)));
+    cr_expect(ne(int, pool_put_slow(p), POOL_RUN));
+    // A larger one may have taken its pages of the map along.
+    if (size > 1 << 20)
+        return;
+    cr_expect(eq(int, pool_put_slow(p), POOL_DOUBLE_FREE));
+    cr_expect(eq(u32, region_note(p), 0xabcdef), "the note outlives it");
+}
+
+Test(counted, a_run_has_any_size_and_alignment)
+{
+    static const size_t size[] = {1, 100, 1000, 1024, 5000, 70000, 1 << 20, 9000001};
+
+    for (unsigned i = 0; i < sizeof size / sizeof *size; i++)
+        for (size_t alignment = 16; alignment <= 1 << 16; alignment *= 16)
+            expect_run(size[i], alignment);
+    cr_expect(eq(u64, region_run_bytes(), 0));
+}
+
+Test(counted, a_run_for_a_small_request_grows_in_place_no_further_than_another)
+{
+    void *p = region_run_new(100, 16, false);
+
+    cr_expect(eq(sz, pool_usable_size(p), 112));
+    cr_expect(eq(u64, region_run_bytes(), K));
+}
+
+Test(counted, a_block_where_a_run_was_has_no_note)
+{
+    enum { N = 64 };
+    void *p[N];
+
+    for (int i = 0; i < N; i++) {
+        p[i] = region_run_new(K, 16, false);
+        region_set_note(p[i], 77);
+    }
+    for (int i = 0; i < N; i++)
+        region_run_delete(p[i]);
+    for (int i = 0; i < N; i++)
+        cr_expect(eq(u32, region_note(pool_get_new(K, false)), 0));
+}
