@@ -1,0 +1,273 @@
+#include "export/sites.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/base.h"
+
+#define CHUNK_BYTES ((size_t)1 << 20)
+#define UNIT 16 // stacks are numbered by where they lie
+#define UNITS (CHUNK_BYTES / UNIT)
+#define STACK_CHUNKS (SITES_STACK_END / UNITS)
+#define RECORDS (CHUNK_BYTES / sizeof(struct record))
+#define RECORD_CHUNKS (SITES_RECORD_END / RECORDS)
+#define BUCKETS (1u << 14)
+
+// Requests are estimated in fractions; a count is kept in these.
+#define PARTS 65536.0
+
+struct stack {
+    uint32_t hash;
+    uint32_t next; // in its bucket; written before the stack can be found
+    uint32_t depth;
+    _Atomic uint64_t live_parts, live_bytes, ever_parts, ever_bytes;
+    uintptr_t frame[];
+};
+
+struct record {
+    uint32_t stack;
+    _Atomic uint32_t next; // in the list of free ones
+    uint64_t parts, bytes;
+    uint64_t unused;
+};
+
+static_assert(sizeof(struct record) == 32 && SITES_RECORD_END % RECORDS == 0, "whole chunks");
+static_assert(sizeof(struct stack) + SITES_DEPTH_MAX * sizeof(uintptr_t) < CHUNK_BYTES,
+              "any stack fits a chunk");
+
+static struct {
+    _Atomic(char *) stack_chunk[STACK_CHUNKS];
+    _Atomic(char *) record_chunk[RECORD_CHUNKS];
+    _Atomic uint32_t bucket[BUCKETS];
+    _Atomic uint32_t stacks_used;  // units
+    _Atomic uint32_t records_used; // ever, 0 included
+    _Atomic uint64_t free_records; // the first one, and above it a count of changes
+    _Atomic uint64_t samples, live, stacks, chunks;
+} table = {.stacks_used = 1, .records_used = 1};
+
+static void count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+static uint64_t load(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+// The chunk, mapped by whoever needs it first; NULL when there is no memory for it.
+static char *chunk_of(_Atomic(char *) *slot)
+{
+    char *chunk = atomic_load_explicit(slot, memory_order_acquire), *none = NULL;
+
+    if (likely(chunk))
+        return chunk;
+    long at = syscall(SYS_mmap, NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    if (at == -1)
+        return NULL;
+    if (atomic_compare_exchange_strong(slot, &none, (char *)at)) {
+        count(&table.chunks, 1);
+        return (char *)at;
+    }
+    syscall(SYS_munmap, at, CHUNK_BYTES);
+    return none;
+}
+
+static struct stack *stack_at(uint32_t number)
+{
+    char *chunk = atomic_load_explicit(&table.stack_chunk[number / UNITS], memory_order_acquire);
+
+    return (struct stack *)(void *)(chunk + number % UNITS * UNIT);
+}
+
+static struct record *record_at(uint32_t number)
+{
+    char *chunk = atomic_load_explicit(&table.record_chunk[number / RECORDS], memory_order_acquire);
+
+    return (struct record *)(void *)(chunk + number % RECORDS * sizeof(struct record));
+}
+
+static uint32_t units_of(unsigned depth)
+{
+    size_t bytes = offsetof(struct stack, frame) + depth * sizeof(uintptr_t);
+
+    return (uint32_t)((bytes + UNIT - 1) / UNIT);
+}
+
+// Room for a stack, in one chunk; its number, or 0.
+static uint32_t stack_room(unsigned depth)
+{
+    uint32_t used = atomic_load(&table.stacks_used), at, need = units_of(depth);
+
+    do {
+        at = used;
+        if (at % UNITS + need > UNITS)
+            at += UNITS - at % UNITS;
+        if (at + need > SITES_STACK_END)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&table.stacks_used, &used, at + need));
+    return chunk_of(&table.stack_chunk[at / UNITS]) ? at : 0;
+}
+
+static uint32_t hash_of(const uintptr_t *frame, unsigned depth)
+{
+    uint64_t h = depth;
+
+    for (unsigned i = 0; i < depth; i++) {
+        h = (h ^ frame[i]) * 0x9e3779b97f4a7c15;
+        h ^= h >> 29;
+    }
+    return (uint32_t)(h >> 32);
+}
+
+static bool is_same(const struct stack *s, uint32_t hash, const uintptr_t *frame, unsigned depth)
+{
+    return s->hash == hash && s->depth == depth &&
+           memcmp(s->frame, frame, depth * sizeof *frame) == 0;
+}
+
+uint32_t sites_stack(const uintptr_t *frame, unsigned depth)
+{
+    uint32_t hash = hash_of(frame, depth), first, seen = 0, ours = 0;
+    _Atomic uint32_t *bucket = &table.bucket[hash % BUCKETS];
+
+    ASSERT(depth <= SITES_DEPTH_MAX);
+    for (first = atomic_load_explicit(bucket, memory_order_acquire);;) {
+        // Only what came since the last look.
+        for (uint32_t n = first; n != seen; n = stack_at(n)->next)
+            if (is_same(stack_at(n), hash, frame, depth))
+                return n; // a stack that we made for nothing is lost room, no more
+        seen = first;
+        if (!ours && !(ours = stack_room(depth)))
+            return 0;
+        struct stack *s = stack_at(ours);
+        s->hash = hash;
+        s->depth = depth;
+        s->next = first;
+        memcpy(s->frame, frame, depth * sizeof *frame);
+        if (atomic_compare_exchange_strong(bucket, &first, ours)) {
+            count(&table.stacks, 1);
+            return ours;
+        }
+    }
+}
+
+static uint32_t record_new(void)
+{
+    uint64_t first = atomic_load(&table.free_records), rest;
+    uint32_t number;
+
+    // The count in the upper half tells a list that was changed and changed back.
+    while ((number = (uint32_t)first)) {
+        rest = (first & ~(uint64_t)UINT32_MAX) + ((uint64_t)1 << 32) +
+               atomic_load_explicit(&record_at(number)->next, memory_order_relaxed);
+        if (atomic_compare_exchange_weak(&table.free_records, &first, rest))
+            return number;
+    }
+    number = atomic_load(&table.records_used);
+    do
+        if (number >= SITES_RECORD_END)
+            return 0;
+    while (!atomic_compare_exchange_weak(&table.records_used, &number, number + 1));
+    return chunk_of(&table.record_chunk[number / RECORDS]) ? number : 0;
+}
+
+static void record_delete(uint32_t number)
+{
+    uint64_t first = atomic_load(&table.free_records);
+
+    do
+        atomic_store_explicit(&record_at(number)->next, (uint32_t)first, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(&table.free_records, &first,
+                                         (first & ~(uint64_t)UINT32_MAX) + ((uint64_t)1 << 32) +
+                                             number));
+}
+
+uint32_t sites_add(uint32_t stack, size_t size, double probability)
+{
+    uint32_t number = record_new();
+    struct record *r;
+
+    if (!number)
+        return 0;
+    r = record_at(number);
+    r->stack = stack;
+    r->parts = (uint64_t)(PARTS / probability + 0.5);
+    r->bytes = (uint64_t)((double)size / probability + 0.5);
+    struct stack *s = stack_at(stack);
+    count(&s->live_parts, r->parts);
+    count(&s->live_bytes, r->bytes);
+    count(&s->ever_parts, r->parts);
+    count(&s->ever_bytes, r->bytes);
+    count(&table.samples, 1);
+    count(&table.live, 1);
+    return number;
+}
+
+uint32_t sites_remove(uint32_t record)
+{
+    struct record *r = record_at(record);
+    uint32_t stack = r->stack;
+    struct stack *s = stack_at(stack);
+
+    count(&s->live_parts, -r->parts);
+    count(&s->live_bytes, -r->bytes);
+    count(&table.live, (uint64_t)-1);
+    record_delete(record);
+    return stack;
+}
+
+struct site sites_at(uint32_t stack)
+{
+    struct stack *s;
+
+    if (!stack || stack >= atomic_load(&table.stacks_used) ||
+        !atomic_load_explicit(&table.stack_chunk[stack / UNITS], memory_order_acquire))
+        return (struct site){0};
+    s = stack_at(stack);
+    return (struct site){
+        .frame = s->frame,
+        .depth = s->depth,
+        .live_blocks = (uint64_t)((double)load(&s->live_parts) / PARTS + 0.5),
+        .live_bytes = load(&s->live_bytes),
+        .ever_blocks = (uint64_t)((double)load(&s->ever_parts) / PARTS + 0.5),
+        .ever_bytes = load(&s->ever_bytes),
+    };
+}
+
+// By buckets: the room of a stack that is being written says nothing of how long it is.
+uint32_t sites_next(uint32_t stack)
+{
+    unsigned bucket = 0;
+
+    if (stack) {
+        struct stack *s = stack_at(stack);
+        if (s->next)
+            return s->next;
+        bucket = s->hash % BUCKETS + 1;
+    }
+    for (; bucket < BUCKETS; bucket++) {
+        uint32_t first = atomic_load_explicit(&table.bucket[bucket], memory_order_acquire);
+        if (first)
+            return first;
+    }
+    return 0;
+}
+
+void sites_stats(struct sites_stats *out)
+{
+    *out = (struct sites_stats){
+        .samples = load(&table.samples),
+        .live = load(&table.live),
+        .stacks = load(&table.stacks),
+        .table_bytes = load(&table.chunks) * CHUNK_BYTES,
+    };
+    for (uint32_t n = 0; (n = sites_next(n));)
+        out->live_bytes += load(&stack_at(n)->live_bytes);
+}
