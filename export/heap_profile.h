@@ -1,0 +1,44 @@
+// heap_profile - the samples as text, for jeprof, pprof and tidepool report.
+//
+//   heap_v2/1                                    1: the numbers are estimates already, nothing
+//   scales
+//     t*: blocks: bytes [blocks: bytes]          live, and ever; over all stacks
+//   # ...                                        what wrote it, and when
+//   # build-id PATH HEX                          of each file that code is mapped from
+//   @ 0xPC 0xPC ...                              a stack, innermost first; return addresses
+//     t*: blocks: bytes [blocks: bytes]
+//   MAPPED_LIBRARIES:
+//   lines of /proc/self/maps
+//
+// Folded stacks have a line for each stack: MODULE+0xOFFSET;...;MODULE+0xOFFSET BYTES, outermost
+// first, what is live only.
+//
+// Written in the moment in which memory runs out: nothing is allocated, no lock is taken, and each
+// system call is a raw one, which is no cancellation point. It works in memory of its own, so that
+// the stack of whichever thread it runs on is enough: only one at a time may be in here, and the
+// caller sees to that.
+#ifndef TIDEPOOL_EXPORT_HEAP_PROFILE_H
+#define TIDEPOOL_EXPORT_HEAP_PROFILE_H
+
+#include <stdint.h>
+
+struct heap_profile_info {
+    const char *why;         // "exit"
+    uint64_t interval_bytes; // as it was asked for
+    uint64_t samples, dropped;
+    uint64_t unix_s;
+};
+
+// To a descriptor; 0 or -errno.
+int heap_profile_write(int fd, const struct heap_profile_info *info);
+int heap_profile_write_folded(int fd);
+
+// To DIR/tidepool-PID-NUMBER.heap and .folded, readable by their owner alone, which appear whole or
+// not at all. Writes the path of the first, without its suffix, where it fits. 0 or -errno.
+int heap_profile_dump(const char *dir, unsigned number, const struct heap_profile_info *info,
+                      char *path, unsigned size);
+
+// Takes both files away again.
+void heap_profile_remove(const char *dir, unsigned number);
+
+#endif

@@ -1,0 +1,181 @@
+#include "export/modules.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "shim/base.h"
+
+#define NOTES_MAX 1024
+#define HEADERS_MAX 16
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static const char *program(void)
+{
+    static char path[4096];
+
+    if (!path[0] && syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1) <= 0)
+        path[0] = '?';
+    return path;
+}
+
+void modules_find(uintptr_t pc, const char **name, uintptr_t *offset)
+{
+    struct dl_find_object found;
+
+    *name = "?";
+    *offset = pc;
+    if (_dl_find_object((void *)pc, &found) != 0)
+        return;
+    const struct link_map *map = found.dlfo_link_map;
+    *offset = pc - map->l_addr;
+    // The program itself has no name there, and may have changed the one it was started by.
+    *name = map->l_name && map->l_name[0] ? last_part(map->l_name) : last_part(program());
+}
+
+// Text of /proc/self/maps, a line at a time.
+static struct lines {
+    int fd;
+    size_t used, at;
+    char buffer[4096 + 512]; // a line with the longest path
+} lines;
+
+static bool open_maps(struct lines *l)
+{
+    l->used = l->at = 0;
+    l->fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    return l->fd >= 0;
+}
+
+static void close_maps(struct lines *l)
+{
+    syscall(SYS_close, l->fd);
+}
+
+// The next line, without its end; NULL at the end.
+static char *next_line(struct lines *l)
+{
+    for (;;) {
+        char *start = l->buffer + l->at, *end = memchr(start, '\n', l->used - l->at);
+        if (end) {
+            *end = '\0';
+            l->at = (size_t)(end + 1 - l->buffer);
+            return start;
+        }
+        memmove(l->buffer, start, l->used -= l->at);
+        l->at = 0;
+        long n = l->used == sizeof l->buffer
+                     ? 0
+                     : syscall(SYS_read, l->fd, l->buffer + l->used, sizeof l->buffer - l->used);
+        if (n <= 0)
+            return NULL;
+        l->used += (size_t)n;
+    }
+}
+
+// Our own memory by way of the kernel: a file may have been cut short, or unmapped by now.
+static bool peek(uintptr_t at, void *to, size_t size)
+{
+    struct iovec into = {to, size}, from = {(void *)at, size};
+
+    return syscall(SYS_process_vm_readv, getpid(), &into, 1L, &from, 1L, 0L) == (long)size;
+}
+
+static void write_id(struct heap_text *t, const char *path, const unsigned char *id, size_t size)
+{
+    char hex[2];
+
+    heap_text_add(t, "# build-id ");
+    heap_text_add(t, path);
+    heap_text_add(t, " ");
+    for (size_t i = 0; i < size; i++) {
+        hex[0] = "0123456789abcdef"[id[i] >> 4];
+        hex[1] = "0123456789abcdef"[id[i] & 15];
+        heap_text_bytes(t, hex, 2);
+    }
+    heap_text_add(t, "\n");
+}
+
+// True once the id was found.
+static bool search_notes(struct heap_text *t, const char *path, uintptr_t at, size_t size)
+{
+    _Alignas(8) unsigned char notes[NOTES_MAX];
+    ElfW(Nhdr) n;
+
+    if (size > sizeof notes || !peek(at, notes, size))
+        return false;
+    for (size_t i = 0; i + sizeof n <= size;) {
+        memcpy(&n, notes + i, sizeof n);
+        size_t name = i + sizeof n, id = name + (((size_t)n.n_namesz + 3) & ~(size_t)3);
+        size_t next = id + (((size_t)n.n_descsz + 3) & ~(size_t)3);
+        if (next > size || next < i)
+            return false;
+        if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && memcmp(notes + name, "GNU", 4) == 0) {
+            write_id(t, path, notes + id, n.n_descsz);
+            return true;
+        }
+        i = next;
+    }
+    return false;
+}
+
+// `base` is where the file's first byte is mapped.
+static void write_build_id(struct heap_text *t, const char *path, uintptr_t base)
+{
+    ElfW(Ehdr) e;
+    ElfW(Phdr) p[HEADERS_MAX];
+    uintptr_t first = 0;
+    unsigned count;
+
+    if (!peek(base, &e, sizeof e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0 ||
+        e.e_phentsize != sizeof *p)
+        return;
+    count = e.e_phnum < HEADERS_MAX ? e.e_phnum : HEADERS_MAX;
+    if (!peek(base + e.e_phoff, p, count * sizeof *p))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        if (p[i].p_type == PT_LOAD && p[i].p_offset == 0)
+            first = p[i].p_vaddr;
+    for (unsigned i = 0; i < count; i++)
+        if (p[i].p_type == PT_NOTE &&
+            search_notes(t, path, base + p[i].p_vaddr - first, p[i].p_memsz))
+            return;
+}
+
+void modules_write_build_ids(struct heap_text *t)
+{
+    if (!open_maps(&lines))
+        return;
+    for (char *line; (line = next_line(&lines));) {
+        // START-END PERMS OFFSET DEV INODE PATH
+        const char *path = strchr(line, '/'), *perms = strchr(line, ' ');
+        if (!path || !perms || perms[1] != 'r' || strncmp(perms + 5, " 00000000 ", 10) != 0)
+            continue;
+        write_build_id(t, path, strtoul(line, NULL, 16));
+    }
+    close_maps(&lines);
+}
+
+void modules_write_maps(struct heap_text *t)
+{
+    if (!open_maps(&lines))
+        return;
+    for (char *line; (line = next_line(&lines));) {
+        heap_text_add(t, line);
+        heap_text_add(t, "\n");
+    }
+    close_maps(&lines);
+}
