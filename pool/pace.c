@@ -1,5 +1,6 @@
 #include "pool/pace.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <time.h>
@@ -59,11 +60,15 @@ unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
     uint64_t most = PACE_AT_ONCE * times * 1000;
     uint64_t paid = (uint64_t)(ms - p->paid_ms) * (PACE_PER_SECOND * times);
 
-    p->overdrawn = paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
+    uint32_t overdrawn = paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
+
+    static_assert((PACE_USUAL_BYTES / PACE_LEAST_BYTES * PACE_AT_ONCE + 1) * 1000 < 1 << 24,
+                  "struct pace holds it");
+    if (overdrawn < most)
+        overdrawn += 1000;
+    p->overdrawn = overdrawn & 0xffffff;
     p->paid_ms = ms;
-    if (p->overdrawn < most)
-        p->overdrawn += 1000;
-    return (unsigned)(p->overdrawn * (uint64_t)PACE_DOUBLINGS / most);
+    return (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most);
 }
 
 // Intervals that no shift would fit meet nobody.
@@ -97,7 +102,7 @@ bool pace_passed(size_t size, uint64_t *interval)
             return false;
     }
     *interval = interval_of(p->doublings);
-    p->doublings = (uint8_t)pace_charge(p, pace_interval_bytes, now_ms());
+    p->doublings = pace_charge(p, pace_interval_bytes, now_ms()) & 0xff;
     p->left = whole(pace_distance(p, interval_of(p->doublings)));
     return true;
 }

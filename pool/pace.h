@@ -24,19 +24,21 @@
 #define PACE_AT_ONCE 128
 #define PACE_USUAL_BYTES ((uint64_t)512 << 10)
 #define PACE_DOUBLINGS 10
+#define PACE_LEAST_BYTES ((uint64_t)4 << 10)
 
-// 32 bytes, for a preloaded library's thread-local space is scarce.
+// 24 bytes, for a preloaded library's thread-local space is scarce.
 struct pace {
-    int64_t left;       // bytes until the next hit; below 0: it has just been passed
-    uint64_t random;    // 0 before the thread's first request
-    uint32_t overdrawn; // thousandths of samples beyond the allowance, at `paid_ms`
-    uint32_t paid_ms;   // wraps
-    uint8_t doublings;  // of the interval that `left` was drawn with
+    int64_t left;            // bytes until the next hit; below 0: it has just been passed
+    uint64_t random;         // 0 before the thread's first request
+    uint32_t paid_ms;        // wraps
+    uint32_t overdrawn : 24; // thousandths of samples beyond the allowance, at `paid_ms`
+    uint32_t doublings : 8;  // of the interval that `left` was drawn with
 };
 
 extern _Thread_local struct pace pace_self __attribute__((tls_model("initial-exec")));
 
-// The mean that was asked for; 0 is off. Set once, before the first thread asks.
+// The mean that was asked for, at least PACE_LEAST_BYTES; 0 is off. Set once, before the first
+// thread asks.
 extern uint64_t pace_interval_bytes;
 
 static inline bool pace_is_on(void)

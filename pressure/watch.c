@@ -256,6 +256,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         atomic_store_explicit(&looked, true, memory_order_relaxed);
         board_post(&w.state, &s);
         unlock(&look_lock);
+        if (a.level == PRESSURE_CRITICAL && a.from != PRESSURE_CRITICAL && hooks->on_critical)
+            hooks->on_critical(hooks->arg);
         act(cause, &a, &s);
     }
     busy = false;

@@ -45,6 +45,10 @@ struct pressure_hooks {
     // How many threads allocate. A load, as above; without it, one.
     unsigned (*threads)(void *arg);
 
+    // From the look that finds the level Critical where the last one did not, before anything is
+    // given back: from any thread that may allocate. What it allocates leads to no look.
+    void (*on_critical)(void *arg);
+
     // From the thread only, holding nothing; they may take their time.
     void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *sample);

@@ -13,9 +13,12 @@
 #include "export/control.h"
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "shim/callsite.h"
+#include "shim/dump.h"
 #include "shim/exporter.h"
 #include "shim/log.h"
 #include "shim/report.h"
+#include "shim/sampling.h"
 #include "shim/watchdog.h"
 
 struct config boot_config;
@@ -92,6 +95,7 @@ static uint64_t automatic_max_bytes(void)
 static void prefork(void)
 {
     exporter_prefork();
+    callsite_prefork();
     monitor_prefork();
     pool_prefork();
 }
@@ -101,6 +105,7 @@ static void postfork_parent(void)
     pool_postfork_parent();
     monitor_parent();
     exporter_parent();
+    callsite_postfork();
 }
 
 static void postfork_child(void)
@@ -109,6 +114,9 @@ static void postfork_child(void)
     control_child();
     monitor_child();
     exporter_child();
+    callsite_postfork();
+    sampling_child();
+    dump_child();
 }
 
 // jemalloc reads its options at the first request, which has to be before this.
@@ -172,6 +180,8 @@ static void start(void)
     watchdog_init(&boot_config, max_bytes);
     exporter_init(&boot_config);
     start_pools(bucket, max_bytes);
+    sampling_start(&boot_config);
+    dump_init(&boot_config);
     if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
         log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
                               "allocate is unsafe");
@@ -227,14 +237,20 @@ __attribute__((constructor)) static void at_load(void)
         return;
     if (boot_config.no_children)
         leave_children_alone();
-    if ((boot_config.warmup_count || boot_config.prom_dir) && !boot_config.disable)
+    // A program of small blocks alone asks nothing of the pools, and is sampled nevertheless.
+    if ((boot_config.warmup_count || boot_config.prom_dir || boot_config.sample_bytes) &&
+        !boot_config.disable)
         boot_pools();
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
+    const char *path;
+
     monitor_stop();
     exporter_exit();
+    if (boot_config.sample_dump_at_exit && atomic_load(&pools_stage) == UP)
+        dump_write("exit", &path);
     if (boot_config.stats_at_exit && atomic_load(&pools_stage) == UP)
         report_stats();
 }

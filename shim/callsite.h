@@ -1,11 +1,35 @@
-// callsite - where the caller is, by libunwind.
+// callsite - where the caller is: its stack of return addresses.
 //
-// libunwind is loaded on first use, because Debian's archive cannot be linked in and nothing may
-// need it to start. Loading allocates: call it holding no lock, and not from a constructor.
+// The walker is the C compiler's own, which the library is linked with and which finds unwind
+// tables through glibc's _dl_find_object(): it takes no lock, allocates nothing, keeps no cache and
+// no descriptor, so that it may walk inside malloc(), in constructors, under dlopen(), in the child
+// of a fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no
+// tables, as code compiled at run time.
+//
+// The other two are there for who asks: libunwind, which remembers each thread's frames and takes
+// 10 ns for one it has seen, and frame pointers, where all code keeps them, tables or not.
 #ifndef TIDEPOOL_SHIM_CALLSITE_H
 #define TIDEPOOL_SHIM_CALLSITE_H
 
-// Return addresses of the callers, innermost first; returns how many. 0 where libunwind is missing.
-int callsite_capture(void **frame, int frames);
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shim/config.h"
+
+// Which walker to use; before the first walk. libunwind is not loaded yet, and until it is the
+// built-in walker goes in its place.
+void callsite_init(enum config_unwind walker);
+
+// Loads libunwind, if it was asked for, and tries it: once. It allocates and takes the loader's
+// lock: only from a thread that holds nothing. False when it is missing.
+bool callsite_load(void);
+
+// Return addresses of the callers, innermost first, without this library's own frames on top;
+// returns how many. Errno is left alone.
+unsigned callsite_capture(uintptr_t *frame, unsigned max);
+
+// Around fork: the child must not get libunwind in the middle of a walk.
+void callsite_prefork(void);
+void callsite_postfork(void);
 
 #endif

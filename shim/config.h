@@ -24,6 +24,7 @@ enum {
 
 enum config_check { CONFIG_CHECK_ABORT, CONFIG_CHECK_WARN, CONFIG_CHECK_OFF };
 enum config_thp { CONFIG_THP_DEFAULT, CONFIG_THP_MADVISE, CONFIG_THP_NEVER };
+enum config_unwind { CONFIG_UNWIND_BUILTIN, CONFIG_UNWIND_LIBUNWIND, CONFIG_UNWIND_FP };
 enum config_source { CONFIG_SOURCE_MAX, CONFIG_SOURCE_RSS, CONFIG_SOURCE_CGROUP };
 
 // Requests up to bound_bytes and above the bound before it.
@@ -81,6 +82,7 @@ struct config {
     uint64_t sample_bytes; // 0: off
     bool sample_dump_at_exit;
     const char *sample_dir;
+    enum config_unwind sample_unwind;
 };
 
 // Takes one line for the user: no prefix, no newline, printable whatever the environment held.

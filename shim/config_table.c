@@ -15,7 +15,7 @@ static const struct group {
     const char *title;
     bool reserved;
 } pool = {"Pools", false}, process = {"Process", false}, pressure = {"Pressure", false},
-  prom = {"Prometheus", false}, mfile = {"Mapped files", true}, sample = {"Call sites", true};
+  prom = {"Prometheus", false}, mfile = {"Mapped files", true}, sample = {"Call sites", false};
 
 struct row {
     const struct group *group;
@@ -288,12 +288,15 @@ static const struct row rows[] = {
 
     {&sample, "TIDEPOOL_SAMPLE", "off", "on, off or a size from 4K up",
      "mean bytes between two samples; on: 512K", .take = take_interval, .offset = AT(sample_bytes),
-     .min = 4 * K, .max = SIZE_TOP, .flag = "on"},
+     .min = 4 * K, .max = SIZE_TOP, .flag = "on", .common = true},
     {&sample, "TIDEPOOL_SAMPLE_DUMP", "off", "exit or off",
      "write the heap profile when the program ends", .take = take_switch,
      .offset = AT(sample_dump_at_exit), .words = "off exit", .flag = "exit"},
-    {&sample, "TIDEPOOL_SAMPLE_DIR", NULL, "an absolute path", "folder for heap profiles",
-     .take = take_path, .offset = AT(sample_dir), .max = 4000},
+    {&sample, "TIDEPOOL_SAMPLE_DIR", "/tmp", "an absolute path", "folder for heap profiles",
+     .take = take_path, .offset = AT(sample_dir), .max = 3900},
+    {&sample, "TIDEPOOL_SAMPLE_UNWIND", "builtin", "builtin, libunwind or fp",
+     "who walks the stack; fp: frame pointers", .take = take_word, .offset = AT(sample_unwind),
+     .words = "builtin libunwind fp"},
 };
 
 // A preset puts other defaults into the table; a variable that is set wins over both. The numbers

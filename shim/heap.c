@@ -4,11 +4,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "pool/pace.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
+#include "shim/sampling.h"
 #include "shim/watchdog.h"
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
+
+void *(*heap_small)(size_t size) = je_malloc;
+void *(*heap_small_zeroed)(size_t count, size_t size) = je_calloc;
+void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
 
 static void *from_jemalloc(size_t size, bool zero)
 {
@@ -40,12 +46,27 @@ static void *grow(size_t size, bool zero)
     return ptr;
 }
 
+// The same where some requests are sampled. The fast path comes here for one that is, and so does
+// the second try of a thread's lists; what neither had is counted apart.
+static void *alloc_counted(size_t size, size_t asked, bool zero)
+{
+    void *ptr = sampling_try_pooled(size, asked, false, zero);
+
+    if (!ptr)
+        ptr = pool_get_shelved(size, zero);
+    if (!ptr)
+        ptr = sampling_try_pooled(size, asked, true, zero);
+    return ptr ? ptr : grow(size, zero);
+}
+
 static void *alloc_slow(size_t size, bool zero)
 {
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     if (unlikely(!boot_pools()))
         return zero ? je_calloc(1, size) : je_malloc(size);
+    if (unlikely(pace_is_on()))
+        return alloc_counted(size, size, zero);
     void *ptr = pool_get_shelved(size, zero);
     return ptr ? ptr : grow(size, zero);
 }
@@ -58,10 +79,13 @@ void *heap_alloc_slow(size_t size)
 static void refuse_free(const void *ptr, enum pool_misuse misuse)
 {
     bool twice = misuse == POOL_DOUBLE_FREE;
+    const uintptr_t *allocated;
+    unsigned depth = 0;
 
     atomic_fetch_add_explicit(twice ? &heap_double_frees : &heap_invalid_frees, 1,
                               memory_order_relaxed);
-    misuse_report(twice ? "double free" : "invalid free", ptr);
+    allocated = twice ? sampling_allocated_at(ptr, &depth) : NULL;
+    misuse_report(twice ? "double free" : "invalid free", ptr, allocated, depth);
 }
 
 void heap_free_slow(void *ptr)
@@ -69,7 +93,9 @@ void heap_free_slow(void *ptr)
     size_t bytes = pool_usable_size(ptr);
     enum pool_misuse misuse = pool_put_slow(ptr);
 
-    if (misuse == POOL_RELEASED && !pool_entered())
+    if (misuse == POOL_RUN)
+        sampling_free(ptr);
+    if ((misuse == POOL_RELEASED || misuse == POOL_RUN) && !pool_entered())
         pressure_shrink(bytes);
     else if (misuse == POOL_DOUBLE_FREE || misuse == POOL_INVALID_FREE)
         refuse_free(ptr, misuse);
@@ -85,7 +111,7 @@ void *heap_calloc(size_t count, size_t size)
         return NULL;
     }
     if (likely(!pool_takes(bytes)))
-        return bytes < SIZE_CLASS_MIN_BYTES ? je_calloc(1, bytes) : alloc_slow(bytes, true);
+        return bytes < SIZE_CLASS_MIN_BYTES ? heap_small_zeroed(1, bytes) : alloc_slow(bytes, true);
     ptr = pool_get(bytes);
     if (likely(ptr))
         return memset(ptr, 0, bytes);
@@ -116,7 +142,7 @@ static void *large_realloc(void *ptr, size_t size)
     void *to = NULL;
 
     if (entered || watchdog_before(size))
-        to = je_realloc(ptr, size);
+        to = heap_resized(ptr, size);
     if (!entered)
         watchdog_after();
     // jemalloc leaves errno alone for sizes that no address space holds.
@@ -145,7 +171,7 @@ void *heap_realloc(void *ptr, size_t size)
         return fits_in_place(size, have) ? ptr : move(ptr, have, size);
     }
     if (!pool_takes(size))
-        return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : je_realloc(ptr, size);
+        return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : heap_resized(ptr, size);
     // Into the pools, unless it is a block of a pooled size that jemalloc had to serve.
     have = je_malloc_usable_size(ptr);
     return fits_in_place(size, have) ? ptr : move(ptr, have, size);
@@ -154,7 +180,8 @@ void *heap_realloc(void *ptr, size_t size)
 // A block of the pools with that alignment, at least; NULL where they do not serve it.
 static void *pooled_aligned(size_t alignment, size_t size)
 {
-    void *ptr;
+    size_t asked = size;
+    void *ptr = NULL;
 
     if (size < SIZE_CLASS_MIN_BYTES || alignment > 4096 || !boot_pools())
         return NULL;
@@ -164,7 +191,13 @@ static void *pooled_aligned(size_t alignment, size_t size)
         if (!size)
             return NULL;
     }
-    ptr = pool_takes(size) ? heap_alloc(size) : NULL;
+    if (pool_takes(size) && pace_is_on()) {
+        ptr = pool_get(size);
+        if (!ptr)
+            ptr = alloc_counted(size, asked, false);
+    } else if (pool_takes(size)) {
+        ptr = heap_alloc(size);
+    }
     // jemalloc serves a pooled size where the pools cannot, and need not align it like them.
     if ((uintptr_t)ptr & (alignment - 1)) {
         heap_free(ptr);
@@ -180,8 +213,12 @@ void *heap_aligned(size_t alignment, size_t size)
 
     if (ptr)
         return ptr;
-    if (!large || watchdog_before(size))
-        ptr = je_memalign(alignment, size);
+    if (!large || watchdog_before(size)) {
+        if (unlikely(pace_is_on()))
+            ptr = sampling_try(alignment, size, false);
+        if (!ptr)
+            ptr = je_memalign(alignment, size);
+    }
     if (large)
         watchdog_after();
     if (!ptr)

@@ -18,12 +18,18 @@
 void *heap_alloc_slow(size_t size);
 void heap_free_slow(void *ptr);
 
+// What serves requests below 1 KiB, and resizes blocks of jemalloc's: jemalloc itself, or what
+// counts for sampling first. Jumping through a pointer costs what a jump to a name costs.
+extern void *(*heap_small)(size_t size);
+extern void *(*heap_small_zeroed)(size_t count, size_t size);
+extern void *(*heap_resized)(void *ptr, size_t size);
+
 // malloc(3): NULL and errno ENOMEM.
 static inline void *heap_alloc(size_t size)
 {
     // First and cheapest: what goes on to jemalloc has jemalloc's own cost still to come.
     if (size < SIZE_CLASS_MIN_BYTES)
-        return je_malloc(size);
+        return heap_small(size);
     if (unlikely(!pool_takes(size)))
         return heap_alloc_slow(size);
     void *ptr = pool_get(size);

@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "pool/pace.h"
 #include "shim/boot.h"
 #include "shim/heap.h"
+#include "shim/sampling.h"
 #include "shim/watchdog.h"
 
 void *mallocx(size_t size, int flags);
@@ -46,8 +48,12 @@ HEAP_EXPORT void *mallocx(size_t size, int flags)
     size_t alignment = alignment_of(flags);
     void *ptr;
 
-    if (names_place(flags) || !pool_takes(size) || alignment > 4096)
-        return je_mallocx(size, flags);
+    if (names_place(flags) || !pool_takes(size) || alignment > 4096) {
+        ptr = pace_is_on() && size && !names_place(flags)
+                  ? sampling_try(alignment, size, is_zeroed(flags))
+                  : NULL;
+        return ptr ? ptr : je_mallocx(size, flags);
+    }
     ptr = alignment > 1 ? heap_aligned(alignment, size) : heap_alloc(size);
     // To the block's end: a rallocx that grows it later relies on that.
     if (ptr && is_zeroed(flags))

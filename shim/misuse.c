@@ -16,29 +16,34 @@
 static _Thread_local bool reporting;
 
 // module+offset is what addr2line wants, whatever the process's address layout.
-static void report_backtrace(void)
+static void report_stack(const char *what, const uintptr_t *frame, unsigned frames)
 {
-    void *frame[FRAMES];
-    int frames = callsite_capture(frame, FRAMES);
     char text[LOG_LINE_MAX];
     size_t length = 0;
-    Dl_info self, info;
+    Dl_info info;
 
-    if (!dladdr((void *)&report_backtrace, &self))
-        return;
-    for (int i = 0; i < frames && length < sizeof text - 96; i++) {
-        if (!dladdr(frame[i], &info) || info.dli_fbase == self.dli_fbase)
+    for (unsigned i = 0; i < frames && length < sizeof text - 96; i++) {
+        if (!dladdr((void *)frame[i], &info))
             continue;
         const char *slash = strrchr(info.dli_fname, '/');
         length += log_format(text + length, sizeof text - length, "%s%s+0x%lx", length ? " " : "",
                              slash ? slash + 1 : info.dli_fname,
-                             (unsigned long)((char *)frame[i] - (char *)info.dli_fbase));
+                             (unsigned long)(frame[i] - (uintptr_t)info.dli_fbase));
     }
     if (length)
-        log_line(LOG_MISUSE, "backtrace: %s", text);
+        log_line(LOG_MISUSE, "%s: %s", what, text);
 }
 
-void misuse_report(const char *what, const void *ptr)
+static void report_stacks(const uintptr_t *allocated, unsigned depth)
+{
+    uintptr_t frame[FRAMES];
+
+    report_stack("backtrace", frame, callsite_capture(frame, FRAMES));
+    if (depth)
+        report_stack("allocated at", allocated, depth < FRAMES ? depth : FRAMES);
+}
+
+void misuse_report(const char *what, const void *ptr, const uintptr_t *allocated, unsigned depth)
 {
     if (boot_config.check == CONFIG_CHECK_OFF)
         return;
@@ -46,7 +51,7 @@ void misuse_report(const char *what, const void *ptr)
              boot_config.check == CONFIG_CHECK_WARN ? ", ignored" : "");
     if (!reporting) {
         reporting = true;
-        report_backtrace();
+        report_stacks(allocated, depth);
         reporting = false;
     }
     if (boot_config.check == CONFIG_CHECK_ABORT)

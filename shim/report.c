@@ -5,8 +5,10 @@
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "pressure/watch.h"
+#include "shim/dump.h"
 #include "shim/heap.h"
 #include "shim/log.h"
+#include "shim/sampling.h"
 
 // "64K", "1M", or plain bytes where they are no whole multiple.
 static void size_text(char *out, size_t length, uint64_t bytes)
@@ -42,6 +44,19 @@ static void report_pressure(void)
              pages_returned());
 }
 
+static void report_samples(void)
+{
+    struct sampling_stats s;
+
+    sampling_stats(&s);
+    if (s.interval_bytes)
+        log_line(LOG_STATS,
+                 "samples: interval_bytes %lu taken %lu dropped %lu live %lu stacks %lu "
+                 "live_bytes %lu table_bytes %lu dumps %lu failed %lu",
+                 s.interval_bytes, s.samples, s.dropped, s.live, s.stacks, s.live_bytes,
+                 s.table_bytes, dump_written(), dump_failed());
+}
+
 void report_stats(void)
 {
     struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
@@ -68,6 +83,7 @@ void report_stats(void)
                  s->live_bytes);
     }
     report_pressure();
+    report_samples();
     if (heap_double_frees || heap_invalid_frees)
         log_line(LOG_STATS, "double_frees %lu invalid_frees %lu", (uint64_t)heap_double_frees,
                  (uint64_t)heap_invalid_frees);

@@ -9,6 +9,7 @@
 #include "pool/je.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
+#include "shim/dump.h"
 #include "shim/log.h"
 
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
@@ -158,6 +159,13 @@ static void on_level(void *arg, enum pressure_level from, enum pressure_level to
     exporter_level_changed();
 }
 
+// The thread may come too late for a program that grows fast; the one that grows is never late.
+static void on_critical(void *arg)
+{
+    (void)arg;
+    dump_in_need();
+}
+
 static void tick(void *arg, uint64_t now_ms)
 {
     (void)arg;
@@ -205,6 +213,7 @@ static const struct pressure_hooks hooks = {
     .set_decay = set_decay,
     .held = held,
     .threads = threads,
+    .on_critical = on_critical,
     .on_level = on_level,
     .tick = tick,
     .wait_on = wait_on,

@@ -67,7 +67,8 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
     HOLDS(c.interval_ms == 5000 && c.cooldown_ms == 10000 && c.watch_min_bytes == 32 << 20);
     HOLDS(!c.on_limit_enomem && c.on_limit_size_bytes == 64 << 10);
     HOLDS(!c.prom_dir && c.prom_interval_ms == 15000 && !c.prom_keep && !c.labels);
-    HOLDS(!c.mfile && !c.ksm && !c.sample_bytes && !c.sample_dump_at_exit && !c.sample_dir);
+    HOLDS(!c.mfile && !c.ksm && !c.sample_bytes && !c.sample_dump_at_exit);
+    HOLDS(strcmp(c.sample_dir, "/tmp") == 0);
 }
 
 Test(config, takes_every_setting)

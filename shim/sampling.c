@@ -1,0 +1,172 @@
+#include "shim/sampling.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "export/sites.h"
+#include "pool/pace.h"
+#include "pool/pool.h"
+#include "shim/callsite.h"
+#include "shim/heap.h"
+#include "shim/log.h"
+#include "shim/watchdog.h"
+
+static _Atomic uint64_t dropped;
+
+// This thread is taking a sample: what it allocates meanwhile is not sampled.
+static _Thread_local volatile bool taking;
+
+// The run, its record and its stack, or nothing of it. The program asked for `asked` bytes.
+static void *take_run(size_t alignment, size_t size, size_t asked, bool zero, double probability)
+{
+    uintptr_t frame[SITES_DEPTH_MAX];
+    unsigned depth = callsite_capture(frame, SITES_DEPTH_MAX);
+    uint32_t stack = sites_stack(frame, depth), record;
+    void *ptr = stack ? region_run_new(size, alignment, zero) : NULL;
+
+    if (!ptr)
+        return NULL;
+    record = sites_add(stack, asked, probability);
+    if (!record) {
+        region_run_delete(ptr);
+        return NULL;
+    }
+    region_set_note(ptr, record);
+    return ptr;
+}
+
+static void *take(size_t alignment, size_t size, size_t asked, bool zero, double probability)
+{
+    bool entered = pool_entered();
+    void *ptr = NULL;
+
+    if (!taking) {
+        taking = true;
+        atomic_signal_fence(memory_order_seq_cst);
+        if (entered || watchdog_before(size))
+            ptr = take_run(alignment, size, asked, zero, probability);
+        atomic_signal_fence(memory_order_seq_cst);
+        taking = false;
+    }
+    if (!ptr)
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    if (!entered)
+        watchdog_after();
+    return ptr;
+}
+
+void *sampling_try(size_t alignment, size_t size, bool zero)
+{
+    uint64_t interval;
+
+    if (!pace_counts(size, &interval))
+        return NULL;
+    return take(alignment, size, size, zero, pace_probability(size, interval));
+}
+
+void *sampling_try_pooled(size_t size, size_t asked, bool counts, bool zero)
+{
+    uint64_t interval;
+    size_t trial;
+
+    if (!pool_sample(size, counts, &trial, &interval))
+        return NULL;
+    return take(16, size, asked, zero, pace_probability(trial, interval));
+}
+
+// Small requests, which the fast path of malloc leads here in place of jemalloc.
+
+static __attribute__((noinline)) void *small_slow(size_t size)
+{
+    uint64_t interval;
+    void *ptr = NULL;
+
+    if (pace_passed(size, &interval))
+        ptr = take(16, size, size, false, pace_probability(size, interval));
+    return ptr ? ptr : je_malloc(size);
+}
+
+static void *small(size_t size)
+{
+    pace_self.left -= (int64_t)size;
+    return likely(pace_self.left >= 0) ? je_malloc(size) : small_slow(size);
+}
+
+static void *small_zeroed(size_t count, size_t size)
+{
+    void *ptr = sampling_try(16, count * size, true);
+
+    return ptr ? ptr : je_calloc(count, size);
+}
+
+// A block that stays where it is is no new request.
+static void *resized(void *old, size_t size)
+{
+    size_t have = je_malloc_usable_size(old);
+    void *ptr = NULL;
+
+    if (size && je_nallocx(size, 0) != have)
+        ptr = sampling_try(16, size, false);
+    if (!ptr)
+        return je_realloc(old, size);
+    __builtin_memcpy(ptr, old, have < size ? have : size);
+    je_free(old);
+    return ptr;
+}
+
+void sampling_start(const struct config *config)
+{
+    if (!config->sample_bytes)
+        return;
+    if (!region.bytes) {
+        log_line(LOG_FEATURE, "sampling is off: it needs the pools");
+        return;
+    }
+    callsite_init(config->sample_unwind);
+    pace_interval_bytes = config->sample_bytes;
+    heap_small = small;
+    heap_small_zeroed = small_zeroed;
+    heap_resized = resized;
+}
+
+size_t sampling_free(void *ptr)
+{
+    size_t bytes = pool_run_size(ptr);
+
+    region_set_note(ptr, sites_remove(region_note(ptr)));
+    region_run_delete(ptr);
+    return bytes;
+}
+
+const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)
+{
+    const struct entry *e = region_entry_at(ptr);
+    struct site site = {0};
+
+    // Nothing else has begun there since.
+    if (e->class >= SIZE_CLASS_RUN && !e->link)
+        site = sites_at(region_note(ptr));
+    *depth = site.depth;
+    return site.frame;
+}
+
+void sampling_stats(struct sampling_stats *out)
+{
+    struct sites_stats s;
+
+    sites_stats(&s);
+    *out = (struct sampling_stats){
+        .interval_bytes = pace_interval_bytes,
+        .samples = s.samples,
+        .dropped = atomic_load_explicit(&dropped, memory_order_relaxed),
+        .live = s.live,
+        .stacks = s.stacks,
+        .live_bytes = s.live_bytes,
+        .table_bytes = s.table_bytes,
+    };
+}
+
+void sampling_child(void)
+{
+    pace_child();
+}

@@ -1,0 +1,46 @@
+// sampling - requests that are sampled (pool/pace.h): how they are served, and remembered.
+//
+// A sampled request is served by a run of its own in the pools' region, whatever its size, so that
+// free() finds it without asking about any other block: the run's note is the number of its record
+// (export/sites.h), and after it was freed, of the stack that allocated it. Where no run can be
+// had, or there is no room to remember it, the request is served like any other and counted as
+// dropped.
+#ifndef TIDEPOOL_SHIM_SAMPLING_H
+#define TIDEPOOL_SHIM_SAMPLING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/config.h"
+
+// Once, with the pools up. Where sampling is off, nothing changes.
+void sampling_start(const struct config *config);
+
+// Small requests and what is larger than the pools serve: called by heap.c where sampling is on.
+// NULL: not sampled, serve it as usual. `alignment` is a power of two.
+void *sampling_try(size_t alignment, size_t size, bool zero);
+
+// The same for a size that the pools serve, where their fast path did not; what the program asked
+// for may be a little less. `counts` as in pool_sample().
+void *sampling_try_pooled(size_t size, size_t asked, bool counts, bool zero);
+
+// Frees a live run. Returns its bytes.
+size_t sampling_free(void *ptr);
+
+// The stack that allocated the run that began at `ptr`, and is gone; NULL and depth 0 where
+// unknown.
+const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth);
+
+struct sampling_stats {
+    uint64_t interval_bytes; // 0: off
+    uint64_t samples, dropped, live, stacks;
+    uint64_t live_bytes;  // the estimate of all that is live
+    uint64_t table_bytes; // of memory for all this
+};
+void sampling_stats(struct sampling_stats *out);
+
+// In the child of a fork.
+void sampling_child(void);
+
+#endif
