@@ -130,6 +130,11 @@ bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval)
     }
 }
 
+void *pool_run_new(size_t size, size_t alignment, bool zero)
+{
+    return region_run_new(size, alignment, zero, alignment > 64 ? 0 : pooled_class(size));
+}
+
 size_t pool_run_size(const void *ptr)
 {
     return region_is_run(ptr) ? region_run_size(ptr) : 0;

@@ -57,6 +57,10 @@ void *pool_get_shelved(size_t size, bool zero);
 // is, a request of *trial bytes was drawn for with *interval: what its probability follows from.
 bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval);
 
+// A run (region.h) in place of what a request of that size and alignment would have got; NULL where
+// none can be had.
+void *pool_run_new(size_t size, size_t alignment, bool zero);
+
 // The same from jemalloc. NULL when memory or the region is used up, or the size's bucket is off:
 // the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
@@ -96,7 +100,7 @@ enum pool_misuse {
     POOL_RELEASED,     // fine as well: there was no room for it, jemalloc has it
     POOL_DOUBLE_FREE,  // the start of a block that is free now
     POOL_INVALID_FREE, // an address that is not the start of a block
-    POOL_RUN,          // fine, but a run (region.h): to be deleted by whoever made it
+    POOL_RUN,          // fine, but a run: to be deleted by whoever made it
 };
 
 // Changes nothing where there was misuse, nor with a run.

@@ -362,26 +362,32 @@ void *region_block_new(unsigned class, bool zero)
     return ptr;
 }
 
-void *region_run_new(size_t size, size_t alignment, bool zero)
+// What the entry of a run says about its size.
+static unsigned run_class(size_t size, unsigned class)
 {
-    unsigned steps = 0;
+    if (size < SIZE_CLASS_MIN_BYTES)
+        return SIZE_CLASS_RUN + (unsigned)((je_nallocx(size ? size : 1, 0) + 15) / 16);
+    return class && size_class_is_coloured(class) ? SIZE_CLASS_RUN_COLOURED : SIZE_CLASS_RUN;
+}
+
+void *region_run_new(size_t size, size_t alignment, bool zero, unsigned class)
+{
+    unsigned marked = run_class(size, class);
+    // No smaller than a block, so that each start has an entry.
+    size_t bytes = size < SIZE_CLASS_MIN_BYTES ? SIZE_CLASS_MIN_BYTES : size;
     int saved = errno;
     char *ptr;
 
-    // No smaller than a block, so that each start has an entry. What it could be resized to in
-    // place is remembered, or sampled blocks would be moved less often than others.
-    if (size < SIZE_CLASS_MIN_BYTES) {
-        steps = size ? (unsigned)((je_nallocx(size, 0) + 15) / 16) : 1;
-        size = SIZE_CLASS_MIN_BYTES;
-    }
     if (!region.bytes || inside || size > region.bytes)
         return NULL;
-    ptr = run_new(size, (unsigned)__builtin_ctzl(alignment), zero);
+    if (marked == SIZE_CLASS_RUN_COLOURED)
+        bytes = size_class_run_bytes(class);
+    ptr = run_new(bytes, (unsigned)__builtin_ctzl(alignment), zero);
     errno = saved;
     if (!ptr)
         return NULL;
     struct entry *e = region_entry_at(ptr);
-    e->class = (uint8_t)(SIZE_CLASS_RUN + steps);
+    e->class = (uint8_t)marked;
     e->link = ~(uint32_t)region_unit(ptr);
     region_set_note(ptr, 0);
     atomic_fetch_add_explicit(&space.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
@@ -390,9 +396,13 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
 
 size_t region_run_size(const void *ptr)
 {
-    unsigned steps = region_entry_at(ptr)->class - SIZE_CLASS_RUN;
+    unsigned marked = region_entry_at(ptr)->class;
 
-    return steps ? steps * 16 : je_sallocx(ptr, 0);
+    if (marked == SIZE_CLASS_RUN)
+        return je_sallocx(ptr, 0);
+    if (marked == SIZE_CLASS_RUN_COLOURED)
+        return je_sallocx(ptr, 0) - SIZE_CLASS_COLOUR_BYTES;
+    return (size_t)(marked - SIZE_CLASS_RUN) * 16;
 }
 
 void region_run_delete(void *ptr)

@@ -67,9 +67,9 @@ int region_init(enum region_thp thp);
 void *region_block_new(unsigned class, bool zero);
 
 // A fresh live run of at least `size` bytes; `alignment` is a power of two. NULL as above. Counted
-// as no block.
-#define REGION_NOTE_MAX ((UINT32_C(1) << 24) - 1)
-void *region_run_new(size_t size, size_t alignment, bool zero);
+// as no block. `class` is the one that the request would have got, or 0: no more of the run may be
+// used than of such a block, or sampled blocks would be resized in place more often than others.
+void *region_run_new(size_t size, size_t alignment, bool zero, unsigned class);
 
 // What a program may use of a live run: what it would have got without sampling.
 size_t region_run_size(const void *ptr);

@@ -22,7 +22,7 @@ static void *take_run(size_t alignment, size_t size, size_t asked, bool zero, do
     uintptr_t frame[SITES_DEPTH_MAX];
     unsigned depth = callsite_capture(frame, SITES_DEPTH_MAX);
     uint32_t stack = sites_stack(frame, depth), record;
-    void *ptr = stack ? region_run_new(size, alignment, zero) : NULL;
+    void *ptr = stack ? pool_run_new(size, alignment, zero) : NULL;
 
     if (!ptr)
         return NULL;

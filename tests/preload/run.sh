@@ -1,6 +1,7 @@
 # Runs the victims of this folder, each under LD_PRELOAD, and asserts how it ends and every line it prints.
 #
 #   B=$PWD/build/release sh tests/preload/run.sh ['fork*' ...]     only these victims
+#   SAMPLE=4K                     with call sites sampled at that interval
 #   LIB=none|PATH                 without a library, or with another: what then passes is no merit of ours
 set -u
 B=${B:-$PWD/build/release}
@@ -32,7 +33,8 @@ case_() {
     shift 3
     selected "$name" || return 0
     # The inner shell becomes the command and the outer one swallows what a shell says of deaths.
-    ((exec timeout -k 5 "${LIMIT:-120}" env LD_PRELOAD="${EXTRA_BEFORE:-}$preload${EXTRA_AFTER:-}" "$@" >"$tmp/out" 2>"$tmp/err")
+    ((exec timeout -k 5 "${LIMIT:-120}" env LD_PRELOAD="${EXTRA_BEFORE:-}$preload${EXTRA_AFTER:-}" \
+        ${SAMPLE:+TIDEPOOL_SAMPLE=$SAMPLE} "$@" >"$tmp/out" 2>"$tmp/err")
         exit $?) 2>/dev/null
     got=$?
     [ $got = 124 ] && { fail "$name" "still running after ${LIMIT:-120} s"; return; }
@@ -41,7 +43,8 @@ case_() {
     pass "$name"
 }
 
-silent() { [ ! -s "$tmp/err" ]; }
+# Without pools nothing can be sampled, which is said where it was asked for.
+silent() { ! grep -qvx "${SAMPLE:+tidepool: sampling is off: it needs the pools}" "$tmp/err"; }
 # Misuse is told in one line; where a backtrace follows, its lines bear our name too.
 one_report() {
     [ "$(grep -cE "^tidepool: .*($1)" "$tmp/err")" = 1 ] && ! grep -qv '^tidepool: ' "$tmp/err"

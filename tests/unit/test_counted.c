@@ -162,7 +162,7 @@ Test(counted, statistics_stay_exact)
 
 static void expect_run(size_t size, size_t alignment)
 {
-    char *p = region_run_new(size, alignment, true);
+    char *p = pool_run_new(size, alignment, true);
 
     cr_assert(ne(ptr, p, NULL), "%zu", size);
     cr_expect(pool_owns(p) && region_is_run(p) && !region_is_live(p));
@@ -202,10 +202,20 @@ Test(counted, a_run_has_any_size_and_alignment)
 
 Test(counted, a_run_for_a_small_request_grows_in_place_no_further_than_another)
 {
-    void *p = region_run_new(100, 16, false);
+    void *p = pool_run_new(100, 16, false);
 
     cr_expect(eq(sz, pool_usable_size(p), 112));
     cr_expect(eq(u64, region_run_bytes(), K));
+}
+
+Test(counted, as_much_of_a_run_may_be_used_as_of_a_block)
+{
+    for (size_t size = K; size <= 1024 * K; size += 997) {
+        void *run = pool_run_new(size, 16, false), *block = pool_get_new(size, false);
+        cr_assert(eq(sz, pool_usable_size(run), pool_usable_size(block)), "%zu", size);
+        put(block);
+        region_run_delete(run);
+    }
 }
 
 Test(counted, a_block_where_a_run_was_has_no_note)
@@ -214,7 +224,7 @@ Test(counted, a_block_where_a_run_was_has_no_note)
     void *p[N];
 
     for (int i = 0; i < N; i++) {
-        p[i] = region_run_new(K, 16, false);
+        p[i] = pool_run_new(K, 16, false);
         region_set_note(p[i], 77);
     }
     for (int i = 0; i < N; i++)

@@ -1,0 +1,22 @@
+# Call sites: real programs sampled, profiles read by jeprof, a kill, and a storm of it all.
+#   make test-sample [SAMPLE_T='sites programs kill stress'] [RUNS=5] [STRESS_S=30]
+.PHONY: test-sample
+SAMPLE_T ?= sites programs kill stress
+RUNS     ?= 5
+STRESS_S ?= 30
+SAMPLE_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sample/*.c)) \
+              $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/sample/*.cc))
+
+$(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sample/*.c)): $(B)/tests/sample/%: tests/sample/%.c $(B)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -O1 -g -fno-builtin $(CFLAGS) $(LDFLAGS) -o $@ $< -pthread -ldl
+
+$(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/sample/*.cc)): $(B)/tests/sample/%: tests/sample/%.cc $(B)/flags
+	$(call say,CXX,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 -O1 -g -fno-builtin $(CXXFLAGS) $(LDFLAGS) -o $@ $< -pthread -ldl
+
+test-sample: all $(SAMPLE_BIN)
+	$(Q)tests/setup/install.sh build test sample
+	$(Q)RUNS=$(RUNS) STRESS_S=$(STRESS_S) B=$(abspath $(B)) $(SUITE) $(foreach t,$(SAMPLE_T),--- bash tests/sample/$(t).sh)
