@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "export/control.h"
 #include "export/heap_profile.h"
 #include "shim/base.h"
 #include "shim/log.h"
@@ -64,9 +65,29 @@ static int write_claimed(const char *why)
     return e;
 }
 
+// "dump" over the control channel: the profile's path.
+static void answer(int fd, const char *argument)
+{
+    char path[sizeof dump.path + 8];
+    const char *where;
+    int e = *argument ? -EINVAL : dump_write("request", &where);
+
+    if (e == -EINVAL)
+        control_error(fd, "dump takes no argument");
+    else if (e == -ENODEV)
+        control_error(fd, "nothing is sampled here: start it with TIDEPOOL_SAMPLE=on");
+    else if (e == -EBUSY)
+        control_error(fd, "a profile is being written already");
+    else if (e)
+        control_error(fd, "the profile cannot be written: see the process's stderr");
+    else if (control_ok(fd))
+        control_send(fd, path, log_format(path, sizeof path, "%s.heap\n", where));
+}
+
 void dump_init(const struct config *config)
 {
     dump.dir = config->sample_dir;
+    control_register("dump", answer);
 }
 
 int dump_write(const char *why, const char **path)

@@ -13,6 +13,7 @@
 #include "shim/base.h"
 #include "shim/config.h"
 #include "shim/config_parse.h"
+#include "shim/launcher_dump.h"
 #include "shim/launcher_report.h"
 
 enum { OPTION_MAX = 64 };
@@ -71,6 +72,7 @@ static const struct subcommand {
     const char *name;
     int (*run)(char **args);
 } subcommands[] = {
+    {"dump", launcher_dump},
     {"report", launcher_report},
 };
 

@@ -23,6 +23,7 @@ static const char usage[] =
 
 static const char actions[] =
     "\n"
+    "      dump PID       have a sampled process write its heap profile\n"
     "      report FILE    say who held the memory, by a heap profile: tidepool(1)\n"
     "      --check        say what of the library works on this machine\n"
     "      --path         say where the library is\n"

@@ -13,6 +13,10 @@
 
 static _Atomic uint64_t dropped;
 
+// The watchdog's thread loads libunwind and answers `tidepool dump`: it is worth having once
+// something was sampled.
+static _Atomic bool thread_wanted;
+
 // This thread is taking a sample: what it allocates meanwhile is not sampled.
 static _Thread_local volatile bool taking;
 
@@ -50,6 +54,10 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
     }
     if (!ptr)
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    if (unlikely(!atomic_load_explicit(&thread_wanted, memory_order_relaxed))) {
+        atomic_store_explicit(&thread_wanted, true, memory_order_relaxed);
+        watchdog_want_thread();
+    }
     if (!entered)
         watchdog_after();
     return ptr;
@@ -129,6 +137,18 @@ void sampling_start(const struct config *config)
     heap_resized = resized;
 }
 
+void sampling_tick(void)
+{
+    static bool tried;
+
+    if (!pace_is_on() || tried)
+        return;
+    tried = true;
+    if (!callsite_load())
+        log_line(LOG_FEATURE,
+                 "libunwind.so.8 is missing: stacks are walked by the built-in walker");
+}
+
 size_t sampling_free(void *ptr)
 {
     size_t bytes = pool_run_size(ptr);
@@ -169,4 +189,6 @@ void sampling_stats(struct sampling_stats *out)
 void sampling_child(void)
 {
     pace_child();
+    taking = false;
+    atomic_store_explicit(&thread_wanted, false, memory_order_relaxed);
 }

@@ -40,6 +40,9 @@ struct sampling_stats {
 };
 void sampling_stats(struct sampling_stats *out);
 
+// From the watchdog's thread, now and then.
+void sampling_tick(void);
+
 // In the child of a fork.
 void sampling_child(void);
 

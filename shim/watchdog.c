@@ -11,6 +11,7 @@
 #include "pool/pool.h"
 #include "shim/dump.h"
 #include "shim/log.h"
+#include "shim/sampling.h"
 
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
@@ -22,7 +23,7 @@
 #define FAST_DECAY_MS 1000
 
 static struct {
-    bool on, control;
+    bool thread, on, control;
     uint64_t pool_max_bytes;
     bool pool_max_is_automatic;
     uint64_t aged_ms; // by the thread only
@@ -170,6 +171,7 @@ static void tick(void *arg, uint64_t now_ms)
 {
     (void)arg;
     exporter_tick(now_ms);
+    sampling_tick();
     int err = dog.control ? control_tick(now_ms) : 0;
     if (err)
         log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);
@@ -262,10 +264,11 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
         o->tick_ms = c->prom_interval_ms;
     dog.control = c->control;
     if (!c->watchdog) {
-        if (!c->prom_dir)
+        if (!c->prom_dir && !c->sample_bytes)
             return;
         o->looks = false;
         monitor_init(o, &only_tick);
+        dog.thread = true;
         pages_on_refill = on_refill;
         return;
     }
@@ -286,9 +289,15 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     o->watch_path = getenv("MEMORY_PRESSURE_WATCH");
     o->watch_write = getenv("MEMORY_PRESSURE_WRITE");
     monitor_init(o, &hooks);
-    dog.on = true;
+    dog.on = dog.thread = true;
     pages_on_take = count_pages;
     pages_on_refill = on_refill;
+}
+
+void watchdog_want_thread(void)
+{
+    if (dog.thread)
+        monitor_want();
 }
 
 size_t watchdog_reclaim(uint64_t keep_bytes)

@@ -1,0 +1,48 @@
+#include "shim/launcher_dump.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim/launcher.h"
+#include "shim/launcher_control.h"
+
+// Its disk may be busy with what made somebody ask.
+#define TIMEOUT_MS 30000
+
+static int usage(void)
+{
+    return launcher_fail(EXIT_OURS, "dump: usage: tidepool dump PID");
+}
+
+// The process names the file as it sees it itself: in a container, by another root.
+static void print_path(pid_t pid, const char *path)
+{
+    char by_root[8192];
+
+    snprintf(by_root, sizeof by_root, "/proc/%d/root%s", (int)pid, path);
+    puts(access(path, F_OK) != 0 && access(by_root, F_OK) == 0 ? by_root : path);
+}
+
+int launcher_dump(char **args)
+{
+    char *end, *text = NULL;
+    long pid;
+    int status;
+
+    if (!args[0] || args[1])
+        return usage();
+    errno = 0;
+    pid = strtol(args[0], &end, 10);
+    if (errno || *end || pid <= 0 || pid != (pid_t)pid)
+        return usage();
+    status = launcher_control_ask((pid_t)pid, "dump", TIMEOUT_MS, &text);
+    if (status == 0) {
+        text[strcspn(text, "\n")] = '\0';
+        print_path((pid_t)pid, text);
+    }
+    free(text);
+    return status;
+}
