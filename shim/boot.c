@@ -19,6 +19,7 @@
 #include "shim/log.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
+#include "shim/stats.h"
 #include "shim/watchdog.h"
 
 struct config boot_config;
@@ -179,6 +180,7 @@ static void start(void)
     spare_address_space();
     watchdog_init(&boot_config, max_bytes);
     exporter_init(&boot_config);
+    stats_init();
     start_pools(bucket, max_bytes);
     sampling_start(&boot_config);
     dump_init(&boot_config);

@@ -16,7 +16,8 @@
 _Atomic bool exporter_waiting;
 
 static struct {
-    bool on;
+    bool on, metrics;
+    const char *labels;
     uint64_t patience_ms, watch_min_bytes;
     uint64_t start_ms; // CLOCK_MONOTONIC_COARSE
     bool seen_growth;  // by the thread only
@@ -48,14 +49,23 @@ static void begin(void)
     atomic_store_explicit(&exporter_waiting, true, memory_order_relaxed);
 }
 
+void exporter_metrics(void)
+{
+    if (exporter.metrics)
+        return;
+    exporter.metrics = true;
+    metrics_init(&(struct metrics_options){.labels = exporter.labels, .misused = misused});
+}
+
 void exporter_init(const struct config *c)
 {
+    exporter.labels = c->labels;
     if (!c->prom_dir)
         return;
     exporter.on = true;
     exporter.patience_ms = c->prom_interval_ms < PATIENCE_MS ? c->prom_interval_ms : PATIENCE_MS;
     exporter.watch_min_bytes = c->watch_min_bytes;
-    metrics_init(&(struct metrics_options){.labels = c->labels, .misused = misused});
+    exporter_metrics();
     textfile_init(&(struct textfile_options){.dir = c->prom_dir,
                                              .interval_ms = c->prom_interval_ms,
                                              .keep = c->prom_keep,
@@ -113,9 +123,9 @@ void exporter_parent(void)
 
 void exporter_child(void)
 {
+    metrics_child();
     if (!exporter.on)
         return;
-    metrics_child();
     textfile_postfork_child(clock_ms(CLOCK_MONOTONIC));
     begin();
 }

@@ -35,7 +35,10 @@ static inline void exporter_poke(void)
         exporter_ask_thread();
 }
 
-// From the watchdog's thread.
+// From the watchdog's thread. Before metrics are read by anybody else: not done at the start, where
+// a child of fork() would pay for it.
+void exporter_metrics(void);
+
 void exporter_tick(uint64_t now_ms);
 void exporter_level_changed(void);
 
