@@ -15,6 +15,7 @@
 #include "shim/config_parse.h"
 #include "shim/launcher_dump.h"
 #include "shim/launcher_report.h"
+#include "shim/launcher_top.h"
 
 enum { OPTION_MAX = 64 };
 
@@ -74,6 +75,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"dump", launcher_dump},
     {"report", launcher_report},
+    {"top", launcher_top},
 };
 
 static const struct subcommand *find_subcommand(const char *name)

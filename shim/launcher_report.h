@@ -1,6 +1,6 @@
 // launcher_report - `tidepool report`: who held the memory, by a heap profile.
 //
-// launcher_report.c reads the options; each form of output is a file: launcher_top.c the table,
+// launcher_report.c reads the options; each form of output is a file: launcher_sites.c the table,
 // launcher_folded.c folded stacks and JSON, launcher_flame.c the page.
 #ifndef TIDEPOOL_SHIM_LAUNCHER_REPORT_H
 #define TIDEPOOL_SHIM_LAUNCHER_REPORT_H

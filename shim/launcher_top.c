@@ -1,274 +1,375 @@
-// launcher_top - the table in the terminal: who holds most.
+// launcher_top - `tidepool top`: the command line and the loop.
 
-#include <inttypes.h>
+#include "shim/launcher_top.h"
+
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/base.h"
-#include "shim/launcher_names.h"
-#include "shim/launcher_out.h"
-#include "shim/launcher_report.h"
+#include "shim/config_parse.h"
+#include "shim/launcher.h"
+#include "shim/launcher_term.h"
 
-enum { WIDTH_MIN = 60, CALLERS_COLUMN = 15, CALLERS_WIDTH_MAX = 120, NAME_MAX_BYTES = 4096 };
-
-struct screen {
-    FILE *f;
-    size_t width;
-    const char *bold, *faint, *plain;
+enum {
+    LEAST_MS = 100,
+    MOST_MS = 3600000,
+    USUAL_MS = 2000,
+    LINE_BYTES = 1024,
+    FRAME_ROWS_MAX = 500
 };
 
-// A file is not cut: whoever reads it can fold its lines.
-static struct screen screen_of(FILE *f)
+static struct {
+    struct top_filter filter;
+    enum top_sort sort;
+    bool turned, once, json, interval_given;
+    unsigned interval_ms;
+} opt = {.sort = TOP_USAGE, .interval_ms = USUAL_MS};
+
+static const char usage[] =
+    "Usage: tidepool top [options]\n"
+    "What the processes under tidepool on this machine hold.\n\n"
+    "      --once            one table, then end; with -d, after that time, with rates\n"
+    "      --json            one JSON object a reading; ends after one, unless -d is given\n"
+    "  -d, --delay=SECONDS   time between two readings, from 0.1 on [2]\n"
+    "      --sort=COLUMN     process, pid, level, usage, live, pooled, slack, reuse,\n"
+    "                        reclaims or rate [usage]\n"
+    "      --reverse         the other way round\n"
+    "      --pid=PID,...     these processes only\n"
+    "      --service=GLOB    those whose TIDEPOOL_LABELS name such a service\n\n"
+    "Keys: the first letters of the columns, or n p l u m f s r c t, sort by them; < and > take\n"
+    "the next one, i turns the order round; arrows and pages scroll; + and - change the time;\n"
+    "the space bar reads now; q ends.\n";
+
+static bool take_seconds(const char *text, unsigned *ms)
 {
-    struct screen s = {f, SIZE_MAX, "", "", ""};
-    const char *columns = getenv("COLUMNS"), *none = getenv("NO_COLOR"), *term = getenv("TERM");
-    struct winsize size;
-    if (isatty(fileno(f)) && !(none && *none) && term && strcmp(term, "dumb") != 0) {
-        s.bold = "\033[1m";
-        s.faint = "\033[2m";
-        s.plain = "\033[0m";
+    char *end;
+    double s = strtod(text, &end);
+    if (end == text || *end || !(s * 1000 >= LEAST_MS && s * 1000 <= MOST_MS))
+        return false;
+    *ms = (unsigned)(s * 1000 + 0.5);
+    return true;
+}
+
+static bool take_sort(const char *text)
+{
+    int column = top_column_find(text);
+    if (column < 0)
+        return false;
+    opt.sort = (enum top_sort)column;
+    return true;
+}
+
+static bool take_pids(const char *text)
+{
+    for (const char *at = text;; at++) {
+        uint64_t pid;
+        if (!scan_number(&at, &pid) || !pid || pid > INT32_MAX)
+            return false;
+        if (*at != ',') {
+            opt.filter.pids = text;
+            return !*at;
+        }
     }
-    if (isatty(fileno(f)))
-        s.width = ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
-    else if (columns && *columns)
-        s.width = strtoul(columns, NULL, 10);
-    if (s.width < WIDTH_MIN)
-        s.width = WIDTH_MIN;
-    return s;
 }
 
-static const char *base_name(const char *path)
+static bool take_service(const char *text)
 {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+    opt.filter.service = text;
+    return globs_valid(text);
 }
 
-// " (file:line)" or " [module]"; the module is said where the function tells nothing of it.
-static void place_of(const struct stacks *s, const struct frame *f, char *out, size_t size)
+static bool take_delay(const char *text)
 {
-    const char *file = stacks_text(s, f->file), *module = stacks_text(s, f->module);
-    if (*file && f->line)
-        snprintf(out, size, " (%s:%u)", base_name(file), f->line);
-    else if (*file)
-        snprintf(out, size, " (%s)", base_name(file));
-    else if (*module && *module != '[' && f->function)
-        snprintf(out, size, " [%s]", base_name(module));
-    else
-        out[0] = '\0';
+    opt.interval_given = true;
+    return take_seconds(text, &opt.interval_ms);
 }
 
-static size_t room_left(size_t width, size_t used)
-{
-    return width > used ? width - used : 0;
-}
+static const struct valued {
+    const char *name, *form;
+    bool (*take)(const char *text);
+} valued[] = {
+    {"--delay", "seconds from 0.1 to 3600", take_delay},
+    {"-d", "seconds from 0.1 to 3600", take_delay},
+    {"--sort", "a column: process, pid, level, usage, live, pooled, slack, reuse, reclaims or rate",
+     take_sort},
+    {"--pid", "PID,...", take_pids},
+    {"--service", "GLOB,... without slashes", take_service},
+};
 
-// The name without the outer ones of its scopes, until it fits or there are no more.
-static const char *inner_scopes(const char *name, size_t columns)
+static const struct plain {
+    const char *name;
+    bool *set;
+} plain[] = {{"--once", &opt.once}, {"--json", &opt.json}, {"--reverse", &opt.turned}};
+
+// Takes one option that has a value; how many words it was, 0 if it is none of these, or -1 after
+// saying what is wrong.
+static int take_valued(char **args)
 {
-    int depth = 0;
-    const char *at = name;
-    for (const char *p = name; *p && strlen(at) + 3 > columns; p++) {
-        depth += strchr("(<{", *p) != NULL;
-        depth -= strchr(")>}", *p) != NULL;
-        if (depth == 0 && p[0] == ':' && p[1] == ':' && p[2])
-            at = p + 2;
+    for (unsigned i = 0; i < array_len(valued); i++) {
+        size_t length = strlen(valued[i].name);
+        const char *value = args[0] + length;
+        int words = 1;
+        if (strncmp(args[0], valued[i].name, length) != 0)
+            continue;
+        if (*value == '=') {
+            value++;
+        } else if (!*value) {
+            value = args[1];
+            words = 2;
+        } else if (args[0][1] == '-') {
+            continue; // --pids; but -d2 is good
+        }
+        if (value && valued[i].take(value))
+            return words;
+        launcher_fail(0, "top: %s%s%s: expected %s", valued[i].name, value ? "=" : "",
+                      value ? value : "", valued[i].form);
+        return -1;
     }
-    return at;
+    return 0;
 }
 
-static size_t put_fitting(FILE *f, const char *name, size_t columns)
+static bool take_plain(const char *arg)
 {
-    if (strlen(name) <= columns)
-        return out_plain(f, name, columns);
-    const char *inner = inner_scopes(name, columns);
-    size_t dots = inner == name || columns < 3 ? 0 : 3;
-    return out_plain(f, "...", dots) + out_plain(f, inner, columns - dots);
-}
-
-static void put_name(const struct screen *t, const struct stacks *s, const struct frame *f,
-                     size_t column)
-{
-    char name[NAME_MAX_BYTES], where[NAME_MAX_BYTES];
-    const char *text = stacks_text(s, f->function ? f->function : f->module);
-    name_shorten(text, name, sizeof name);
-    place_of(s, f, where, sizeof where);
-    size_t room = room_left(t->width, column), wanted = strlen(where);
-    // An offset names its file already, and of a line that is full the file can be spared.
-    if (!f->line && (strstr(name, "+0x") || strlen(name) + wanted > room))
-        wanted = where[0] = 0;
-    if (wanted > room / 2)
-        wanted = room / 2;
-    fputs(t->bold, t->f);
-    size_t used = put_fitting(t->f, name, room - wanted);
-    fputs(t->plain, t->f);
-    out_plain(t->f, where, room - used);
-}
-
-// What every program and thread begins with.
-static bool is_start(const char *function)
-{
-    static const char *const names[] = {
-        "_start",
-        "__libc_start_main",
-        "__libc_start_main_impl",
-        "__libc_start_call_main",
-        "start_thread",
-        "clone",
-        "clone3",
-        "__clone3",
-    };
-    for (size_t i = 0; i < array_len(names); i++) {
-        if (strcmp(function, names[i]) == 0)
+    for (unsigned i = 0; i < array_len(plain); i++)
+        if (strcmp(arg, plain[i].name) == 0) {
+            *plain[i].set = true;
             return true;
-    }
+        }
     return false;
 }
 
-// "from caller, its caller, ...", of the stack that holds most, on a line of its own.
-static void put_callers(const struct screen *t, const struct stacks *s, const struct row *r)
+// 0, or an exit code, or -1 where the help was all that was asked for.
+static int take_options(char **args)
 {
-    const size_t width = t->width < CALLERS_WIDTH_MAX ? t->width : CALLERS_WIDTH_MAX;
-    size_t depth, used = CALLERS_COLUMN;
-    const uint32_t *frames = stacks_frames(s, r->stack, &depth);
-    const char *last = stacks_text(s, r->frame.function);
-    char name[NAME_MAX_BYTES];
-    bool first = true;
-    for (size_t i = depth - 1; i-- > 0;) {
-        const char *function = stacks_text(s, stacks_get(s, frames[i])->function);
-        if (is_start(function) || strcmp(function, last) == 0)
-            continue;
-        last = function;
-        name_shorten(function, name, sizeof name);
-        size_t room = room_left(width, used + strlen(", , ..."));
-        // Callers in full are worth more than one more cut short.
-        if (!first && strlen(name) > room) {
-            fputs(", ...", t->f);
-            break;
+    while (*args) {
+        if (strcmp(*args, "--help") == 0 || strcmp(*args, "-h") == 0) {
+            fputs(usage, stdout);
+            return -1;
         }
-        if (first)
-            fprintf(t->f, "%*s%sfrom ", CALLERS_COLUMN - 5, "", t->faint);
+        int words = take_plain(*args) ? 1 : take_valued(args);
+        if (words < 0)
+            return EXIT_OURS;
+        if (!words)
+            return launcher_fail(EXIT_OURS, "top: %s: no such option; tidepool top --help", *args);
+        args += words;
+    }
+    return 0;
+}
+
+static bool read_now(struct top *t)
+{
+    if (!top_read(t, &opt.filter))
+        return false;
+    top_sort(t, opt.sort, opt.turned);
+    return true;
+}
+
+static void print_table(const struct top *t)
+{
+    char line[LINE_BYTES];
+    unsigned columns = 80, rows;
+    if (isatty(STDOUT_FILENO))
+        term_size(&columns, &rows);
+    puts(top_summary(t, line, sizeof line, columns));
+    puts(top_heading(opt.sort, false, line, sizeof line, columns));
+    for (size_t i = 0; i < t->count; i++)
+        puts(top_line(&t->row[i], false, line, sizeof line, columns));
+}
+
+static void sleep_ms(unsigned ms)
+{
+    const struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+// Tables or objects, one after the other, for files and pipes.
+static int run_plain(struct top *t)
+{
+    bool repeat = opt.interval_given && !opt.once;
+    // Rates need two readings.
+    if (opt.once && opt.interval_given) {
+        if (!read_now(t))
+            return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+        sleep_ms(opt.interval_ms);
+    }
+    for (;;) {
+        if (!read_now(t))
+            return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+        if (opt.json)
+            top_json(t, stdout);
         else
-            used += (size_t)fprintf(t->f, ", ");
-        used += put_fitting(t->f, name, room);
-        first = false;
+            print_table(t);
+        if (fflush(stdout) != 0)
+            return launcher_fail(EXIT_OURS, "top: %s", strerror(errno));
+        if (!repeat)
+            return 0;
+        if (!opt.json)
+            putchar('\n');
+        sleep_ms(opt.interval_ms);
     }
-    if (!first)
-        fprintf(t->f, "%s\n", t->plain);
 }
 
-static double percent(double part, double whole)
+// A screen as one text, so that it does not flicker.
+struct frame {
+    char *text;
+    size_t used, size;
+};
+
+static void add(struct frame *f, const char *s)
 {
-    return whole > 0 ? 100 * part / whole : 0;
+    size_t length = strlen(s);
+    if (f->used + length < f->size) {
+        memcpy(f->text + f->used, s, length + 1);
+        f->used += length;
+    }
 }
 
-static void put_row(const struct report *r, const struct screen *t, const struct row *row,
-                    double sum)
+// Where each begins, and nothing left behind it.
+static void add_line(struct frame *f, unsigned row, const char *s)
 {
-    const struct held *own = &row->own, *total = &r->stacks.total;
-    double bytes = own->bytes[SIDE_NOW], blocks = own->blocks[SIDE_NOW];
-    char a[OUT_SIZE_MAX], b[OUT_SIZE_MAX], c[OUT_SIZE_MAX];
-    int column;
-    if (r->old_name)
-        column = fprintf(t->f, "%9s %8s %8s %9" PRIu64 "  ",
-                         out_change(a, bytes - own->bytes[SIDE_BEFORE]), out_size(b, bytes),
-                         out_size(c, own->bytes[SIDE_BEFORE]), out_whole(blocks));
-    else if (r->by == BY_FUNCTION)
-        column =
-            fprintf(t->f, "%8s %5.1f%% %5.1f%% %8s %9" PRIu64 "  ", out_size(a, bytes),
-                    percent(bytes, total->bytes[SIDE_NOW]), percent(sum, total->bytes[SIDE_NOW]),
-                    out_size(b, row->with.bytes[SIDE_NOW]), out_whole(blocks));
+    char position[24];
+    snprintf(position, sizeof position, "\033[%u;1H", row);
+    add(f, position);
+    add(f, s);
+    add(f, "\033[K");
+}
+
+static void keys_line(char *out, size_t size, const struct top *t, size_t first, unsigned shown,
+                      unsigned columns)
+{
+    char line[256];
+    snprintf(line, sizeof line, "%.1f s, by %s%s; %zu-%zu of %zu; q ends, < > i sort, + - time",
+             opt.interval_ms / 1000.0, top_columns[opt.sort].name, opt.turned ? " reversed" : "",
+             t->count ? first + 1 : 0, first + shown, t->count);
+    snprintf(out, size, "%.*s", (int)columns, line);
+}
+
+static void draw(const struct top *t, size_t *first)
+{
+    static char text[(size_t)LINE_BYTES * FRAME_ROWS_MAX];
+    struct frame f = {.text = text, .size = sizeof text};
+    char line[LINE_BYTES];
+    unsigned columns, rows;
+    bool colours = !getenv("NO_COLOR");
+    term_size(&columns, &rows);
+    rows = rows < FRAME_ROWS_MAX ? rows : FRAME_ROWS_MAX;
+    // Summary, heading, and the line of keys; a screen of three lines shows no process.
+    unsigned room = rows > 3 ? rows - 3 : 0;
+    if (*first + room > t->count)
+        *first = t->count > room ? t->count - room : 0;
+    unsigned shown = t->count - *first < room ? (unsigned)(t->count - *first) : room;
+    add_line(&f, 1, top_summary(t, line, sizeof line, columns));
+    if (rows > 1)
+        add_line(&f, 2, top_heading(opt.sort, colours, line, sizeof line, columns));
+    for (unsigned i = 0; i < shown; i++)
+        add_line(&f, 3 + i, top_line(&t->row[*first + i], colours, line, sizeof line, columns));
+    for (unsigned i = shown; i < room; i++)
+        add_line(&f, 3 + i, "");
+    if (rows > 2) {
+        keys_line(line, sizeof line, t, *first, shown, columns);
+        add_line(&f, rows, line);
+    }
+    term_write(f.text, f.used);
+}
+
+static void scroll(int key, size_t *first, const struct top *t)
+{
+    unsigned columns, rows;
+    term_size(&columns, &rows);
+    size_t page = rows > 4 ? rows - 4 : 1;
+    size_t back = key == TERM_PAGE_UP ? page : 1, on = key == TERM_PAGE_DOWN ? page : 1;
+    if (key == TERM_HOME)
+        *first = 0;
+    else if (key == TERM_END)
+        *first = t->count;
+    else if (key == TERM_UP || key == TERM_PAGE_UP)
+        *first -= *first < back ? *first : back;
     else
-        column =
-            fprintf(t->f, "%8s %5.1f%% %5.1f%% %9" PRIu64 " %7s  ", out_size(a, bytes),
-                    percent(bytes, total->bytes[SIDE_NOW]), percent(sum, total->bytes[SIDE_NOW]),
-                    out_whole(blocks), blocks > 0 ? out_size(b, bytes / blocks) : "-");
-    put_name(t, &r->stacks, &row->frame, (size_t)column);
-    fputc('\n', t->f);
-    if (r->by == BY_SITE)
-        put_callers(t, &r->stacks, row);
+        *first += on;
 }
 
-// 512K, not 512.0K: the interval is a setting, and is written as one.
-static const char *round_size(char room[OUT_SIZE_MAX], double bytes)
+static void change_time(bool longer)
 {
-    out_size(room, bytes);
-    char *zero = strstr(room, ".0");
-    if (zero)
-        memmove(zero, zero + 2, strlen(zero + 2) + 1);
-    return room;
+    unsigned ms = longer ? opt.interval_ms * 2 : opt.interval_ms / 2;
+    opt.interval_ms = ms < LEAST_MS ? LEAST_MS : ms > MOST_MS ? MOST_MS : ms;
 }
 
-static void put_head(const struct report *r, const struct screen *t)
+static void sort_by_key(int key)
 {
-    const struct held *total = &r->stacks.total;
-    char a[OUT_SIZE_MAX], b[OUT_SIZE_MAX];
-    out_plain(t->f, base_name(r->names[0]), 48);
-    if (r->name_count > 1)
-        fprintf(t->f, " and %zu more", r->name_count - 1);
-    fprintf(t->f, ": %s%s%s live in %" PRIu64 " blocks", t->bold,
-            out_size(a, total->bytes[SIDE_NOW]), t->plain, out_whole(total->blocks[SIDE_NOW]));
-    if (r->interval_bytes > 1)
-        fprintf(t->f, ", by a sample every %s", round_size(b, (double)r->interval_bytes));
-    fputc('\n', t->f);
-    if (r->dropped)
-        fprintf(t->f, "%" PRIu64 " of %" PRIu64 " samples had no room and are missing\n",
-                r->dropped, r->samples + r->dropped);
-    if (!r->old_name)
-        return;
-    double change = total->bytes[SIDE_NOW] - total->bytes[SIDE_BEFORE];
-    fprintf(t->f, "%s since ", out_change(a, change));
-    out_plain(t->f, base_name(r->old_name), 48);
-    fprintf(t->f, ", which was %s\n", out_size(b, total->bytes[SIDE_BEFORE]));
+    for (unsigned i = 0; i < TOP_COLUMNS; i++)
+        if (key == top_columns[i].key)
+            opt.sort = (enum top_sort)i;
+    if (key == '>' || key == TERM_RIGHT)
+        opt.sort = (opt.sort + 1) % TOP_COLUMNS;
+    else if (key == '<' || key == TERM_LEFT)
+        opt.sort = (opt.sort + TOP_COLUMNS - 1) % TOP_COLUMNS;
+    else if (key == 'i')
+        opt.turned = !opt.turned;
 }
 
-static const char *column_names(const struct report *r)
+static uint64_t now_ms(void)
 {
-    static const char *const who[] = {
-        [BY_SITE] = "call site", [BY_FUNCTION] = "function", [BY_MODULE] = "module"};
-    static char line[128];
-    snprintf(line, sizeof line, "%s  %s",
-             r->old_name            ? "   change      now   before    blocks"
-             : r->by == BY_FUNCTION ? "   bytes      %   sum%  callees    blocks"
-                                    : "   bytes      %   sum%    blocks    each",
-             who[r->by]);
-    return line;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static bool worth_showing(const struct report *r, const struct row *row)
+// False when that is the end.
+static bool obey(int key, struct top *t, size_t *first, uint64_t *next)
 {
-    if (r->old_name)
-        return row->own.bytes[SIDE_NOW] != row->own.bytes[SIDE_BEFORE];
-    return row->own.bytes[SIDE_NOW] > 0 || r->by == BY_FUNCTION;
+    if (key == TERM_CLOSED || key == 'q' || key == 'Q')
+        return false;
+    if (key >= TERM_UP && key <= TERM_END)
+        scroll(key, first, t);
+    else if (key == ' ' || key == '\n')
+        *next = now_ms();
+    else if (key == '+' || key == '-')
+        change_time(key == '+');
+    else
+        sort_by_key(key);
+    top_sort(t, opt.sort, opt.turned);
+    return true;
 }
 
-void report_top(const struct report *r, FILE *f)
+static int run_screen(struct top *t)
 {
-    struct screen t = screen_of(f);
-    struct rows rows = rows_make(&r->stacks, r->by, r->old_name != NULL);
-    double sum = 0;
-    size_t shown = 0, left = 0;
-    put_head(r, &t);
-    if (rows.count)
-        fprintf(f, "\n%s%s%s\n", t.faint, column_names(r), t.plain);
-    for (size_t i = 0; i < rows.count; i++) {
-        if (!worth_showing(r, &rows.rows[i]))
-            continue;
-        if (r->top && shown == r->top) {
-            left++;
-            continue;
-        }
-        sum += rows.rows[i].own.bytes[SIDE_NOW];
-        put_row(r, &t, &rows.rows[i], sum);
-        shown++;
+    size_t first = 0;
+    uint64_t next = 0;
+    if (!read_now(t))
+        return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+    if (!term_open())
+        return launcher_fail(EXIT_OURS, "top: %s", strerror(errno));
+    next = now_ms() + opt.interval_ms;
+    for (bool go = true; go;) {
+        draw(t, &first);
+        uint64_t now = now_ms();
+        int key = term_wait(next > now ? (unsigned)(next - now) : 0);
+        go = obey(key, t, &first, &next);
+        if (go && now_ms() >= next && read_now(t))
+            next = now_ms() + opt.interval_ms;
     }
-    char a[OUT_SIZE_MAX];
-    if (left && !r->old_name)
-        fprintf(f, "%8s %5.1f%%  in %zu more\n", out_size(a, r->stacks.total.bytes[SIDE_NOW] - sum),
-                percent(r->stacks.total.bytes[SIDE_NOW] - sum, r->stacks.total.bytes[SIDE_NOW]),
-                left);
-    else if (left)
-        fprintf(f, "and %zu more\n", left);
-    rows_free(&rows);
+    term_close();
+    // As if the signal had done it, for whoever waits for us.
+    int sig = term_signal();
+    if (sig) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    return 0;
+}
+
+int launcher_top(char **args)
+{
+    struct top t = {.count = 0};
+    int status = take_options(args);
+    if (status)
+        return status < 0 ? 0 : status;
+    bool screen = !opt.once && !opt.json && term_usable();
+    status = screen ? run_screen(&t) : run_plain(&t);
+    top_free(&t);
+    return status;
 }

@@ -4,7 +4,7 @@
 #include "tests/preload/victim.h"
 
 #include <fcntl.h>
-#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -46,6 +46,15 @@ static void check_all(void)
         CHECK(fstat(fd, &other) == 0 && other.st_rdev == null.st_rdev, "%d was closed", fd);
 }
 
+// In hexadecimal, because names may be anything.
+static void rename_to(const char *hex)
+{
+    char name[16] = "";
+    for (unsigned i = 0, byte; i < 15 && sscanf(hex + 2 * (size_t)i, "%2x", &byte) == 1; i++)
+        name[i] = (char)byte;
+    prctl(PR_SET_NAME, name);
+}
+
 static bool obey(const char *word)
 {
     if (strcmp(word, "grow") == 0)
@@ -56,6 +65,8 @@ static bool obey(const char *word)
         take_all();
     else if (strcmp(word, "check") == 0)
         check_all();
+    else if (strncmp(word, "name ", 5) == 0)
+        rename_to(word + 5);
     else if (strcmp(word, "fork") == 0)
         return fork() == 0 || wait(NULL) > 0; // the child goes on with the input
     else if (strcmp(word, "sleep") == 0)

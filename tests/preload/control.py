@@ -249,11 +249,13 @@ def case_gone_with_the_program():
     assert not names(v.pid)
 
 
-def main():
-    words = sys.argv[1:]
-    for name, case in list(globals().items()):
+def run(suite, cases, words, after=lambda: None):
+    """All functions named case_*; what one returns is why it was skipped. True if any failed."""
+    for name, case in list(cases.items()):
         if not name.startswith("case_") or words and not any(w in name for w in words):
             continue
+        if "V" in os.environ:
+            print(f"  {name[5:]}", flush=True)
         try:
             skipped = case()
         except Exception as e:  # pylint: disable=broad-except
@@ -263,13 +265,14 @@ def main():
             counts["skipped" if skipped else "passed"] += 1
             if skipped:
                 print(f"  SKIPPED {name[5:]}: {skipped}")
+        after()
         for process in victims:
             process.kill()
             process.communicate()
         victims.clear()
-    print("control: {passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    print(suite + ": {passed} passed, {failed} failed, {skipped} skipped".format(**counts))
     return counts["failed"] or not counts["passed"]
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main()))
+    sys.exit(bool(run("control", globals(), sys.argv[1:])))

@@ -1,0 +1,411 @@
+"""`tidepool top` over real processes: as a table, as JSON (read by jq), and on a terminal of 80 by 24;
+with names and answers that mean harm, users who may not ask, and processes in containers of their own.
+
+    B=$PWD/build/release python3 tests/top/test_top.py [WORD]     only cases with that word
+"""
+import json
+import mmap
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../preload"))
+import control  # noqa: E402
+from control import USER, OTHER, Victim, victims, wait_for, name_of, names  # noqa: E402
+from terminal import Terminal  # noqa: E402
+
+TOP = [f"{control.B}/tidepool", "top"]
+ROOT = control.ROOT
+terminals = []
+
+
+def top(*options, user=None, status=0):
+    done = subprocess.run([*TOP, *options], capture_output=True, user=user, timeout=60,
+                          group=user, extra_groups=None if user is None else [])
+    assert done.returncode == status, f"ended with {done.returncode}: {done.stderr.decode()}"
+    return done.stdout if status == 0 else done.stderr
+
+
+def jq(text, expression):
+    done = subprocess.run(["jq", "-ce", expression], input=text, capture_output=True, check=False)
+    assert done.returncode == 0, f"jq {expression}: {done.stderr.decode()} {done.stdout.decode()}"
+    return json.loads(done.stdout)
+
+
+def rows(*options, **how):
+    return {r["pid"]: r for r in jq(top("--json", *options, **how), ".processes")}
+
+
+def grown(**settings):
+    v = Victim(**settings)
+    v.tell("grow")
+    name_of(v.pid)
+    return v
+
+
+def on_terminal(*options, **how):
+    t = Terminal([*TOP, *options], **how)
+    terminals.append(t)
+    return t
+
+
+def case_table_and_json_agree():
+    v, small = grown(TIDEPOOL_LABELS="service=api,shard=3"), Victim(TIDEPOOL_LIMIT="4G")
+    r = rows(f"--pid={v.pid},{small.pid}")
+    assert set(r) == {v.pid, small.pid}, r
+    a = r[v.pid]
+    assert a["process"] == "asked" and a["state"] == "ok" and a["service"] == "api", a
+    # What it grew by, in blocks of 1 MiB, of a limit of 256 MiB.
+    assert a["live_bytes"] >= 48 << 20 and a["limit_bytes"] == 256 << 20, a
+    assert a["level"] == "normal" and 0.1 < a["usage_ratio"] < 0.6, a
+    assert a["allocations"] >= 48 and a["reclaims"] == sum(a["reclaims_by_cause"].values()), a
+    assert r[small.pid]["state"] == "no channel" and "watchdog" in r[small.pid]["why"], r
+    lines = top("--once", f"--pid={v.pid},{small.pid}").decode().splitlines()
+    assert len(lines) == 4 and max(map(len, lines)) <= 80, lines
+    line = next(x for x in lines if f" {v.pid} " in x)
+    assert re.match(rf"asked +{v.pid} normal +[#.]{{8}} *\d+% +\d+M ", line), line
+    assert line.split()[5] == f"{a['live_bytes'] / (1 << 20):.0f}M", line
+    assert any("no watchdog thread yet" in x for x in lines), lines
+
+
+def case_what_is_live_is_what_the_program_has():
+    v = grown()
+    before = rows(f"--pid={v.pid}")[v.pid]
+    v.tell("grow")
+    after = rows(f"--pid={v.pid}")[v.pid]
+    assert after["live_bytes"] - before["live_bytes"] == 48 << 20, (before, after)
+    assert after["allocations"] - before["allocations"] == 48, (before, after)
+
+
+def case_filters_and_rates():
+    one, two = grown(TIDEPOOL_LABELS="service=front"), grown(TIDEPOOL_LABELS="service=back-1")
+    assert set(rows("--service=front")) == {one.pid}
+    assert set(rows("--service=back-*")) == {two.pid}
+    assert set(rows("--service=*", f"--pid={one.pid}")) == {one.pid}
+    assert rows(f"--pid={one.pid}")[one.pid]["reclaims_per_second"] is None
+    r = rows("--once", "-d", "0.2", f"--pid={one.pid}")[one.pid]
+    assert r["reclaims_per_second"] >= 0, r
+
+
+def case_sorted():
+    small, large = grown(), grown()
+    large.tell("grow")
+    chosen = f"--pid={small.pid},{large.pid}"
+    for options, first in ((["--sort=live"], large), (["--sort=live", "--reverse"], small),
+                           (["--sort", "pid"], min(small, large, key=lambda v: v.pid)),
+                           (["--sort=usage"], large)):
+        r = jq(top("--json", chosen, *options), ".processes")
+        assert r[0]["pid"] == first.pid, (options, r)
+
+
+def case_bad_options():
+    for options, why in ((["--sort=size"], "expected a column"), (["-d", "0"], "expected seconds"),
+                         (["-d"], "expected seconds"), (["--pid=x"], "expected PID"),
+                         (["--pid=1,,2"], "expected PID"), (["--once=2"], "no such option"),
+                         (["extra"], "no such option"), (["-d", "1e9"], "expected seconds")):
+        said = top(*options, status=125).decode()
+        assert said.startswith("tidepool: top: ") and why in said and said.count("\n") == 1, said
+    assert b"--service" in top("--help")
+
+
+NAMES = [b"\x1b[2J\x1b[31mred", b'a"b\\c', b"new\nline\ttab", b"\xff\xfe\x80bad", b") R 1 2 3", b"",
+         "h\u00e9llo".encode(), b"\xc2\x9b2J", b"\xed\xa0\x80"]
+
+
+def case_names_that_mean_harm():
+    v = grown()
+    for name in NAMES:
+        v.tell("name " + name.hex())
+        text = top("--json", f"--pid={v.pid}")
+        text.decode("utf-8")
+        assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", text), text
+        shown = jq(text, ".processes[0].process")
+        if name not in (b"\xff\xfe\x80bad", b"\xed\xa0\x80"):
+            assert shown == name.decode("utf-8"), f"{name} became {shown!r}"
+        table = top("--once", f"--pid={v.pid}")
+        assert re.fullmatch(rb"[ -~\n]*", table) and table.count(b"\n") == 3, table
+
+
+def case_labels_that_mean_harm():
+    for label, value in ((r'service="a\"b\\c\nd"', 'a"b\\c\nd'), ('service="}{,=x"', "}{,=x"),
+                         ('service="\x1b[2J"', "\x1b[2J"), ('service="caf\u00e9"', "caf\u00e9")):
+        v = Victim(TIDEPOOL_LABELS=label)
+        v.tell("grow")
+        name_of(v.pid)
+        text = top("--json", f"--pid={v.pid}")
+        r = jq(text, ".processes[0]")
+        assert r["state"] == "ok" and r["live_bytes"] > 0, (label, r)
+        assert r["service"] == value, (label, r)
+        assert b"\x1b" not in text
+
+
+class Liar:
+    """A process (this one's child) that looks like one of ours and answers as it likes."""
+
+    def __init__(self, answer, endless=False):
+        self.pid = os.fork()
+        if self.pid:
+            wait_for("the liar", lambda: names(self.pid))
+            return
+        try:
+            with tempfile.TemporaryDirectory() as folder, open(f"{folder}/libtidepool.so", "w+b") as f:
+                f.truncate(4096)
+                mapping = mmap.mmap(f.fileno(), 4096)
+                ns = os.stat("/proc/self/ns/pid").st_ino
+                s = socket.socket(socket.AF_UNIX)
+                s.bind(f"\0tidepool/{ns}/{os.getpid()}/1")
+                s.listen()
+                signal.alarm(60)
+                while mapping:
+                    c = s.accept()[0]
+                    threading.Thread(target=self.serve, args=(c, answer, endless), daemon=True).start()
+        finally:
+            os._exit(0)
+
+    @staticmethod
+    def serve(c, answer, endless):
+        try:
+            c.recv(1000)
+            c.sendall(answer)
+            while endless:
+                c.sendall(b"x" * 65536)
+            if not answer:
+                time.sleep(30)
+        except OSError:
+            pass
+        c.close()
+
+
+def case_answers_that_mean_harm():
+    number = b'tidepool_pool_live_bytes{bucket="1024"} '
+    answers = [(b"", "silent"), (b"ok\n", "silent"), (b"ok\n# EOF", "silent"), (b"# EOF\n", "silent"),
+               (b"error \x1b[2J\x07boo\n# EOF\n", "failed"), (b"\0\0\0\0", "silent"),
+               (b"ok\n\0\n# EOF\n", "silent"), (b"ok\n# EOF\n", "ok"),
+               (b"ok\n" + b"{" * 70000 + b"\n# EOF\n", "ok"),
+               (b'ok\nx{a="\\\n# EOF\n', "ok"), (b'ok\nx{service="\x1b[2J\n"} 1\n# EOF\n', "ok"),
+               (b"ok\n" + number + b"1e400\n" + number + b"-5\n" + number + b"nan\n# EOF\n", "ok"),
+               (b"ok\ntidepool_memory_pressure_level 1e300\n# EOF\n", "ok"),
+               (b"ok\ntidepool_memory_reclaims_total{cause=\"" + b"y" * 500 + b"\"} 1e300\n# EOF\n", "ok")]
+    liars = []
+    try:
+        for answer, _ in answers:
+            liars.append(Liar(answer))
+        liars.append(Liar(b"ok\n", endless=True))
+        pids = "--pid=" + ",".join(str(x.pid) for x in liars)
+        text = top("--json", pids)
+        assert re.fullmatch(rb"[ -~\n]*", text), text
+        got = {r["pid"]: r for r in jq(text, ".processes")}
+        for liar, (answer, state) in zip(liars, answers + [(b"", "silent")]):
+            assert got[liar.pid]["state"] == state, (answer[:40], got[liar.pid])
+        table = top("--once", pids)
+        assert re.fullmatch(rb"[ -~\n]*", table) and max(map(len, table.split(b"\n"))) <= 80, table
+        t = on_terminal(pids)
+        t.wait_for(lambda t: "silent" in str(t.screen()) or "answer" in str(t.screen()), "liars")
+    finally:
+        for liar in liars:
+            os.kill(liar.pid, signal.SIGKILL)
+            os.waitpid(liar.pid, 0)
+
+
+def case_an_impostor_is_not_asked():
+    v = grown()
+    ns = os.stat("/proc/self/ns/pid").st_ino
+    false = []
+    for i in range(5):
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(f"\0tidepool/{ns}/{v.pid}/{i}")
+        s.listen()
+        false.append(s)
+    assert rows(f"--pid={v.pid}")[v.pid]["state"] == "ok"
+
+
+def case_another_user_sees_that_there_is_one():
+    if not ROOT:
+        return "needs root"
+    root, own = grown(), grown(uid=USER)
+    r = rows(user=USER)
+    assert r[own.pid]["state"] == "ok" and r[own.pid]["live_bytes"] > 0, r
+    assert r[root.pid]["state"] == "denied" and r[root.pid]["process"] == "asked", r
+    assert rows(user=OTHER)[own.pid]["state"] == "denied"
+    assert "belongs to another user" in top("--once", f"--pid={root.pid}", user=USER).decode()
+
+
+def in_namespaces(options, uid=None):
+    """A victim inside, and its pid as seen from here."""
+    env = {"LD_PRELOAD": control.LIB, "TIDEPOOL_WATCH_MIN": "8M", "TIDEPOOL_LIMIT": "256M",
+           "PATH": os.environ["PATH"]}
+    p = subprocess.Popen(["unshare", *options, "env", *(f"{k}={v}" for k, v in env.items()), control.ASKED],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, user=uid)
+    victims.append(p)
+    assert p.stdout.readline(), f"unshare {options}"
+    p.stdin.write("grow\n")
+    p.stdin.flush()
+    assert p.stdout.readline()
+    pids = [p.pid] + [int(x) for x in subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True,
+                                                     check=False, text=True).stdout.split()]
+    pid = pids[-1]
+    wait_for("its channel", lambda: "@tidepool/" in open(f"/proc/{pid}/net/unix").read())
+    return pid
+
+
+def case_processes_in_containers():
+    if not ROOT:
+        return "needs root"
+    for options in (["--net"], ["--pid", "--fork"], ["--net", "--pid", "--fork", "--mount-proc"],
+                    ["--user", "--map-root-user"],
+                    ["--user", "--map-root-user", "--net", "--pid", "--fork"]):
+        for uid in None, USER:
+            if uid and "--user" not in options:
+                continue
+            pid = in_namespaces(options, uid)
+            for asker in None, uid:
+                r = rows(f"--pid={pid}", user=asker)
+                assert pid in r and r[pid]["state"] == "ok", (options, uid, asker, r)
+            assert top("--once", f"--pid={pid}").count(b"no watchdog") == 0
+
+
+def case_a_network_one_may_not_enter():
+    if not ROOT:
+        return "needs root"
+    v = in_namespaces(["--net", "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"])
+    assert rows(f"--pid={v}", user=USER)[v]["state"] == "elsewhere"
+    assert rows(f"--pid={v}")[v]["state"] == "ok"
+
+
+def case_the_channel_comes_back():
+    v = grown()
+    first = name_of(v.pid)
+    v.tell("close")
+    wait_for("a new channel", lambda: [n for n in names(v.pid) if n != first])
+    assert rows(f"--pid={v.pid}")[v.pid]["state"] == "ok"
+
+
+def fills_a_screen(t):
+    lines = t.screen()
+    return len(lines) == t.rows and lines[0].startswith("tidepool: ") and "q ends" in lines[-1] \
+        and max(map(len, lines)) <= t.columns
+
+
+def case_terminal_of_80_by_24():
+    v = grown()
+    t = on_terminal("-d", "0.2")
+    t.wait_for(lambda t: fills_a_screen(t) and any(f" {v.pid} normal" in x for x in t.screen()), "a table")
+    heading = t.screen()[1]
+    assert heading.split() == ["process", "pid", "level", "USAGE", "live", "pool", "slack", "reuse", "recl", "/s"]
+    assert len(heading) <= 80
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_terminal_of_other_sizes():
+    grown()
+    t = on_terminal("-d", "0.2")
+    for columns, height in (40, 10), (200, 50), (20, 3), (9, 2), (1, 1), (80, 24), (500, 600), (80, 24):
+        t.resize(columns, height)
+        t.read(0.5)
+        t.last_frame()
+        lines = t.screen()
+        assert len(lines) <= height and max(map(len, lines), default=0) <= columns, (columns, height, lines)
+    t.wait_for(fills_a_screen, "80 by 24")
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_terminal_keys():
+    some = [grown() for _ in range(4)]
+    pids = sorted(v.pid for v in some)
+    t = on_terminal("-d", "0.5", "--sort=pid", "--pid=" + ",".join(map(str, pids)), rows=6)
+
+    def order():
+        return [int(x.split()[1]) for x in t.screen()[2:-1] if x]
+    # Three of the four fit.
+    t.wait_for(lambda t: order() == pids[:3], "by pid")
+    t.press("\033[B")
+    t.wait_for(lambda t: order() == pids[1:], "one down")
+    t.press("\033[5~")
+    t.wait_for(lambda t: order() == pids[:3], "a page up")
+    t.press("i")
+    t.wait_for(lambda t: order() == pids[:0:-1], "turned round")
+    t.press("i")
+    for key, column in zip("nplumfsrct", ("PROCESS", "PID", "LEVEL", "USAGE", "LIVE", "POOL", "SLACK", "REUSE",
+                                          "RECL", "/s")):
+        t.press(key)
+        t.wait_for(lambda t: column in t.screen()[1].split(), column)
+    t.press("<")
+    t.wait_for(lambda t: "RECL" in t.screen()[1], "the column before")
+    t.press(">>")
+    t.wait_for(lambda t: "PROCESS" in t.screen()[1], "round to the first")
+    t.press("+")
+    t.wait_for(lambda t: t.screen()[-1].startswith("1.0 s"), "half as often")
+    t.press("\033[Z\033OPxyz\t ")
+    t.read()
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_terminal_is_restored_whatever_ends_it():
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV, signal.SIGABRT,
+                signal.SIGBUS):
+        t = on_terminal("-d", "0.2")
+        t.wait_for(fills_a_screen, "a table")
+        if sig == signal.SIGINT:
+            t.press("\x03")
+        else:
+            os.kill(t.pid, sig)
+        status = t.end()
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == sig, (sig, status)
+        assert t.restored(), f"after {sig}"
+
+
+def case_terminal_is_the_shells_while_stopped():
+    t = on_terminal("-d", "0.2")
+    t.wait_for(fills_a_screen, "a table")
+    t.press("\x1a")
+    t.wait_for(lambda t: open(f"/proc/{t.pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T", "stopped")
+    t.read()
+    assert t.restored()
+    os.kill(t.pid, signal.SIGCONT)
+    t.wait_for(lambda t: t.raw.rindex(b"\033[?1049h") > t.raw.rindex(b"\033[?1049l"), "back again")
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_without_a_terminal():
+    v = grown()
+    t = on_terminal(env={"TERM": "dumb"})
+    assert t.end() == 0 and b"\033" not in t.raw and f" {v.pid} ".encode() in t.raw
+    p = subprocess.Popen([*TOP, "-d", "0.1", "--json"], stdout=subprocess.PIPE)
+    several = [jq(p.stdout.readline(), ".processes | length") for _ in range(3)]
+    p.kill()
+    p.wait()
+    assert min(several) >= 1
+    p = subprocess.run([*TOP, "--once"], stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, check=False)
+    assert p.returncode == 125 and b"No space left" in p.stderr
+
+
+def case_programs_come_and_go():
+    """Processes that start and end while they are looked for: nothing but the living is listed."""
+    done = time.monotonic() + 3
+    while time.monotonic() < done:
+        crowd = [subprocess.Popen(["sleep", "0.05"], env={"LD_PRELOAD": control.LIB, "PATH": os.environ["PATH"]})
+                 for _ in range(8)]
+        for r in rows().values():
+            assert r["state"] in ("ok", "no channel", "silent", "denied"), r
+        for p in crowd:
+            p.wait()
+
+
+def close_terminals():
+    for t in terminals:
+        t.close()
+    terminals.clear()
+
+
+if __name__ == "__main__":
+    sys.exit(bool(control.run("top", globals(), sys.argv[1:], close_terminals)))
