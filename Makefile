@@ -85,7 +85,8 @@ $(B)/%.o: %.c $(B)/flags
 
 # Debian's jemalloc archive with every public name (global, default visibility) prefixed je_, and
 # without its C++ operators, which would bring libstdc++ into programs that have none. One option
-# that has no name in MALLOC_CONF is left for us to set: see shim/boot.c.
+# that has no name in MALLOC_CONF is left for us to set: see shim/boot.c. Its mappings are not the
+# program's: they go past our mmap, to pool/pages.c.
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
     /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
 build/jemalloc/libje.a: Makefile
@@ -94,6 +95,7 @@ build/jemalloc/libje.a: Makefile
 	@mkdir -p $(@D)
 	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
 	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
+	$(Q)for n in mmap munmap madvise; do echo $$n pages_$$n; done >> $(@D)/names
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names --weaken-symbol=je_opt_cache_oblivious '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
 

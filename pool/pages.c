@@ -123,11 +123,26 @@ bool __wrap_je_pages_commit(void *addr, size_t size)
     return !atomic_load_explicit(&overcommits, memory_order_relaxed);
 }
 
-// Not madvise(): the process's may be interposed, and errno is the caller's of free().
+void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+}
+
+int pages_munmap(void *addr, size_t length)
+{
+    return (int)syscall(SYS_munmap, addr, length);
+}
+
+int pages_madvise(void *addr, size_t length, int advice)
+{
+    return (int)syscall(SYS_madvise, addr, length, advice);
+}
+
+// errno is the caller's of free().
 static bool discard(void *addr, size_t size)
 {
     int saved = errno;
-    long failed = syscall(SYS_madvise, addr, size, MADV_DONTNEED);
+    int failed = pages_madvise(addr, size, MADV_DONTNEED);
 
     errno = saved;
     return failed != 0;

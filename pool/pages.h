@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 // Bytes of pages that jemalloc has taken from the kernel and given back, ever; the difference is
 // what it holds, live and free, as if every page had been touched.
@@ -32,5 +33,11 @@ extern void (*pages_on_take)(size_t bytes);
 // may be entered again: after its thread cache was refilled, or could not be, and each 64 KiB.
 // Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
+
+// jemalloc's own calls, which the build gives these names: raw, because the names without the
+// prefix are interposed by us, and what is the library's is not the program's.
+void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+int pages_munmap(void *addr, size_t length);
+int pages_madvise(void *addr, size_t length, int advice);
 
 #endif

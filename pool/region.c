@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "pool/je.h"
+#include "pool/pages.h"
 
 // What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.
 #define REGION_MAX_BYTES ((size_t)256 << 30)
@@ -53,10 +54,10 @@ static struct {
 // The system calls are made raw: the process's own mmap() may be interposed, by us among others.
 static void *map_none(size_t bytes)
 {
-    long at = syscall(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      -1, 0L);
+    void *at =
+        pages_mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    return at == -1 ? NULL : (void *)at;
+    return at == MAP_FAILED ? NULL : at;
 }
 
 static bool make_writable(uintptr_t at, size_t bytes)
@@ -194,10 +195,10 @@ static size_t wanted_bytes(void)
 static void advise_thp(enum region_thp thp)
 {
     // A huge page of the map would describe 256 MiB of blocks: it is sparse, keep it so.
-    madvise(region.map, MAP_BYTES_PER(region.bytes), MADV_NOHUGEPAGE);
+    pages_madvise(region.map, MAP_BYTES_PER(region.bytes), MADV_NOHUGEPAGE);
     if (thp != REGION_THP_DEFAULT)
-        madvise((void *)region.base, region.bytes,
-                thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+        pages_madvise((void *)region.base, region.bytes,
+                      thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 int region_init(enum region_thp thp)
@@ -229,7 +230,7 @@ int region_init(enum region_thp thp)
         return 0;
     }
 fail:
-    munmap(at, bytes + MAP_BYTES_PER(bytes) + align);
+    pages_munmap(at, bytes + MAP_BYTES_PER(bytes) + align);
     region = (struct region){0};
     return -ENOMEM;
 }
@@ -262,7 +263,7 @@ static void slot_delete(uint32_t unit)
     size_t slot = (ptr - region.base - end_of_blocks()) / SLOT_BYTES;
 
     region_entry(unit)->link = 0;
-    syscall(SYS_madvise, ptr, SLOT_BYTES, MADV_DONTNEED);
+    pages_madvise((void *)ptr, SLOT_BYTES, MADV_DONTNEED);
     atomic_fetch_and(&slots_taken, ~(1u << slot));
 }
 
@@ -424,7 +425,7 @@ void region_block_trim(void *ptr, size_t size)
 
     // Smaller runs share their last page with the next one.
     if (run >= SIZE_CLASS_FIRST_COLOURED_BYTES && unused < end)
-        syscall(SYS_madvise, unused, end - unused, MADV_DONTNEED);
+        pages_madvise((void *)unused, end - unused, MADV_DONTNEED);
     errno = saved;
 }
 
