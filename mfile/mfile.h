@@ -1,0 +1,46 @@
+// mfile - the mapped files of a process that knows nothing of it: found, advised, given up in time.
+//
+//   calls    mmap and its family, interposed: raw system calls, and what they tell     (any thread)
+//   record   the table of file mappings, and who may touch it
+//   table    the ranges themselves; pure
+//   maps     what the kernel says is mapped
+//   policy   "GLOB=HINT;...": text to hints; pure
+//   advise   madvise, and which of it is legal where
+//   prefetch files read ahead by a thread of their own
+//   lazy     what is given up when memory is short                          (the watchdog's thread)
+//
+// This header starts it, and tells what came of it.
+#ifndef TIDEPOOL_MFILE_MFILE_H
+#define TIDEPOOL_MFILE_MFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mfile/advise.h"
+#include "mfile/policy.h"
+
+enum { MFILE_POLICY_MAX = 4000 }; // letters
+
+struct mfile_options {
+    const char *policy; // TIDEPOOL_MFILE; NULL: none
+    bool record;        // keep the table without a policy, for its figures
+    bool merge;         // KSM for large anonymous mappings
+};
+
+// Switches on what the options name; nothing else is recorded, started or spent. A policy that does
+// not parse is none. Once, early; allocates nothing.
+void mfile_init(const struct mfile_options *options);
+
+// The table from now on, whatever the options said; what is mapped already is found in /proc.
+void mfile_record(void);
+
+// Does a policy ask for what a thread has to do?
+bool mfile_wants_prefetch(void);
+bool mfile_wants_watchdog(void);
+
+// Around fork; each a few loads while nothing is switched on.
+void mfile_prefork(void);
+void mfile_postfork_parent(void);
+void mfile_postfork_child(void);
+
+#endif
