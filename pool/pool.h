@@ -78,7 +78,7 @@ size_t pool_block_bytes(size_t size, bool page_aligned);
 // called but get and put.
 static inline bool pool_entered(void)
 {
-    return cache_entered();
+    return cache_entered() || region_entered();
 }
 
 // Does this address belong to the region? True for addresses inside it that are no block, too.

@@ -300,6 +300,11 @@ void region_enter(void)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
+bool region_entered(void)
+{
+    return inside;
+}
+
 void region_leave(void)
 {
     uint32_t unit = 0;

@@ -72,13 +72,14 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {0, 0, PRESSURE_UNLIMITED},
         {740, 0, PRESSURE_UNLIMITED},
         {740, 300, PRESSURE_UNLIMITED},
-        {760, 0, 120 * M},
-        {880, 0, 60 * M},
+        // All but the room that growth needs is kept, and it does not matter how much of it is
+        // held.
+        {760, 0, 240 * M - LIMIT / 16},
+        {880, 0, 120 * M / 2},
+        {874, 0, 126 * M - LIMIT / 16},
         {904, 0, 48 * M},
-        // Of what is not live half is kept, and it does not matter how much of it is held.
-        {780, 20, 120 * M},
-        {880, 120, 120 * M},
-        {960, 200, 120 * M},
+        {780, 20, 240 * M - LIMIT / 16},
+        {880, 120, 240 * M - LIMIT / 16},
         // A 64th of the limit is 15.6 MiB, and as much may always be kept.
         {968, 0, 16 * M},
         {969, 0, LIMIT / 64},
@@ -86,7 +87,8 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {984, 16, 16 * M},
         {992, 0, LIMIT / 64},
         {993, 0, 0}, // 7 MiB are left, less than a 128th
-        {993, 300, 0},
+        {993, 55, 0},
+        {993, 300, 307 * M / 4},
         {1000, 0, 0},
     };
     return cr_make_param_array(struct keep, rows, sizeof rows / sizeof *rows);
@@ -110,10 +112,8 @@ struct full {
 ParameterizedTestParameters(pressure, full_caches_settle)
 {
     static struct full rows[] = {
-        {760, PRESSURE_HIGH, 120 * M},
-        {798, PRESSURE_HIGH, 101 * M},
-        // Here half of what is not live is less than what Critical begins with.
-        {800, PRESSURE_CRITICAL, 100 * M},
+        {760, PRESSURE_CRITICAL, 240 * M - LIMIT / 16},
+        {800, PRESSURE_CRITICAL, 200 * M - LIMIT / 16},
         {900, PRESSURE_CRITICAL, 50 * M},
         {960, PRESSURE_CRITICAL, 20 * M},
         {972, PRESSURE_CRITICAL, LIMIT / 64},
