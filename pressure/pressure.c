@@ -80,20 +80,22 @@ static uint64_t emergency_bytes(uint64_t limit)
 
 // What is not live, be it with us or still with the kernel, is shared between the program, which
 // may free and take the same pages again (each one that goes costs a fault to come back), and the
-// room that those who grow need until the next look. A few threads need little of it, and half at
-// most: live data may simply be this large, for good, and must not run without a cache. With many
-// each may have a large block in hand that it has not touched yet. In an emergency the room is
-// three quarters, and all where the rest is not worth having.
-static uint64_t keep_bytes(enum pressure_level level, bool emergency, uint64_t not_live,
-                           const struct pressure_sample *s)
+// room that those who grow need until the next look. A few threads need little of it: with what
+// Critical begins with, what we keep does not raise the level by itself. Half at most, for live
+// data may simply be this large, for good, and must not run without a cache. With many threads each
+// may have a large block in hand that it has not touched yet. In an emergency the room is three
+// quarters, and all where the rest is not worth having.
+static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level level,
+                           bool emergency, uint64_t not_live, const struct pressure_sample *s)
 {
     uint64_t crowd = s->threads * 2 * MIB, least = s->limit_bytes / 64;
     if (emergency)
         return not_live / 4 < max64(least, crowd / 4) ? 0 : not_live / 4;
     if (level < PRESSURE_HIGH)
         return PRESSURE_UNLIMITED;
-    uint64_t room = max64(min64(s->limit_bytes / 16, not_live / 2), min64(crowd, not_live / 4 * 3));
-    return max64(not_live - room, least);
+    uint64_t below = pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
+    uint64_t room = min64(s->limit_bytes - below + least, not_live / 2);
+    return max64(not_live - max64(room, min64(crowd, not_live / 4 * 3)), least);
 }
 
 // Has usage left the place where the last reclaim put it?
@@ -252,7 +254,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         urgent |= a.emergency ||
                   s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
     }
-    a.keep_bytes = keep_bytes(urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
+    a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
     // Nobody is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)

@@ -61,6 +61,9 @@ Test(pressure, without_a_limit_nothing_is_ever_short)
     cr_expect(eq(uint, a.next_look_ms, options.interval_ms));
 }
 
+// What lies beyond Critical's watermark, and what may always be kept.
+#define ROOM (LIMIT / 10 + LIMIT / 64)
+
 struct keep {
     unsigned used_mib, held_mib;
     uint64_t keep;
@@ -74,12 +77,12 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {740, 300, PRESSURE_UNLIMITED},
         // All but the room that growth needs is kept, and it does not matter how much of it is
         // held.
-        {760, 0, 240 * M - LIMIT / 16},
+        {760, 0, 240 * M - ROOM},
         {880, 0, 120 * M / 2},
-        {874, 0, 126 * M - LIMIT / 16},
+        {764, 0, 236 * M - ROOM},
         {904, 0, 48 * M},
-        {780, 20, 240 * M - LIMIT / 16},
-        {880, 120, 240 * M - LIMIT / 16},
+        {780, 20, 240 * M - ROOM},
+        {880, 120, 240 * M - ROOM},
         // A 64th of the limit is 15.6 MiB, and as much may always be kept.
         {968, 0, 16 * M},
         {969, 0, LIMIT / 64},
@@ -112,10 +115,10 @@ struct full {
 ParameterizedTestParameters(pressure, full_caches_settle)
 {
     static struct full rows[] = {
-        {760, PRESSURE_CRITICAL, 240 * M - LIMIT / 16},
-        {800, PRESSURE_CRITICAL, 200 * M - LIMIT / 16},
-        {900, PRESSURE_CRITICAL, 50 * M},
-        {960, PRESSURE_CRITICAL, 20 * M},
+        {760, PRESSURE_HIGH, 240 * M - ROOM}, {780, PRESSURE_HIGH, 110 * M},
+        // Here half of what is not live is less than what Critical begins with.
+        {800, PRESSURE_CRITICAL, 100 * M},
+        {900, PRESSURE_CRITICAL, 50 * M},     {960, PRESSURE_CRITICAL, 20 * M},
         {972, PRESSURE_CRITICAL, LIMIT / 64},
     };
     return cr_make_param_array(struct full, rows, sizeof rows / sizeof *rows);

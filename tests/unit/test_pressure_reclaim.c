@@ -229,7 +229,7 @@ Test(pressure_reclaim, an_idle_process_keeps_nothing)
     reclaimed(20, 800, 1000);
     struct pressure_action a = pressure_step(&options, &state, &s, 1100);
     cr_expect(eq(int, a.reclaim, 0));
-    cr_expect(eq(ulong, a.keep_bytes, 200 * M - 1000 * M / 16));
+    cr_expect(eq(ulong, a.keep_bytes, 100 * M));
     s.held_bytes = 100 * M;
     a = pressure_step(&options, &state, &s, 1200);
     cr_expect(eq(int, a.reclaim, 1));
@@ -290,11 +290,10 @@ Test(pressure_reclaim, a_crowd_leaves_less_in_reserve)
 {
     struct pressure_sample s = sample_of(800);
     s.threads = 8;
-    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1000).keep_bytes,
-                 200 * M - 1000 * M / 16),
-              "16 MiB are less than a sixteenth of the limit");
-    s.threads = 40;
-    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1001).keep_bytes, 120 * M));
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1000).keep_bytes, 100 * M),
+              "16 MiB are less than half of what is not live");
+    s.threads = 60;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1001).keep_bytes, 80 * M));
     s.threads = 1000;
     cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1002).keep_bytes, 50 * M));
     s = sample_of(995);
