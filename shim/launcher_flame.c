@@ -42,6 +42,9 @@ struct tree {
     struct lines *lines;       // by name
     struct held *held, *own;   // by node; what is held below it, and by itself
     uint32_t *written;         // the number of a node in the page, + 1
+    uint32_t *name_written;    // that of a name, + 1
+    uint32_t *used;            // the names in the page
+    uint32_t used_count;
     size_t line_room, held_room, own_room;
 };
 
@@ -120,14 +123,26 @@ static void put_name(const struct tree *t, FILE *f, uint32_t n)
     fprintf(f, ",%" PRIu32 ",%" PRIu32 "]", l->first, l->last);
 }
 
+static uint32_t use_name(struct tree *t, uint32_t name)
+{
+    if (!t->name_written[name]) {
+        t->used[t->used_count] = name;
+        t->name_written[name] = ++t->used_count;
+    }
+    return t->name_written[name] - 1;
+}
+
 // Numbers come before the numbers of what is below them, so one pass knows each parent's.
 static void put_nodes(struct tree *t, FILE *f)
 {
     uint32_t count = 0, pruned = 0;
-    t->written = calloc(t->keys.count, sizeof *t->written);
+    size_t room[3] = {0};
+    t->written = room_for(NULL, &room[0], t->keys.count, sizeof *t->written);
+    t->name_written = room_for(NULL, &room[1], t->names.count, sizeof *t->name_written);
+    t->used = room_for(NULL, &room[2], t->names.count, sizeof *t->used);
     const double least = t->r->stacks.total.bytes[SIDE_NOW] / PRUNE_PARTS;
     fputs("\"nodes\":[", f);
-    for (uint32_t n = 0; t->written && n < t->keys.count; n++) {
+    for (uint32_t n = 0; n < t->keys.count; n++) {
         size_t size;
         const struct node_key *key = intern_get(&t->keys, n, &size);
         const struct held *held = &t->held[n];
@@ -138,11 +153,11 @@ static void put_nodes(struct tree *t, FILE *f)
         }
         t->written[n] = ++count;
         fprintf(f, "%s[%" PRId64 ",%" PRIu32 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]",
-                count > 1 ? ",\n" : "\n", n ? (int64_t)parent - 1 : -1, key->name,
+                count > 1 ? ",\n" : "\n", n ? (int64_t)parent - 1 : -1, use_name(t, key->name),
                 out_whole(held->bytes[SIDE_NOW]), out_whole(held->blocks[SIDE_NOW]),
                 out_whole(t->own[n].bytes[SIDE_NOW]), out_whole(held->bytes[SIDE_BEFORE]));
     }
-    fprintf(f, "],\n\"pruned\":%" PRIu32, pruned);
+    fprintf(f, "],\n\"pruned\":%" PRIu32 ",\n", pruned);
 }
 
 static const char *base_name(const char *path)
@@ -164,14 +179,13 @@ static void put_data(struct tree *t, FILE *f)
     fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n",
             r->interval_bytes, out_whole(r->stacks.total.bytes[SIDE_NOW]),
             out_whole(r->stacks.total.blocks[SIDE_NOW]));
-    fputs("\"names\":[", f);
-    for (uint32_t n = 0; n < t->names.count; n++) {
-        fputs(n ? ",\n" : "\n", f);
-        put_name(t, f, n);
-    }
-    fputs("],\n", f);
     put_nodes(t, f);
-    fputs("}\n", f);
+    fputs("\"names\":[", f);
+    for (uint32_t n = 0; n < t->used_count; n++) {
+        fputs(n ? ",\n" : "\n", f);
+        put_name(t, f, t->used[n]);
+    }
+    fputs("]}\n", f);
 }
 
 void report_flame(const struct report *r, FILE *f)
@@ -188,4 +202,6 @@ void report_flame(const struct report *r, FILE *f)
     free(t.held);
     free(t.own);
     free(t.written);
+    free(t.name_written);
+    free(t.used);
 }

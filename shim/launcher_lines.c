@@ -182,7 +182,8 @@ enum lines_result lines_ask(const char *file, const uint64_t *addresses, size_t 
                                 "--obj",
                                 file,
                                 NULL};
-    const char *const *const tools[] = {addr2line, llvm};
+    // Of 20 000 addresses in node one takes 0.1 s, the other 13 s.
+    const char *const *const tools[] = {llvm, addr2line};
     enum lines_result result = LINES_NO_TOOL;
     for (size_t i = 0; i < array_len(tools); i++) {
         char *text = run(tools[i], addresses, count);

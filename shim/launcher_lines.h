@@ -1,4 +1,4 @@
-// launcher_lines - asks addr2line, or llvm-symbolizer, for functions and lines: one child process
+// launcher_lines - asks llvm-symbolizer, or addr2line, for functions and lines: one child process
 // for all addresses of a file.
 //
 // The child is given no shell, a fixed list of arguments and LIMIT_S seconds. One that is missing,

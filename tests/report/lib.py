@@ -63,7 +63,7 @@ def made(where, name, stacks, names, rate=1, facts='', pid=''):
     text = f'heap_v2/{rate}\n  t*: 0: 0 [0: 0]\n{facts}'
     for frames, blocks, size in stacks:
         text += '@ ' + ' '.join(hex(at[f] + 0x11) for f in reversed(frames)) + f'\n  t*: {blocks}: {size} [0: 0]\n'
-    text += '\nMAPPED_LIBRARIES:\n10000-90000 rwxp 00000000 00:00 0 \n'
+    text += '\nMAPPED_LIBRARIES:\n10000-900000 rwxp 00000000 00:00 0 \n'
     path = os.path.join(where, name)
     with open(path, 'w') as f:
         f.write(text)

@@ -157,6 +157,12 @@ def page():
         colours(b, 'diff')
         check('nothing is complained about', b.errors == [], b.errors)
         check('nothing is loaded', b.requests == ['file://' + html, 'file://' + diff], b.requests)
+        # Very many: what is too small to be seen is not in the page.
+        many = [([f'f{i}', f'g{i}'], 1, lib.MIB if i < 10 else 10) for i in range(600)]
+        run(made(work, 'many.204.heap', many, [n for s in many for n in s[0]]), '--html', html)
+        b.open(html)
+        check('names of what is left out are left out', b.js('data.names.length') == 21 and
+              b.js('data.pruned') == 1180 and b.errors == [], b.js('[data.names.length, data.pruned]'))
         # The same without a single frame.
         empty = os.path.join(work, 'empty.html')
         run(made(work, 'none.203.heap', [], NAMES), '--html', empty)

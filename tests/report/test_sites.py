@@ -92,11 +92,12 @@ def names_without_lines(kind, program, profile, truth):
     check(f'{kind}: says once that there is no tool', said.count('neither addr2line') == 1, said)
     rows = report_json(profile, env={'PATH': '/nonexistent'})['rows'][:5]
     check(f'{kind}: names without any tool', [site_of(r['function']) for r in rows] == ORDER, rows)
-    if shutil.which('llvm-symbolizer'):
-        rows = report_json(profile, env=only('llvm-symbolizer'))['rows'][:5]
-        check(f'{kind}: lines by llvm-symbolizer', all(r['line'] > 10 for r in rows), rows)
-    else:
-        skip(f'{kind}: lines by llvm-symbolizer', 'it is not installed')
+    for tool in ('llvm-symbolizer', 'addr2line'):
+        if shutil.which(tool):
+            rows = report_json(profile, env=only(tool))['rows'][:5]
+            check(f'{kind}: lines by {tool}', all(r['line'] > 10 and 'holds_' in r['function'] for r in rows), rows)
+        else:
+            skip(f'{kind}: lines by {tool}', 'it is not installed')
     debug_file(kind, program, profile, truth)
     rewrite(program, 'strip')
     rows = report_json(profile)['rows'][:5]
