@@ -82,11 +82,20 @@ def jemalloc():
     return None
 
 
-def profile_by_jemalloc(where, command, lg_sample):
-    """Runs it; the path of the profile it leaves at its end, and what it printed."""
+def profiled(where, command, **env):
+    """Runs it; the path of the profile it leaves, or None, and what it printed."""
     before = set(os.listdir(where))
-    env = {**os.environ, 'LD_PRELOAD': jemalloc(),
-           'MALLOC_CONF': f'prof:true,prof_final:true,lg_prof_sample:{lg_sample},prof_prefix:{where}/jeprof'}
-    out = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, timeout=60).stdout.decode()
+    out = subprocess.run(command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                         check=True, timeout=60).stdout.decode()
     new = sorted(f for f in set(os.listdir(where)) - before if f.endswith('.heap'))
-    return os.path.join(where, new[-1]), out
+    return os.path.join(where, new[-1]) if new else None, out
+
+
+def profile_by_jemalloc(where, command, lg_sample):
+    return profiled(where, command, LD_PRELOAD=jemalloc(),
+                    MALLOC_CONF=f'prof:true,prof_final:true,lg_prof_sample:{lg_sample},prof_prefix:{where}/jeprof')
+
+
+def profile_by_tidepool(where, command, interval):
+    return profiled(where, command, LD_PRELOAD=os.path.join(B, 'libtidepool.so'), TIDEPOOL_SAMPLE=interval,
+                    TIDEPOOL_SAMPLE_DUMP='exit', TIDEPOOL_SAMPLE_DIR=where)

@@ -1,5 +1,6 @@
 // Five call sites that hold about 10, 20, 30, 40 and 100 MiB, in blocks of 100 B to 2 MiB. Prints
-// what each holds, in bytes as the allocator counts them, and ends with all of it live.
+// what each asked for and how much of memory that is to the allocator, and ends with all of it
+// live.
 
 #include <malloc.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static size_t count;
             held += malloc_usable_size(p);                                                         \
             kept[count++] = p;                                                                     \
         }                                                                                          \
-        printf("%s %zu\n", #name, held);                                                           \
+        printf("%s %zu %zu\n", #name, MIB *(mib) / (block) * (block), held);                       \
     }
 
 SITE(holds_10, 100, 10)

@@ -18,9 +18,9 @@ static std::size_t used;
 // A macro, because an inlined function would be the call site.
 #define KEEP(T, ...) (*new (room + (used += sizeof(T)) - sizeof(T)) T(__VA_ARGS__))
 
-static void say(const char *name, std::size_t held)
+static void say(const char *name, std::size_t asked, std::size_t held)
 {
-    std::printf("%s %zu\n", name, held);
+    std::printf("%s %zu %zu\n", name, asked, held);
 }
 
 template <class T> [[gnu::noinline]] void holds_10(std::size_t n)
@@ -28,7 +28,7 @@ template <class T> [[gnu::noinline]] void holds_10(std::size_t n)
     std::size_t held = 0;
     for (std::size_t i = 0; i < 10 * MIB / n; i++)
         held += malloc_usable_size(&KEEP(T, n - 1, 'x')[0]);
-    say("holds_10", held);
+    say("holds_10", 10 * MIB / n * n, held);
 }
 
 struct Cache {
@@ -37,7 +37,7 @@ struct Cache {
         std::size_t held = 0;
         for (std::size_t i = 0; i < 20 * MIB / n; i++)
             held += malloc_usable_size(KEEP(char *, new char[n]));
-        say("holds_20", held);
+        say("holds_20", 20 * MIB / n * n, held);
     }
 };
 
@@ -48,7 +48,7 @@ namespace
     std::size_t held = 0;
     for (std::size_t i = 0; i < 30 * MIB / n; i++)
         held += malloc_usable_size(KEEP(std::vector<char>, n).data());
-    say("holds_30", held);
+    say("holds_30", 30 * MIB / n * n, held);
 }
 } // namespace
 
@@ -58,7 +58,7 @@ namespace
     for (std::size_t i = 0; i < 40 * MIB / sizes[0]; i++)
         held += malloc_usable_size(
             KEEP(std::unique_ptr<char[]>, std::make_unique<char[]>(sizes[0])).get());
-    say("holds_40", held);
+    say("holds_40", 40 * MIB / sizes[0] * sizes[0], held);
 }
 
 struct Big {
@@ -69,7 +69,7 @@ struct Big {
         Big *last = nullptr;
         for (std::size_t i = 0; i < 100 * MIB / sizeof(Big); i++)
             held += malloc_usable_size(last = KEEP(Big *, new Big));
-        say("holds_100", held);
+        say("holds_100", 100 * MIB, held);
         return last;
     }
 };

@@ -11,8 +11,8 @@ ORDER = ['holds_100', 'holds_40', 'holds_30', 'holds_20', 'holds_10']
 work = lib.folder()
 
 
-def truths(printed):
-    return {k: int(v) for k, v in (line.split() for line in printed.splitlines())}
+def truths(printed, column):
+    return {words[0]: int(words[column]) for words in map(str.split, printed.splitlines())}
 
 
 def site_of(function):
@@ -55,11 +55,13 @@ def rewrite(program, *tool):
     os.utime(program, ns=(st.st_atime_ns, st.st_mtime_ns))
 
 
-def c_program():
+def programs():
     for kind in ('sites', 'sites_nopie', 'sites_cxx'):
         program = shutil.copy(os.path.join(B, 'tests/report', kind), work)
         profile, printed = lib.profile_by_jemalloc(work, [program], 12)
-        rows = judge(kind, profile, truths(printed))
+        # jemalloc counts the blocks that requests become.
+        truth = truths(printed, 2)
+        rows = judge(kind, profile, truth)
         source = 'sites_cxx.cc' if 'cxx' in kind else 'sites.c'
         check(f'{kind}: lines', all((r['file'] or '').endswith(source) and r['line'] > 10 for r in rows), rows)
         if 'cxx' in kind:
@@ -72,7 +74,20 @@ def c_program():
         top = next(r for r in by_function if r['function'] == 'main')
         check(f'{kind}: main holds all of it', top['total_bytes'] > 190 * lib.MIB and top['bytes'] < lib.MIB, top)
         elsewhere(kind, program, profile)
-        names_without_lines(kind, program, profile, truths(printed))
+        names_without_lines(kind, program, profile, truth)
+
+
+def by_tidepool():
+    for kind in ('sites', 'sites_cxx'):
+        program = os.path.join(B, 'tests/report', kind)
+        profile, printed = lib.profile_by_tidepool(work, [program], '4K')
+        if not check(f'{kind} by tidepool: leaves a profile', profile):
+            continue
+        judge(f'{kind} by tidepool', profile, truths(printed, 1))
+        _, table, said = run(profile)
+        check(f'{kind} by tidepool: nothing to complain about', said == '', said)
+        check(f'{kind} by tidepool: no frame of the library', 'libtidepool' not in table, table)
+        check(f'{kind} by tidepool: says its interval', 'by a sample every 4K' in table, table)
 
 
 def elsewhere(kind, program, profile):
@@ -161,10 +176,11 @@ def languages():
 
 try:
     if lib.jemalloc():
-        c_program()
+        programs()
         languages()
     else:
         skip('sites', 'libjemalloc2 is not installed')
+    by_tidepool()
 finally:
     shutil.rmtree(work, ignore_errors=True)
 lib.end('sites')
