@@ -97,7 +97,7 @@ class Browser:
             self.errors.append(p['entry']['text'])
         elif kind == 'Runtime.consoleAPICalled':
             self.errors.append('console: ' + json.dumps(p['args']))
-        elif kind == 'Network.requestWillBeSent':
+        elif kind == 'Network.requestWillBeSent' and not p['request']['url'].startswith('data:'):
             self.requests.append(p['request']['url'])
 
     def open(self, path):
