@@ -9,7 +9,7 @@ FUZZ_SRC_cgroup := $(wildcard pressure/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c)
 FUZZ_SRC_psi := $(wildcard pressure/*.c)
 FUZZ_SRC_profile := $(patsubst %,shim/launcher_%.c,profile intern lines names hide stacks rows out perfmap \
-    file top folded flame)
+    file sites folded flame)
 FUZZ_SRC_elf := shim/launcher_elf.c shim/launcher_intern.c
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
