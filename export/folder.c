@@ -23,8 +23,36 @@ static long call(long number, long a, long b, long c, long d)
     return result;
 }
 
-// High up, as all of the library's: a program that closes whatever it finds open, and opens its own
-// in the same place, must not get our text into its file.
+// A program that turns into a daemon closes whatever it finds open, at any moment, and opens its
+// own files in the same place. So ours go high up, where no new file comes to lie, and before that
+// is done, or anything is written or closed, each is asked whether it still is what was opened.
+static bool is_same(int fd, const struct stat *named)
+{
+    struct stat opened;
+
+    return call(SYS_fstat, fd, (long)&opened, 0, 0) == 0 && opened.st_ino == named->st_ino &&
+           opened.st_dev == named->st_dev;
+}
+
+static int move_up(int fd, int dir, const char *name)
+{
+    struct stat named;
+    int high = high_fd_copy(fd);
+
+    if (high < 0) {
+        if (folder_stat(dir, name, &named) == 0 && is_same(fd, &named))
+            folder_close(fd);
+        return high;
+    }
+    if (folder_stat(dir, name, &named) != 0 || !is_same(high, &named)) {
+        folder_close(high);
+        return -EBADF;
+    }
+    if (is_same(fd, &named))
+        folder_close(fd);
+    return high;
+}
+
 static int open_at(int dir, const char *name, int flags)
 {
     int saved = errno;
@@ -32,7 +60,7 @@ static int open_at(int dir, const char *name, int flags)
         (int)call(SYS_openat, dir, (long)name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 
     if (fd >= 0)
-        fd = high_fd_move(fd);
+        fd = move_up(fd, dir, name);
     errno = saved;
     return fd;
 }
@@ -89,15 +117,6 @@ static bool is_beyond_limit(size_t length)
     return call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit) == 0 && limit.rlim_cur < length;
 }
 
-// Is the open file still the one of this name, and not the program's in its place?
-static bool is_named(int fd, int dir, const char *name)
-{
-    struct stat opened, named;
-
-    return call(SYS_fstat, fd, (long)&opened, 0, 0) == 0 && folder_stat(dir, name, &named) == 0 &&
-           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
-}
-
 static int create(int dir, const char *name)
 {
     int fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
@@ -114,7 +133,7 @@ static int write_beside(int dir, const char *temporary, const char *text, size_t
 
     if (fd < 0)
         return fd;
-    err = is_named(fd, dir, temporary) ? write_all(fd, text, length) : -EBADF;
+    err = write_all(fd, text, length);
     // Whatever the umask: who scrapes is another user.
     if (!err)
         err = (int)call(SYS_fchmod, fd, 0644, 0, 0);

@@ -10,7 +10,7 @@
 
 #define LOWEST 512
 
-int high_fd_move(int fd)
+int high_fd_copy(int fd)
 {
     struct rlimit r;
     int from = LOWEST;
@@ -18,9 +18,14 @@ int high_fd_move(int fd)
     if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < LOWEST + 32)
         from = r.rlim_cur > 48 ? (int)r.rlim_cur - 24 : (int)(r.rlim_cur / 2);
     int high = fcntl(fd, F_DUPFD_CLOEXEC, from);
-    int e = high < 0 ? -errno : 0;
+    return high < 0 ? -errno : high;
+}
+
+int high_fd_move(int fd)
+{
+    int high = high_fd_copy(fd);
     text_fd_close(fd);
-    return e ? e : high;
+    return high;
 }
 
 // The id of an eventfd; 0 if it is something else, or the kernel shows none.
