@@ -8,7 +8,9 @@
 #include "export/folder.h"
 #include "export/place.h"
 
+// A machine may be busy enough for a process of many writes a second to miss some.
 #define STALE_INTERVALS 10
+#define STALE_MIN_MS 30000
 
 struct reaper {
     int dir;
@@ -39,6 +41,13 @@ static bool is_suspect(const struct reaper *r, const struct place_name *name, co
            (is_neighbour(r, name) && kill(name->pid, 0) != 0 && errno == ESRCH);
 }
 
+static bool is_stale(const struct reaper *r, const struct place_line *line, const struct stat *st)
+{
+    uint64_t age = age_ms(r, st);
+
+    return age >= STALE_MIN_MS && age / STALE_INTERVALS >= line->interval_ms;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     while (*a && *a == *b)
@@ -51,7 +60,7 @@ static bool is_orphan(const struct reaper *r, const struct place_name *name,
 {
     if (line->keep || line->who.pid != name->pid)
         return false;
-    if (age_ms(r, st) >= STALE_INTERVALS * line->interval_ms)
+    if (is_stale(r, line, st))
         return true;
     return is_neighbour(r, name) && line->who.pidns == r->self->pidns &&
            same_text(line->who.boot, r->self->boot) &&
