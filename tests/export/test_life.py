@@ -38,6 +38,10 @@ def has(directory, pid):
     return wait_for(f"a file of {pid}", lambda: name(pid) in files(directory), 8)
 
 
+def grow_old(directory, pid):
+    os.utime(f"{directory}/{name(pid)}", (time.time() - 31,) * 2)
+
+
 def tasks(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
@@ -99,7 +103,8 @@ def test_ends_without_exit():
     other = run(d, *BUSY)
     has(d, other.pid)
     for how in "_exit", "abort", "kill -9", "zombie":
-        p = run(d, *BUSY)
+        # Ten of its intervals are not what its file goes by.
+        p = run(d, "grow=40", INTERVAL="60m")
         has(d, p.pid)
         if how in ("kill -9", "zombie"):
             p.kill()
@@ -107,11 +112,14 @@ def test_ends_without_exit():
             tell(p, how)
         if how != "zombie":
             p.wait(10)
-        check(f"{how}: tidied up by another", wait_for("the end", lambda: name(p.pid) not in files(d), 3), files(d))
+        check(f"{how}: tidied up by another", wait_for("the end", lambda: name(p.pid) not in files(d), 8), files(d))
     # Going on as another program, which does nothing: the pid lives, the file does not.
     p = run(d, *BUSY)
     has(d, p.pid)
     tell(p, "exec")
+    time.sleep(1)
+    check("exec: it stays for a while", name(p.pid) in files(d))
+    grow_old(d, p.pid)
     check("exec: tidied up after ten intervals", wait_for("the end", lambda: name(p.pid) not in files(d), 6))
     check("exec: the process lives", p.poll() is None)
     p.kill()
@@ -121,6 +129,7 @@ def test_ends_without_exit():
     p.send_signal(signal.SIGSTOP)
     time.sleep(1)
     check("stop: it stays", name(p.pid) in files(d))
+    grow_old(d, p.pid)
     check("stop: it goes in the end", wait_for("the end", lambda: name(p.pid) not in files(d), 6))
     p.send_signal(signal.SIGCONT)
     check("cont: it comes back", has(d, p.pid))
@@ -164,8 +173,8 @@ def test_who_is_judged_how():
         "nobody's": craft(f"tidepool-{nobody}{suffix}.prom", nobody, 1),
         "nobody's, half written": craft(f"tidepool-{nobody + 1}{suffix}.prom.tmp", nobody + 1, 1),
         "of a pid used again": craft(f"tidepool-1{suffix}.prom", 1, 12345678, age=60, interval=900000),
-        "from elsewhere, old": craft(f"tidepool-7-4026000001.prom", 7, 1, pidns=4026000001, age=11),
-        "of an earlier boot, old": craft(f"tidepool-2{suffix}.prom", 2, 1, boot="x", age=11),
+        "from elsewhere, old": craft(f"tidepool-7-4026000001.prom", 7, 1, pidns=4026000001, age=31),
+        "of an earlier boot, old": craft(f"tidepool-2{suffix}.prom", 2, 1, boot="x", age=31),
     }
     empty = f"tidepool-{nobody + 2}{suffix}.prom.tmp"
     open(f"{d}/{empty}", "w").close()
@@ -173,9 +182,10 @@ def test_who_is_judged_how():
     stays = {
         "mine, with a long interval": craft(f"tidepool-{me}{suffix}.prom", me, mine, age=3600, interval=900000),
         "nobody's, kept": craft(f"tidepool-{nobody + 3}{suffix}.prom", nobody + 3, 1, keep=1, age=3600),
-        "from elsewhere, not so old": craft(f"tidepool-8-4026000001.prom", 8, 1, pidns=4026000001, age=9, interval=2000),
+        "from elsewhere, not so old": craft(f"tidepool-8-4026000001.prom", 8, 1, pidns=4026000001, age=25),
+        "from elsewhere, with a long interval": craft(f"tidepool-9-4026000001.prom", 9, 1, pidns=4026000001, age=99, interval=15000),
         "of an earlier boot or another machine, not so old":
-            craft(f"tidepool-{nobody + 4}{suffix}.prom", nobody + 4, 1, boot="x", age=9, interval=2000),
+            craft(f"tidepool-{nobody + 4}{suffix}.prom", nobody + 4, 1, boot="x", age=25),
         "not ours": craft(f"tidepool-{nobody + 5}{suffix}.prom", nobody + 5, 1, head="# hello"),
         "of another name": craft("other.prom", nobody, 1, age=3600),
         "of almost our name": craft(f"tidepool-0{nobody}.prom", nobody, 1, age=3600),
@@ -216,6 +226,8 @@ def test_containers():
     # --kill-child: the process 1 goes with its unshare.
     inside[0].kill()
     inside[0].wait(10)
+    for f in files(d):
+        os.utime(f"{d}/{f}", (time.time() - 31,) * 2)  # the living write anew
     check("containers: after ten intervals others tidy up",
           wait_for("the end", lambda: len(files(d)) == 2, 8), files(d))
     end(inside[1])
