@@ -21,10 +21,19 @@ int high_fd_copy(int fd)
     return high < 0 ? -errno : high;
 }
 
+// A program that closes all it finds may have a file of its own there by now.
+static bool is_same(int fd, int copy)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && fstat(copy, &b) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
+}
+
 int high_fd_move(int fd)
 {
     int high = high_fd_copy(fd);
-    text_fd_close(fd);
+    if (high < 0 || is_same(fd, high))
+        text_fd_close(fd);
     return high;
 }
 
