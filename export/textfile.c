@@ -21,7 +21,6 @@
 #define LINES_MAX 4
 
 static struct textfile_options options;
-static char path[TEXTFILE_PATH_MAX]; // a program that sets its title writes over its environment
 static bool in_use;
 
 static _Atomic uint32_t lock;
@@ -83,10 +82,6 @@ static uint64_t clock_ms(void)
 void textfile_init(const struct textfile_options *o)
 {
     options = *o;
-    if (strlen(o->dir) >= sizeof path)
-        return;
-    strcpy(path, o->dir);
-    options.dir = path;
     in_use = true;
     set_start(clock_ms());
 }

@@ -11,10 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TEXTFILE_PATH_MAX 4096
-
 struct textfile_options {
-    const char *dir; // an absolute path, below TEXTFILE_PATH_MAX; copied
+    const char *dir; // an absolute path; stays valid
     unsigned interval_ms;
     bool keep;                     // leave the file behind at exit
     void (*log)(const char *text); // one line, no newline

@@ -16,6 +16,7 @@
 #include "shim/callsite.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
+#include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
@@ -62,6 +63,14 @@ static const char *executable(void)
     return (const char *)getauxval(AT_EXECFN);
 }
 
+static void keep_settings(struct config *c)
+{
+    c->prom_dir = keep_text(c->prom_dir);
+    c->labels = keep_text(c->labels);
+    c->mfile = keep_text(c->mfile);
+    c->sample_dir = keep_text(c->sample_dir);
+}
+
 // Reads the environment, once it is there: ld.so may allocate before libc has set it.
 static bool read_settings(void)
 {
@@ -73,6 +82,7 @@ static bool read_settings(void)
     // As libc's secure_getenv: a set-uid program does not listen to its caller.
     char **env = getauxval(AT_SECURE) ? nothing : environ;
     bool leave = config_load(&boot_config, env, executable(), &sink);
+    keep_settings(&boot_config);
     log_set_verbose(boot_config.verbose);
     if (leave)
         _exit(CONFIG_EXIT_STATUS);

@@ -10,6 +10,7 @@
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "shim/dump.h"
+#include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/sampling.h"
 
@@ -286,8 +287,8 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     o->watch_min_bytes = c->watch_min_bytes;
     o->on_limit = c->on_limit_enomem ? PRESSURE_ON_LIMIT_ENOMEM : PRESSURE_ON_LIMIT_GROW;
     o->on_limit_min_bytes = c->on_limit_size_bytes;
-    o->watch_path = getenv("MEMORY_PRESSURE_WATCH");
-    o->watch_write = getenv("MEMORY_PRESSURE_WRITE");
+    o->watch_path = keep_text(getenv("MEMORY_PRESSURE_WATCH"));
+    o->watch_write = keep_text(getenv("MEMORY_PRESSURE_WRITE"));
     monitor_init(o, &hooks);
     dog.on = dog.thread = true;
     pages_on_take = count_pages;
