@@ -169,10 +169,10 @@ long folder_read(int dir, const char *name, char *buf, size_t size, struct stat 
 {
     // Not waiting for a writer where the name is a pipe's.
     int fd = open_at(dir, name, O_RDONLY | O_NONBLOCK);
-    long n = fd;
+    long n;
 
     if (fd < 0)
-        return n;
+        return fd;
     n = call(SYS_fstat, fd, (long)st, 0, 0);
     if (n == 0)
         n = S_ISREG(st->st_mode) ? call(SYS_read, fd, (long)buf, (long)size, 0) : -EINVAL;
@@ -193,7 +193,7 @@ int folder_list(int dir, void (*each)(void *arg, const char *name), void *arg)
 {
     _Alignas(struct entry64) char buf[4096];
     int fd = open_at(dir, ".", O_RDONLY | O_DIRECTORY);
-    long n = fd;
+    long n;
 
     if (fd < 0)
         return fd;

@@ -35,24 +35,21 @@ void out_number(struct out *o, uint64_t n)
 
 void out_fixed(struct out *o, uint64_t n, unsigned decimals)
 {
-    uint64_t unit = 1;
+    char digits[20];
 
     if (n == UINT64_MAX) {
         out_text(o, "+Inf");
         return;
     }
-    for (unsigned i = 0; i < decimals; i++)
-        unit *= 10;
-    out_number(o, n / unit);
-    n %= unit;
-    if (!n)
+    for (unsigned i = decimals; i > 0; i--, n /= 10)
+        digits[i - 1] = (char)('0' + n % 10);
+    out_number(o, n);
+    while (decimals && digits[decimals - 1] == '0')
+        decimals--;
+    if (!decimals)
         return;
     out_char(o, '.');
-    while (n) {
-        unit /= 10;
-        out_char(o, (char)('0' + n / unit));
-        n %= unit;
-    }
+    out_bytes(o, digits, decimals);
 }
 
 size_t out_utf8(const char *text, size_t length)

@@ -25,7 +25,7 @@ void out_bytes(struct out *o, const char *text, size_t length);
 void out_char(struct out *o, char c);
 void out_number(struct out *o, uint64_t n);
 
-// n / 10^decimals; UINT64_MAX is +Inf. No exponent, no needless zeros.
+// n / 10^decimals, at most 20; UINT64_MAX is +Inf. No exponent, no needless zeros.
 void out_fixed(struct out *o, uint64_t n, unsigned decimals);
 
 // The text inside a label value's quotes: \ " and newline escaped, what is no UTF-8 replaced by ?.

@@ -6,9 +6,9 @@
 //
 // Of the own pid namespace and boot a process is judged by pid and start time, a zombie counting as
 // gone, and its file goes when it is. Others can only be judged by time: a file that was not
-// refreshed for ten of its own intervals, and half a minute, goes. So does one whose process lives but has stopped
-// writing, because it went on as another program. What is refreshed stays, and what a process left
-// behind on purpose, and what does not look like ours.
+// refreshed for ten of its own intervals, and half a minute, goes. So does one whose process lives
+// but has stopped writing, because it went on as another program. What is refreshed stays, and what
+// a process left behind on purpose, and what does not look like ours.
 #ifndef TIDEPOOL_EXPORT_REAP_H
 #define TIDEPOOL_EXPORT_REAP_H
 
