@@ -287,6 +287,18 @@ static void make_printable(char *line)
             *line = '?';
 }
 
+// The same for text of some lines, in which names may be UTF-8. Both sets of control characters go.
+static void make_harmless(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+            *at++ = '?';
+        else if (*at == '\n' || (*at >= ' ' && *at != 0x7f))
+            continue;
+        *at = '?';
+    }
+}
+
 // Splits the answer; sets state.
 static void judge(struct control_call *c)
 {
@@ -340,6 +352,7 @@ int launcher_control_ask(pid_t pid, const char *request, unsigned timeout_ms, ch
     struct control_call c;
     launcher_control_begin(&c, pid, request);
     if (launcher_control_finish(&c, timeout_ms)) {
+        make_harmless(c.text);
         *text = c.text;
         return 0;
     }

@@ -36,7 +36,8 @@ bool launcher_control_finish(struct control_call *call, unsigned timeout_ms);
 // What to tell the user of a state that is not CONTROL_ASKED, some words.
 const char *launcher_control_why(const struct control_call *call);
 
-// Both, and the line for the user where it fails: 0, or an exit code. text is to be freed.
+// Both, and the line for the user where it fails: 0, or an exit code. The text may be shown, and is
+// to be freed.
 int launcher_control_ask(pid_t pid, const char *request, unsigned timeout_ms, char **text);
 
 #endif

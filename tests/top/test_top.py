@@ -213,6 +213,16 @@ def case_answers_that_mean_harm():
             os.waitpid(liar.pid, 0)
 
 
+def case_what_dump_prints_is_harmless():
+    liar = Liar(b"ok\n/tmp/\x1b[2J\xc2\x9bcaf\xc3\xa9\n# EOF\n")
+    try:
+        done = subprocess.run([TOP[0], "dump", str(liar.pid)], capture_output=True, timeout=60, check=True)
+        assert done.stdout == b"/tmp/?[2J??caf\xc3\xa9\n", done.stdout
+    finally:
+        os.kill(liar.pid, signal.SIGKILL)
+        os.waitpid(liar.pid, 0)
+
+
 def case_an_impostor_is_not_asked():
     v = grown()
     ns = os.stat("/proc/self/ns/pid").st_ino
