@@ -100,7 +100,7 @@ def shortened_rules(path):
         text = f.read()
     text = re.sub(r"\[\d+[smh]\]", f"[{RANGE}]", text)
     text = re.sub(r"for: \w+", "for: 0s", text)
-    text = re.sub(r"interval: 30s", "interval: 1s", text)
+    text = re.sub(r"interval: 1m", "interval: 1s", text)
     text, n = re.subn(r"> 300\)", "> 2)", text)
     assert n == 1
     with open(path, "w") as f:
