@@ -17,6 +17,11 @@ $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/sample/*.cc)): $(B)/tests/sa
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -std=c++17 -O1 -g -fno-builtin $(CXXFLAGS) $(LDFLAGS) -o $@ $< -pthread -ldl
 
-test-sample: all $(SAMPLE_BIN)
+$(B)/tests/sample/plugin.so: tests/sample/lib/plugin.c $(B)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -O1 -g -fno-builtin -fPIC -shared -o $@ $<
+
+test-sample: all $(SAMPLE_BIN) $(B)/tests/sample/plugin.so
 	$(Q)tests/setup/install.sh build test sample
 	$(Q)RUNS=$(RUNS) STRESS_S=$(STRESS_S) B=$(abspath $(B)) $(SUITE) $(foreach t,$(SAMPLE_T),--- bash tests/sample/$(t).sh)
