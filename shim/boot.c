@@ -116,7 +116,7 @@ static void postfork_parent(void)
     pool_postfork_parent();
     monitor_parent();
     exporter_parent();
-    callsite_postfork();
+    callsite_parent();
 }
 
 static void postfork_child(void)
@@ -125,7 +125,7 @@ static void postfork_child(void)
     control_child();
     monitor_child();
     exporter_child();
-    callsite_postfork();
+    callsite_child();
     sampling_child();
     dump_child();
 }

@@ -165,7 +165,16 @@ void callsite_prefork(void)
         sched_yield();
 }
 
-void callsite_postfork(void)
+void callsite_parent(void)
 {
+    atomic_store(&paused, false);
+}
+
+void callsite_child(void)
+{
+    if (wanted == CONFIG_UNWIND_LIBUNWIND)
+        wanted = CONFIG_UNWIND_BUILTIN;
+    atomic_store(&libunwind, NULL);
+    atomic_store(&walking, 0);
     atomic_store(&paused, false);
 }

@@ -6,8 +6,11 @@
 // of a fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no
 // tables, as code compiled at run time.
 //
-// The other two are there for who asks: libunwind, which remembers each thread's frames and takes
-// 10 ns for one it has seen, and frame pointers, where all code keeps them, tables or not.
+// The other two are there for who asks: frame pointers, where all code keeps them, tables or not;
+// and libunwind, which remembers each thread's frames and takes 10 ns for one it has seen. It has
+// its price, and that is why it waits to be asked: 256 KiB in each thread that samples, two low
+// descriptors, frames remembered of libraries that were unloaded, and dl_iterate_phdr() inside
+// malloc(), which waits for a program's own callback there while that may wait for the program.
 #ifndef TIDEPOOL_SHIM_CALLSITE_H
 #define TIDEPOOL_SHIM_CALLSITE_H
 
@@ -28,8 +31,10 @@ bool callsite_load(void);
 // returns how many. Errno is left alone.
 unsigned callsite_capture(uintptr_t *frame, unsigned max);
 
-// Around fork: the child must not get libunwind in the middle of a walk.
+// Around fork. A child's walks are the built-in walker's: libunwind takes a lock of the loader's,
+// which glibc leaves to the child as it was when another thread held it.
 void callsite_prefork(void);
-void callsite_postfork(void);
+void callsite_parent(void);
+void callsite_child(void);
 
 #endif
