@@ -105,6 +105,20 @@ static void by_misuse(struct out *o, const struct family *f, const struct metric
         out_series(o, f->name, "", "kind", kinds[i], m->count.misused[i], f->decimals);
 }
 
+static void sampled(struct out *o, const struct family *f, const struct metrics *m)
+{
+    if (m->sampled)
+        one(o, f, m);
+}
+
+static void by_result(struct out *o, const struct family *f, const struct metrics *m)
+{
+    static const char *const results[METRICS_DUMPS] = {"written", "failed"};
+
+    for (unsigned i = 0; m->sampled && i < METRICS_DUMPS; i++)
+        out_series(o, f->name, "", "result", results[i], m->count.dumps[i], f->decimals);
+}
+
 static void level(struct out *o, const struct family *f, const struct metrics *m)
 {
     if (m->watched)
@@ -240,6 +254,21 @@ static const struct family families[] = {
     {"tidepool_memory_refused_total", COUNTER,
      "Requests refused with ENOMEM because they would have passed the limit.", .series = watched,
      IN(count.refused)},
+
+    {"tidepool_heap_samples_total", COUNTER, "Requests sampled, with their call site.",
+     .series = sampled, IN(count.samples)},
+    {"tidepool_heap_samples_dropped_total", COUNTER,
+     "Requests that were to be sampled, but served without: no room, or in the middle of another.",
+     .series = sampled, IN(count.samples_dropped)},
+    {"tidepool_heap_live_samples", GAUGE, "Sampled blocks that the program has.", .series = sampled,
+     IN(samples.live)},
+    {"tidepool_heap_live_bytes", GAUGE,
+     "Bytes of all blocks that the program has, as it asked for them, estimated from samples.",
+     .series = sampled, IN(samples.live_bytes)},
+    {"tidepool_heap_table_bytes", GAUGE, "Memory for samples and their stacks.", .series = sampled,
+     IN(samples.table_bytes)},
+    {"tidepool_heap_dumps_total", COUNTER, "Heap profiles, by what became of them.",
+     .series = by_result},
 
     {"tidepool_jemalloc_allocated_bytes", GAUGE,
      "Bytes in jemalloc's allocations; a block of the pools is .series = jemalloc, live or free.",

@@ -176,6 +176,8 @@ static void read_sources(struct metrics *m)
     read_pressure(m);
     if (options.misused)
         options.misused(m->count.misused);
+    if (options.sampled)
+        options.sampled(m);
 }
 
 static void derive(struct metrics *m)

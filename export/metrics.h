@@ -25,6 +25,7 @@
 // Room for all families with 16 buckets and the longest labels: see the unit test.
 #define METRICS_TEXT_MAX ((size_t)768 << 10)
 
+enum metrics_dump { METRICS_DUMP_WRITTEN, METRICS_DUMP_FAILED, METRICS_DUMPS };
 enum metrics_misuse { METRICS_DOUBLE_FREE, METRICS_INVALID_FREE, METRICS_MISUSES };
 
 // Nothing but uint64_t that only grow: they are treated as an array.
@@ -37,6 +38,7 @@ struct metrics_counters {
     uint64_t reclaim_took[PRESSURE_HISTOGRAM], reclaim_us; // each range by itself
     uint64_t looks, late_looks, assist_looks, refused;
     uint64_t misused[METRICS_MISUSES];
+    uint64_t samples, samples_dropped, dumps[METRICS_DUMPS];
 };
 
 struct metrics_bucket {
@@ -64,6 +66,11 @@ struct metrics {
     uint64_t usage_micro, usage_bytes, limit_bytes, resident_bytes; // UINT64_MAX: no limit
     uint64_t purged_unix_ms;                                        // 0: never
 
+    bool sampled; // call sites are
+    struct metrics_samples {
+        uint64_t live, live_bytes, table_bytes; // bytes live: the estimate of all blocks
+    } samples;
+
     bool jemalloc_known;
     struct metrics_jemalloc {
         uint64_t allocated, active, resident, mapped, retained, dirty, metadata; // bytes
@@ -73,6 +80,7 @@ struct metrics {
 struct metrics_options {
     const char *labels; // NULL, or text that labels_parse() takes
     void (*misused)(uint64_t count[METRICS_MISUSES]);
+    void (*sampled)(struct metrics *m); // fills in what is known of call sites; NULL for nothing
 };
 
 // Once, before anything else here; the labels must stay valid. Reads nothing yet.

@@ -150,6 +150,5 @@ void dump_child(void)
     dump.needs = 0;
     for (unsigned i = 0; i < NEED_KEPT; i++)
         dump.needed[i] = 0;
-    dump.written = dump.failed = 0;
     let_go();
 }

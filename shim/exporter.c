@@ -5,8 +5,10 @@
 
 #include "export/metrics.h"
 #include "export/textfile.h"
+#include "shim/dump.h"
 #include "shim/heap.h"
 #include "shim/log.h"
+#include "shim/sampling.h"
 #include "shim/watchdog.h"
 
 // What `ls` does not live for, and what the start of a service takes, while it still allocates
@@ -37,6 +39,19 @@ static void misused(uint64_t count[METRICS_MISUSES])
     count[METRICS_INVALID_FREE] = atomic_load_explicit(&heap_invalid_frees, memory_order_relaxed);
 }
 
+static void sampled(struct metrics *m)
+{
+    struct sampling_stats s;
+
+    sampling_stats(&s);
+    m->sampled = s.interval_bytes > 0;
+    m->count.samples = s.samples;
+    m->count.samples_dropped = s.dropped;
+    m->count.dumps[METRICS_DUMP_WRITTEN] = dump_written();
+    m->count.dumps[METRICS_DUMP_FAILED] = dump_failed();
+    m->samples = (struct metrics_samples){s.live, s.live_bytes, s.table_bytes};
+}
+
 static void log_trouble(const char *text)
 {
     log_line(LOG_FEATURE, "%s", text);
@@ -54,7 +69,8 @@ void exporter_metrics(void)
     if (exporter.metrics)
         return;
     exporter.metrics = true;
-    metrics_init(&(struct metrics_options){.labels = exporter.labels, .misused = misused});
+    metrics_init(&(struct metrics_options){
+        .labels = exporter.labels, .misused = misused, .sampled = sampled});
 }
 
 void exporter_init(const struct config *c)

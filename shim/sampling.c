@@ -174,6 +174,9 @@ void sampling_stats(struct sampling_stats *out)
 {
     struct sites_stats s;
 
+    *out = (struct sampling_stats){0};
+    if (!pace_is_on())
+        return;
     sites_stats(&s);
     *out = (struct sampling_stats){
         .interval_bytes = pace_interval_bytes,

@@ -150,6 +150,26 @@ Test(metrics, a_family_without_series_has_no_head_either)
     cr_expect(strstr(text, "tidepool_build_info") != NULL);
 }
 
+Test(metrics, call_sites_are_told_where_they_are_sampled)
+{
+    struct metrics m = sample();
+
+    text[metrics_render(&m, text, METRICS_TEXT_MAX)] = '\0';
+    cr_expect(strstr(text, "tidepool_heap") == NULL);
+    m.sampled = true;
+    m.count.samples = 12;
+    m.count.dumps[METRICS_DUMP_FAILED] = 3;
+    m.samples.live_bytes = 4096;
+#define ONE "{pid=\"42\",comm=\"a \\\"b\\\"\",service=\"api\""
+    expect_lines(&m, "# TYPE tidepool_heap_samples_total counter\n"
+                     "tidepool_heap_samples_total" ONE "} 12\n");
+    expect_lines(&m, "# TYPE tidepool_heap_live_bytes gauge\n"
+                     "tidepool_heap_live_bytes" ONE "} 4096\n");
+    expect_lines(&m, "# TYPE tidepool_heap_dumps_total counter\n"
+                     "tidepool_heap_dumps_total" ONE ",result=\"written\"} 0\n"
+                     "tidepool_heap_dumps_total" ONE ",result=\"failed\"} 3\n");
+}
+
 Test(metrics, a_pid_namespace_is_named_where_it_is_not_the_hosts)
 {
     struct metrics m = sample();
@@ -170,7 +190,7 @@ Test(metrics, the_largest_reading_fits_and_half_a_reading_is_none)
     m.comm[15] = '\0';
     m.labels = labels;
     m.buckets = CREDIT_BUCKETS_MAX;
-    m.watched = m.jemalloc_known = true;
+    m.watched = m.jemalloc_known = m.sampled = true;
     for (unsigned b = 0; b < m.buckets; b++)
         m.bucket[b].limit_is_bytes = b % 2;
     size_t length = metrics_render(&m, text, METRICS_TEXT_MAX);
