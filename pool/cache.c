@@ -101,34 +101,23 @@ static void move_start(struct bin *b, struct bin_ledger *l, uint64_t by)
     store(&b->limit, load(&b->limit) + by);
 }
 
-// Changes what the current list may hold; the distance to the next sample stays what it is.
-static void set_capacity(struct bin *b, struct bin_ledger *l, uint32_t capacity)
-{
-    uint64_t more = (uint64_t)capacity - load32(&b->capacity);
-
-    store32(&b->capacity, capacity);
-    store(&b->limit, load(&b->limit) + more);
-    move_start(b, l, -more);
-}
-
 // Puts a whole list, with its credit, in place of the current one, which the caller has taken care
-// of. The counters move as if the old blocks had been taken and the new ones pushed one by one,
-// and their start by as much again, so that the distance to the next sample stays what it is.
+// of. The counters move as if the old blocks had been taken and the new ones pushed one by one, and
+// then their start, by as much as leaves `limit` where it is: so far from the next sample.
 static void set_list(struct cache *t, unsigned class, struct batch list, uint32_t capacity)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     uint32_t old = list_length(b);
+    uint64_t start = (uint64_t)load32(&b->capacity) - capacity - old;
 
     ASSERT(list.count <= capacity);
     next_version(l);
-    store(&l->moved_out, load(&l->moved_out) + old);
-    store(&b->limit, load(&b->limit) + old);
-    move_start(b, l, -(uint64_t)old);
-    store(&l->moved_in, load(&l->moved_in) + list.count);
-    store(&b->pushed, load(&b->pushed) + list.count);
+    store(&l->moved_out, load(&l->moved_out) + old + start);
+    store(&l->moved_in, load(&l->moved_in) + list.count + start);
+    store(&b->pushed, load(&b->pushed) + list.count + start);
     b->head = list.head;
-    set_capacity(b, l, capacity);
+    store32(&b->capacity, capacity);
     next_version(l);
 }
 
@@ -201,6 +190,18 @@ static void grow_target(struct bin_ledger *l, unsigned class)
     l->target = l->target * 2 > max ? max : l->target * 2;
 }
 
+// After a time of much traffic the next sample may be far, and the traffic gone.
+static void draw_nearer(struct cache *t, unsigned class)
+{
+    uint64_t interval = t->ledger[class].interval, now;
+
+    if (likely(interval <= 2 * pace_interval_bytes))
+        return;
+    now = pace_interval_now();
+    if (now <= interval / 4)
+        draw_sample(t, class, now);
+}
+
 // Fills the empty current list. Called by the owner, busy.
 static bool refill(struct cache *t, unsigned class)
 {
@@ -236,7 +237,9 @@ static void squeeze(struct cache *t, unsigned class)
         credit_return(other, load32(&b->capacity) + load32(&l->spare_capacity) - current.count -
                                  spare.count);
         next_version(l);
-        set_capacity(b, l, current.count);
+        store(&b->limit, load(&b->limit) - load32(&b->capacity) + current.count);
+        move_start(b, l, (uint64_t)load32(&b->capacity) - current.count);
+        store32(&b->capacity, current.count);
         next_version(l);
         set_spare(t, other, spare, spare.count);
         if (l->target > target_first(other))
@@ -419,6 +422,7 @@ void *cache_pop_slow(unsigned class)
 
     if (!cache_enter(t))
         return NULL;
+    draw_nearer(t, class);
     filled = t->bin[class].head || refill(t, class);
     cache_leave(t);
     return filled ? cache_pop(class) : NULL;

@@ -54,27 +54,43 @@ double pace_probability(size_t size, uint64_t interval)
     return probability;
 }
 
+// An interval below the usual one allows for so many times as much.
+static uint64_t times_of(uint64_t base)
+{
+    return base < PACE_USUAL_BYTES ? PACE_USUAL_BYTES / base : 1;
+}
+
+static uint32_t overdrawn_at(const struct pace *p, uint64_t base, uint32_t ms)
+{
+    uint64_t paid = (uint64_t)(ms - p->paid_ms) * (PACE_PER_SECOND * times_of(base));
+
+    return paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
+}
+
+static unsigned doublings_of(uint32_t overdrawn, uint64_t base)
+{
+    uint64_t most = PACE_AT_ONCE * times_of(base) * 1000;
+
+    return (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most);
+}
+
 unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
 {
-    uint64_t times = base < PACE_USUAL_BYTES ? PACE_USUAL_BYTES / base : 1;
-    uint64_t most = PACE_AT_ONCE * times * 1000;
-    uint64_t paid = (uint64_t)(ms - p->paid_ms) * (PACE_PER_SECOND * times);
-
-    uint32_t overdrawn = paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
+    uint32_t overdrawn = overdrawn_at(p, base, ms);
 
     static_assert((PACE_USUAL_BYTES / PACE_LEAST_BYTES * PACE_AT_ONCE + 1) * 1000 < 1 << 24,
                   "struct pace holds it");
-    if (overdrawn < most)
+    if (overdrawn < PACE_AT_ONCE * times_of(base) * 1000)
         overdrawn += 1000;
     p->overdrawn = overdrawn & 0xffffff;
     p->paid_ms = ms;
-    return (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most);
+    return doublings_of(overdrawn, base);
 }
 
 // Intervals that no shift would fit meet nobody.
 static uint64_t interval_of(unsigned doublings)
 {
-    return pace_interval_bytes >> 50 ? pace_interval_bytes : pace_interval_bytes << doublings;
+    return pace_interval_bytes >> 40 ? pace_interval_bytes : pace_interval_bytes << doublings;
 }
 
 // The distance in whole bytes: a request of `size` is hit when it is smaller than that.
@@ -112,8 +128,7 @@ bool pace_counts(size_t size, uint64_t *interval)
     // No address space holds more, and the difference stays within 64 bits.
     if (size > PTRDIFF_MAX / 2)
         return false;
-    pace_self.left -= (int64_t)size;
-    return pace_self.left < 0 && pace_passed(size, interval);
+    return pace_spend(size) && pace_passed(size, interval);
 }
 
 uint64_t pace_first_interval(void)
@@ -126,6 +141,13 @@ uint64_t pace_first_interval(void)
 uint64_t pace_next_interval(void)
 {
     return interval_of(pace_charge(&pace_self, pace_interval_bytes, now_ms()));
+}
+
+uint64_t pace_interval_now(void)
+{
+    uint32_t overdrawn = overdrawn_at(&pace_self, pace_interval_bytes, now_ms());
+
+    return interval_of(doublings_of(overdrawn, pace_interval_bytes));
 }
 
 uint64_t pace_requests(size_t size, uint64_t interval)

@@ -96,8 +96,7 @@ static __attribute__((noinline)) void *small_slow(size_t size)
 
 static void *small(size_t size)
 {
-    pace_self.left -= (int64_t)size;
-    return likely(pace_self.left >= 0) ? je_malloc(size) : small_slow(size);
+    return unlikely(pace_spend(size)) ? small_slow(size) : je_malloc(size);
 }
 
 static void *small_zeroed(size_t count, size_t size)
