@@ -115,10 +115,12 @@ struct full {
 ParameterizedTestParameters(pressure, full_caches_settle)
 {
     static struct full rows[] = {
-        {760, PRESSURE_HIGH, 240 * M - ROOM}, {780, PRESSURE_HIGH, 110 * M},
+        {760, PRESSURE_HIGH, 240 * M - ROOM},
+        {780, PRESSURE_HIGH, 110 * M},
         // Here half of what is not live is less than what Critical begins with.
         {800, PRESSURE_CRITICAL, 100 * M},
-        {900, PRESSURE_CRITICAL, 50 * M},     {960, PRESSURE_CRITICAL, 20 * M},
+        {900, PRESSURE_CRITICAL, 50 * M},
+        {960, PRESSURE_CRITICAL, 20 * M},
         {972, PRESSURE_CRITICAL, LIMIT / 64},
     };
     return cr_make_param_array(struct full, rows, sizeof rows / sizeof *rows);
