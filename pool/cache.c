@@ -441,7 +441,7 @@ bool cache_push_slow(uint32_t unit)
     return room && cache_push(region_address(unit));
 }
 
-enum cache_sample cache_sample(unsigned class, bool counts, uint64_t *interval)
+enum cache_sample cache_sample(unsigned class, uint64_t *interval)
 {
     struct cache *t = own_cache();
     struct bin *b = &t->bin[class];
@@ -454,7 +454,7 @@ enum cache_sample cache_sample(unsigned class, bool counts, uint64_t *interval)
     if (due) {
         *interval = l->interval;
         draw_sample(t, class, pace_next_interval());
-    } else if (counts) {
+    } else {
         next_version(l);
         move_start(b, l, 1);
         next_version(l);

@@ -174,14 +174,14 @@ void *cache_pop_slow(unsigned class);
 // False when there is no room: the caller gives the block, which is live, back to jemalloc.
 bool cache_push_slow(uint32_t unit);
 
-// Is the request of `class` that came here to be sampled? Then *interval is what that was drawn
-// with, and the next one is drawn. With `counts` it came past the lists and is counted first.
+// Is the request of `class`, which the lists did not serve, to be sampled? Then *interval is what
+// that was drawn with, and the next one is drawn; else it is counted.
 enum cache_sample {
     CACHE_ORDINARY,
     CACHE_SAMPLED,
     CACHE_UNCOUNTED, // the thread has no cache that it may touch now
 };
-enum cache_sample cache_sample(unsigned class, bool counts, uint64_t *interval);
+enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 
 // Empties every cache into the depot, or with `idle_only` only the lists that have not been used
 // since the last call with idle_only. Any thread; takes the registry's lock.

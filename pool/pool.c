@@ -114,19 +114,19 @@ void *pool_get_shelved(size_t size, bool zero)
     return ptr;
 }
 
-bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval)
+bool pool_sample(size_t size, size_t *trial, uint64_t *interval)
 {
     unsigned class = pooled_class(size);
 
     // In a class all requests count alike, whatever their size.
     *trial = class ? size_class_bytes(class) : size;
-    switch (class ? cache_sample(class, counts, interval) : CACHE_UNCOUNTED) {
+    switch (class ? cache_sample(class, interval) : CACHE_UNCOUNTED) {
     case CACHE_SAMPLED:
         return true;
     case CACHE_ORDINARY:
         return false;
     default:
-        return counts && pace_counts(*trial, interval);
+        return pace_counts(*trial, interval);
     }
 }
 

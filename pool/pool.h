@@ -52,10 +52,10 @@ static inline void *pool_get(size_t size)
 // no block is free: try pool_get_new().
 void *pool_get_shelved(size_t size, bool zero);
 
-// Is the request for `size` bytes, which the fast path did not serve, to be sampled (pace.h)? With
-// `counts` it came past the thread's lists: once for each request that is served elsewhere. When it
-// is, a request of *trial bytes was drawn for with *interval: what its probability follows from.
-bool pool_sample(size_t size, bool counts, size_t *trial, uint64_t *interval);
+// Is the request for `size` bytes, which the lists did not serve, to be sampled (pace.h)? Counts
+// it: ask once. When it is, a request of *trial bytes was drawn for with *interval: what its
+// probability follows from.
+bool pool_sample(size_t size, size_t *trial, uint64_t *interval);
 
 // A run (region.h) in place of what a request of that size and alignment would have got; NULL where
 // none can be had.

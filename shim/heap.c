@@ -46,16 +46,14 @@ static void *grow(size_t size, bool zero)
     return ptr;
 }
 
-// The same where some requests are sampled. The fast path comes here for one that is, and so does
-// the second try of a thread's lists; what neither had is counted apart.
+// The same where some requests are sampled. The lists have no block for one that is to be, and what
+// goes past them is counted apart.
 static void *alloc_counted(size_t size, size_t asked, bool zero)
 {
-    void *ptr = sampling_try_pooled(size, asked, false, zero);
+    void *ptr = pool_get_shelved(size, zero);
 
     if (!ptr)
-        ptr = pool_get_shelved(size, zero);
-    if (!ptr)
-        ptr = sampling_try_pooled(size, asked, true, zero);
+        ptr = sampling_try_pooled(size, asked, zero);
     return ptr ? ptr : grow(size, zero);
 }
 

@@ -72,12 +72,12 @@ void *sampling_try(size_t alignment, size_t size, bool zero)
     return take(alignment, size, size, zero, pace_probability(size, interval));
 }
 
-void *sampling_try_pooled(size_t size, size_t asked, bool counts, bool zero)
+void *sampling_try_pooled(size_t size, size_t asked, bool zero)
 {
     uint64_t interval;
     size_t trial;
 
-    if (!pool_sample(size, counts, &trial, &interval))
+    if (!pool_sample(size, &trial, &interval))
         return NULL;
     return take(16, size, asked, zero, pace_probability(trial, interval));
 }

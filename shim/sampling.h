@@ -21,9 +21,9 @@ void sampling_start(const struct config *config);
 // NULL: not sampled, serve it as usual. `alignment` is a power of two.
 void *sampling_try(size_t alignment, size_t size, bool zero);
 
-// The same for a size that the pools serve, where their fast path did not; what the program asked
-// for may be a little less. `counts` as in pool_sample().
-void *sampling_try_pooled(size_t size, size_t asked, bool counts, bool zero);
+// The same for a size that the pools serve, where their lists did not; what the program asked for
+// may be a little less.
+void *sampling_try_pooled(size_t size, size_t asked, bool zero);
 
 // Frees a live run. Returns its bytes.
 size_t sampling_free(void *ptr);

@@ -27,12 +27,12 @@ static void start(void)
     cr_assert(eq(int, pool_init(&options, &can_drain), 0));
 }
 
-static bool sampled(size_t size, bool counts)
+static bool sampled(size_t size)
 {
     uint64_t interval;
     size_t trial;
 
-    if (!pool_sample(size, counts, &trial, &interval))
+    if (!pool_sample(size, &trial, &interval))
         return false;
     samples++;
     estimate += 1 / pace_probability(trial, interval);
@@ -46,10 +46,9 @@ static void *get(size_t size)
 {
     void *p = pool_get(size);
 
-    if (p || sampled(size, false))
-        return p;
-    p = pool_get_shelved(size, false);
-    if (p || sampled(size, true))
+    if (!p)
+        p = pool_get_shelved(size, false);
+    if (p || sampled(size))
         return p;
     return pool_get_new(size, false);
 }

@@ -133,7 +133,8 @@ Test(pace, the_allowance_is_kept_for_ever)
     struct pace p = from_seed(7);
 
     for (uint32_t s = 0; s < 100 * PACE_PER_SECOND; s++)
-        cr_assert(eq(uint, pace_charge(&p, 512 * K, s), 0), "at sample %u", s);
+        cr_assert(eq(uint, pace_charge(&p, 512 * K, s * 1000 / PACE_PER_SECOND), 0), "sample %u",
+                  s);
 }
 
 Test(pace, a_thread_that_overdraws_it_samples_more_and_more_rarely)
