@@ -57,7 +57,9 @@ double pace_probability(size_t size, uint64_t interval)
 // An interval below the usual one allows for so many times as much.
 static uint64_t times_of(uint64_t base)
 {
-    return base < PACE_USUAL_BYTES ? PACE_USUAL_BYTES / base : 1;
+    uint64_t times = base ? PACE_USUAL_BYTES / base : 0;
+
+    return times > 1 ? times : 1;
 }
 
 static uint32_t overdrawn_at(const struct pace *p, uint64_t base, uint32_t ms)
@@ -71,7 +73,7 @@ static unsigned doublings_of(uint32_t overdrawn, uint64_t base)
 {
     uint64_t most = PACE_AT_ONCE * times_of(base) * 1000;
 
-    return (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most);
+    return most ? (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most) : 0;
 }
 
 unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
