@@ -23,11 +23,11 @@ static const char usage[] =
 
 static const char actions[] =
     "\n"
+    "      top            what all processes under tidepool hold, refreshing\n"
     "      dump PID       have a sampled process write its heap profile\n"
     "      report FILE    say who held the memory, by a heap profile: tidepool(1)\n"
     "      --check        say what of the library works on this machine\n"
-    "      --path         say where the library is\n"
-    "      --version      say which version this is\n"
+    "      --path, --version   say where the library is, and which version this is\n"
     "      --help-all     list all options; each is also a variable: tidepool(7)\n";
 
 // One line an option: the few that most people need fit a screen of 24 lines.
