@@ -2,4 +2,4 @@
 .PHONY: test-fleet
 test-fleet: all $(B)/tests/preload/asked
 	$(Q)tests/setup/install.sh build fleet
-	$(Q)B=$(abspath $(B)) $(SUITE) python3 -B tests/fleet/test_fleet.py
+	$(Q)B=$(abspath $(B)) python3 -B tests/fleet/test_fleet.py

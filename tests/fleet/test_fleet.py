@@ -270,5 +270,5 @@ if __name__ == "__main__":
     check_kubernetes()
     check_docker()
     check_hosts()
-    print("fleet: {passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
     sys.exit(bool(counts["failed"] or not counts["passed"]))

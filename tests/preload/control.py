@@ -250,7 +250,7 @@ def case_gone_with_the_program():
 
 
 def run(suite, cases, words, after=lambda: None):
-    """All functions named case_*; what one returns is why it was skipped. True if any failed."""
+    """All functions named case_*, and a line of counts behind `suite`; what one returns is why it was skipped. True if any failed."""
     for name, case in list(cases.items()):
         if not name.startswith("case_") or words and not any(w in name for w in words):
             continue
@@ -270,9 +270,9 @@ def run(suite, cases, words, after=lambda: None):
             process.kill()
             process.communicate()
         victims.clear()
-    print(suite + ": {passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    print(suite + "{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
     return counts["failed"] or not counts["passed"]
 
 
 if __name__ == "__main__":
-    sys.exit(bool(run("control", globals(), sys.argv[1:])))
+    sys.exit(bool(run("control: ", globals(), sys.argv[1:])))

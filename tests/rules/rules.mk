@@ -8,4 +8,4 @@ $(RULES_LOAD): %: %.o
 .PHONY: test-rules
 test-rules: all $(RULES_LOAD)
 	$(Q)tests/setup/install.sh build rules
-	$(Q)B=$(abspath $(B)) $(SUITE) python3 -B tests/rules/test_rules.py
+	$(Q)B=$(abspath $(B)) python3 -B tests/rules/test_rules.py

@@ -203,7 +203,7 @@ def main():
         run_live(dashboard, folder)
     finally:
         shutil.rmtree(folder)
-    print("rules: {passed} passed, {failed} failed, 0 skipped".format(**counts))
+    print("{passed} passed, {failed} failed, 0 skipped".format(**counts))
     return counts["failed"] or not counts["passed"]
 
 

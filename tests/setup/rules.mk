@@ -2,4 +2,4 @@
 # `make demo` install their own share.
 .PHONY: setup
 setup:
-	$(Q)tests/setup/install.sh build test demo check ci report export
+	$(Q)tests/setup/install.sh build test demo check ci report export top rules fleet

@@ -418,4 +418,4 @@ def close_terminals():
 
 
 if __name__ == "__main__":
-    sys.exit(bool(control.run("top", globals(), sys.argv[1:], close_terminals)))
+    sys.exit(bool(control.run("", globals(), sys.argv[1:], close_terminals)))
