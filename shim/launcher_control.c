@@ -170,25 +170,27 @@ static bool enter(pid_t pid, const char *file, int kind)
 
 // The child that goes where the process is. There it is the root of that user namespace, or else a
 // user whom nobody there knows.
-static _Noreturn void connect_there(pid_t pid, const char *name, bool other_users, int to)
+static _Noreturn void connect_there(pid_t pid, const char *name, bool here, bool other_users,
+                                    int to)
 {
     int fd = -1;
     if (other_users && enter(pid, "/ns/user", CLONE_NEWUSER) &&
         (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0))
         _exit(1);
-    if (enter(pid, "/ns/net", CLONE_NEWNET))
+    // The network that we are in may be one to which that root has no right.
+    if (here || enter(pid, "/ns/net", CLONE_NEWNET))
         fd = connect_here(name);
     _exit(fd >= 0 && send_fd(to, fd) ? 0 : 1);
 }
 
-static int connect_elsewhere(pid_t pid, const char *name, bool other_users)
+static int connect_elsewhere(pid_t pid, const char *name, bool here, bool other_users)
 {
     int ends[2], fd = -1;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return -1;
     pid_t child = fork();
     if (child == 0)
-        connect_there(pid, name, other_users, ends[1]);
+        connect_there(pid, name, here, other_users, ends[1]);
     close(ends[1]);
     if (child > 0) {
         fd = receive_fd(ends[0]);
@@ -218,7 +220,7 @@ static enum control_state connect_to(pid_t pid, int *out)
     find_names(pid, &found);
     for (unsigned i = 0; i < found.count; i++) {
         int fd = here && !other_users ? connect_here(found.name[i])
-                                      : connect_elsewhere(pid, found.name[i], other_users);
+                                      : connect_elsewhere(pid, found.name[i], here, other_users);
         if (fd >= 0 && is_process(fd, pid)) {
             *out = fd;
             return CONTROL_ASKED;

@@ -204,7 +204,7 @@ static void title(struct line *l, enum top_sort column, enum top_sort by, int wi
     // Without colours the letter case tells.
     char upper[32];
     size_t n = 0;
-    for (; s[n] && n < sizeof upper - 1; n++)
+    for (; n < sizeof upper - 1 && s[n]; n++)
         upper[n] = column == by && s[n] >= 'a' && s[n] <= 'z' ? (char)(s[n] - 32) : s[n];
     upper[n] = '\0';
     field(l, width, upper);
