@@ -98,8 +98,8 @@ void region_purge(void);
 void region_enter(void);
 void region_leave(void);
 
-// Is this thread between the two, or in a call above, further down its stack? Then jemalloc may hold
-// locks that it will ask for again.
+// Is this thread between the two, or in a call above, further down its stack? Then jemalloc may
+// hold locks that it will ask for again.
 bool region_entered(void);
 
 // In the child of a fork, before anything is asked of the region.
