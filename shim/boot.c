@@ -11,11 +11,13 @@
 #include <sys/sysinfo.h>
 
 #include "export/control.h"
+#include "mfile/mfile.h"
 #include "pool/je.h"
 #include "pool/pool.h"
 #include "shim/callsite.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
+#include "shim/files.h"
 #include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/report.h"
@@ -42,6 +44,7 @@ extern int je_opt_thp;
 
 enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
+static bool records_files;
 
 // Moves on from NOT_YET; false for everyone but the one thread that does.
 static bool claim(_Atomic int *stage)
@@ -86,6 +89,8 @@ static bool read_settings(void)
     log_set_verbose(boot_config.verbose);
     if (leave)
         _exit(CONFIG_EXIT_STATUS);
+    if (!boot_config.disable)
+        records_files = files_init(&boot_config);
     atomic_store(&settings_stage, UP);
     return true;
 }
@@ -109,10 +114,12 @@ static void prefork(void)
     callsite_prefork();
     monitor_prefork();
     pool_prefork();
+    mfile_prefork();
 }
 
 static void postfork_parent(void)
 {
+    mfile_postfork_parent();
     pool_postfork_parent();
     monitor_parent();
     exporter_parent();
@@ -121,6 +128,7 @@ static void postfork_parent(void)
 
 static void postfork_child(void)
 {
+    mfile_postfork_child();
     pool_postfork_child();
     control_child();
     monitor_child();
@@ -249,10 +257,13 @@ __attribute__((constructor)) static void at_load(void)
         return;
     if (boot_config.no_children)
         leave_children_alone();
-    // A program of small blocks alone asks nothing of the pools, and is sampled nevertheless.
-    if ((boot_config.warmup_count || boot_config.prom_dir || boot_config.sample_bytes) &&
-        !boot_config.disable)
+    if (boot_config.disable)
+        return;
+    // The pools bring the fork handlers with them; and a program of small blocks alone asks nothing
+    // of the pools, and is sampled nevertheless.
+    if (boot_config.warmup_count || boot_config.sample_bytes || records_files)
         boot_pools();
+    files_start();
 }
 
 __attribute__((destructor)) static void at_exit(void)

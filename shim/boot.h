@@ -3,8 +3,9 @@
 // Nothing waits for the constructor: ld.so, other libraries' constructors and threads of theirs
 // may allocate before it has run, and are served by jemalloc until the pools are there.
 //
-// Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's.
-// The fork handlers are registered after jemalloc's, so that they run outside of them.
+// Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's;
+// beside them, a leaf that no mapping call waits for, the table of mapped files. The fork handlers
+// are registered after jemalloc's, so that they run outside of them.
 #ifndef TIDEPOOL_SHIM_BOOT_H
 #define TIDEPOOL_SHIM_BOOT_H
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export/labels.h"
+#include "mfile/mfile.h"
 #include "shim/base.h"
 #include "shim/config_parse.h"
 
@@ -15,7 +16,7 @@ static const struct group {
     const char *title;
     bool reserved;
 } pool = {"Pools", false}, process = {"Process", false}, pressure = {"Pressure", false},
-  prom = {"Prometheus", false}, mfile = {"Mapped files", true}, sample = {"Call sites", false};
+  prom = {"Prometheus", false}, mfile = {"Mapped files", false}, sample = {"Call sites", false};
 
 struct row {
     const struct group *group;
@@ -143,11 +144,11 @@ static bool take_labels(const struct row *row, const char *text, void *field)
     return true;
 }
 
-// The grammar behind this belongs to the feature that will read it.
 static bool take_file_rules(const struct row *row, const char *text, void *field)
 {
-    (void)row;
-    if (!*text)
+    struct policy scratch;
+
+    if (strlen(text) > row->max || !policy_parse(text, &scratch))
         return false;
     *(const char **)field = text;
     return true;
@@ -282,7 +283,7 @@ static const struct row rows[] = {
      .take = take_labels, .offset = AT(labels)},
 
     {&mfile, "TIDEPOOL_MFILE", NULL, "GLOB=HINT[,HINT...];...", "advice for files that are mapped",
-     .take = take_file_rules, .offset = AT(mfile)},
+     .take = take_file_rules, .offset = AT(mfile), .max = MFILE_POLICY_MAX},
     {&mfile, "TIDEPOOL_KSM", "off", "on or off", "let the kernel merge equal pages",
      .take = take_switch, .offset = AT(ksm), .words = SWITCH_WORDS, .flag = "on"},
 

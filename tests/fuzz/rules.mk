@@ -3,7 +3,7 @@
 
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
-FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/log.c export/labels.c export/out.c
+FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/log.c export/labels.c export/out.c mfile/policy.c
 FUZZ_SRC_labels := export/labels.c export/out.c
 FUZZ_SRC_cgroup := $(wildcard pressure/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c)
