@@ -26,6 +26,7 @@ static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "the kernel takes offsets
 #endif
 
 _Atomic unsigned calls_on;
+void (*calls_on_file)(uint64_t bytes);
 
 static const struct policy *policy;
 
@@ -145,6 +146,8 @@ static void note_file(uint64_t start, uint64_t end, int prot, int flags, int fd,
         m.flags |= MAPPING_RULED;
     }
     record_put(&m);
+    if (calls_on_file)
+        calls_on_file(end - start);
     if (hints & HINT_AT_ONCE)
         calls_give_hints(start, end, hints);
 }

@@ -29,6 +29,10 @@ enum { CALLS_RECORD = 1, CALLS_RULES = 2, CALLS_MERGE = 4 };
 // What is switched on; 0: every call goes straight to the kernel.
 extern _Atomic unsigned calls_on;
 
+// Told the bytes of each file that is mapped; safe wherever mmap is. Set it before anything is
+// switched on; NULL: nobody.
+extern void (*calls_on_file)(uint64_t bytes);
+
 // Both before the first is switched on. The policy must stay valid for ever.
 void calls_init(const struct policy *policy);
 void calls_switch_on(unsigned what);

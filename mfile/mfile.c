@@ -2,8 +2,10 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mfile/calls.h"
+#include "mfile/lazy.h"
 #include "mfile/maps.h"
 #include "mfile/prefetch.h"
 #include "mfile/record.h"
@@ -54,6 +56,106 @@ bool mfile_wants_prefetch(void)
 bool mfile_wants_watchdog(void)
 {
     return policy.all & HINT_ON_PRESSURE;
+}
+
+#define CHECK_TICKS (10 * 16u)
+#define SAMPLES 256u
+#define SAMPLE_PAGES 16u
+
+static const char *const kind_names[MFILE_KINDS] = {"shared", "shared_readonly", "private",
+                                                    "private_readonly"};
+
+const char *mfile_kind_name(enum mfile_kind kind)
+{
+    return kind_names[kind];
+}
+
+static enum mfile_kind kind_of(const struct mapping *m)
+{
+    if (m->flags & MAPPING_SHARED)
+        return m->prot & PROT_WRITE ? MFILE_SHARED : MFILE_SHARED_READONLY;
+    return m->prot & PROT_WRITE ? MFILE_PRIVATE : MFILE_PRIVATE_READONLY;
+}
+
+// Samples stand at equal distances in the row of all mappings, so each page has the same chance.
+struct sampling {
+    uint64_t distance, next; // bytes; until the next sample
+    uint64_t asked[MFILE_KINDS], resident[MFILE_KINDS];
+};
+
+static void sample(struct sampling *s, const struct mapping *m)
+{
+    uint64_t window = SAMPLE_PAGES * advise_page_bytes(), bytes = m->end - m->start;
+
+    while (s->next < bytes) {
+        uint64_t at = m->start + (s->next & -advise_page_bytes());
+        uint64_t end = m->end - at < window ? m->end : at + window;
+        s->asked[kind_of(m)] += end - at;
+        s->resident[kind_of(m)] += lazy_resident_bytes(at, end);
+        s->next += s->distance;
+    }
+    s->next -= bytes;
+}
+
+// Every mapping in turn. False: the table was taken all the time.
+static bool each(void (*do_with)(void *arg, const struct mapping *m), void *arg)
+{
+    struct mapping m[32];
+    uint64_t at = 0;
+    unsigned n;
+    bool ok;
+
+    do {
+        n = record_read(at, m, array_len(m), &ok);
+        for (unsigned i = 0; i < n; i++)
+            do_with(arg, &m[i]);
+        if (n)
+            at = m[n - 1].end;
+    } while (n == array_len(m));
+    return ok;
+}
+
+static void add(void *arg, const struct mapping *m)
+{
+    struct mfile_stats *s = arg;
+
+    s->kind[kind_of(m)].mappings++;
+    s->kind[kind_of(m)].bytes += m->end - m->start;
+}
+
+static void sample_one(void *arg, const struct mapping *m)
+{
+    sample(arg, m);
+}
+
+bool mfile_stats(struct mfile_stats *out)
+{
+    static uint32_t checked;
+    uint32_t now = record_now();
+    struct mfile_stats s = {.lazily_freed_bytes = lazy_freed_bytes(), .lost_notes = record_lost()};
+    struct sampling sampling = {0};
+    uint64_t total = 0;
+
+    if (!is_recording())
+        return false;
+    if (!checked || now - checked >= CHECK_TICKS || record_is_doubtful()) {
+        record_check(true);
+        checked = now;
+    }
+    if (!each(add, &s))
+        return false;
+    for (unsigned k = 0; k < MFILE_KINDS; k++)
+        total += s.kind[k].bytes;
+    sampling.distance = total / SAMPLES + advise_page_bytes();
+    if (!each(sample_one, &sampling))
+        return false;
+    for (unsigned k = 0; k < MFILE_KINDS; k++)
+        if (sampling.asked[k])
+            s.kind[k].resident_bytes =
+                (uint64_t)((double)s.kind[k].bytes * (double)sampling.resident[k] /
+                           (double)sampling.asked[k]);
+    *out = s;
+    return true;
 }
 
 void mfile_prefork(void)

@@ -38,6 +38,30 @@ void mfile_record(void);
 bool mfile_wants_prefetch(void);
 bool mfile_wants_watchdog(void);
 
+enum mfile_kind {
+    MFILE_SHARED, // what is written reaches the file
+    MFILE_SHARED_READONLY,
+    MFILE_PRIVATE, // what is written stays with the process
+    MFILE_PRIVATE_READONLY,
+    MFILE_KINDS,
+};
+
+const char *mfile_kind_name(enum mfile_kind kind);
+
+struct mfile_stats {
+    struct {
+        uint64_t mappings, bytes;
+        uint64_t resident_bytes; // in the page cache or private; estimated from 256 samples
+    } kind[MFILE_KINDS];
+    uint64_t lazily_freed_bytes; // paged out by us, and made free by tidepool_mfile_free_lazy
+    uint64_t lost_notes;         // mapping calls that the table learned of later, from /proc
+};
+
+// False while there is no table. Counts of advice are advice_count() of advise.h. Reads /proc if
+// what it had read is 10 s old; some 200 us, and 1 us more for each mapping. By one thread at a
+// time.
+bool mfile_stats(struct mfile_stats *out);
+
 // Around fork; each a few loads while nothing is switched on.
 void mfile_prefork(void);
 void mfile_postfork_parent(void);

@@ -1,0 +1,158 @@
+#include "mfile/range.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "mfile/calls.h"
+#include "mfile/lazy.h"
+#include "mfile/maps.h"
+#include "mfile/policy.h"
+#include "mfile/prefetch.h"
+#include "mfile/record.h"
+
+static _Atomic bool opted;
+
+// Goes over what is mapped of [at, end).
+struct walk {
+    uint64_t at, end; // at: how far it was mapped without a hole
+    int error;        // the first
+    void (*visit)(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end);
+    uint64_t bytes;
+};
+
+static void note(struct walk *w, int error)
+{
+    if (!w->error)
+        w->error = error;
+}
+
+static bool walk_line(void *arg, const struct maps_line *line)
+{
+    struct walk *w = arg;
+
+    if (line->end <= w->at)
+        return true;
+    if (line->start >= w->end)
+        return false;
+    uint64_t start = line->start > w->at ? line->start : w->at;
+    uint64_t end = line->end < w->end ? line->end : w->end;
+    if (start > w->at)
+        note(w, -ENOMEM);
+    w->visit(w, line, start, end);
+    w->at = end;
+    return w->at < w->end;
+}
+
+static int walk(struct walk *w)
+{
+    int error = maps_read(walk_line, w);
+
+    if (error)
+        return error;
+    if (w->at < w->end)
+        note(w, -ENOMEM);
+    return w->error;
+}
+
+static void free_part(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
+{
+    bool anonymous = !line->inode && !line->shared;
+    uint64_t before = anonymous ? lazy_resident_bytes(start, end) : 0;
+    int error = advise(anonymous ? ADVICE_FREE : ADVICE_COLD, start, end - start);
+
+    if (error) {
+        note(w, error);
+        return;
+    }
+    w->bytes += end - start;
+    // It counts as used until the kernel takes it; files come back from where they are.
+    lazy_count_freed(before);
+}
+
+int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes)
+{
+    struct walk w = {.visit = free_part};
+    int error = 0;
+
+    if (length && address + length < address)
+        return -EINVAL;
+    // Less than a page lies inside: nothing to free, and nothing wrong.
+    if (advise_pages(address, length, true, &w.at, &w.end))
+        error = walk(&w);
+    *bytes = w.bytes;
+    return error;
+}
+
+static void prefetch_part(struct walk *w, const struct maps_line *line, uint64_t start,
+                          uint64_t end)
+{
+    (void)w;
+    if (line->inode)
+        prefetch_post(start, end);
+}
+
+int range_prefetch(uint64_t address, uint64_t length)
+{
+    struct walk w = {.visit = prefetch_part};
+
+    if (address + length < address)
+        return -EINVAL;
+    return advise_pages(address, length, false, &w.at, &w.end) ? walk(&w) : 0;
+}
+
+static void may_remove(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
+{
+    (void)start, (void)end;
+    if (!maps_is_file(line) || !line->shared || !(line->prot & PROT_WRITE))
+        note(w, -EACCES);
+}
+
+int range_remove(uint64_t address, uint64_t length)
+{
+    struct walk w = {.visit = may_remove};
+    uint64_t start;
+
+    if (address + length < address)
+        return -EINVAL;
+    if (!advise_pages(address, length, true, &w.at, &w.end))
+        return 0;
+    start = w.at;
+    int error = walk(&w);
+    return error ? error : advise(ADVICE_REMOVE, start, w.end - start);
+}
+
+int range_advise(enum advice advice, uint64_t address, uint64_t length)
+{
+    bool inward = advice == ADVICE_COLD || advice == ADVICE_PAGEOUT;
+    uint64_t start, end;
+
+    if (advice == ADVICE_FREE || advice == ADVICE_REMOVE || address + length < address)
+        return -EINVAL;
+    if (!advise_pages(address, length, inward, &start, &end))
+        return 0;
+    return advise(advice, start, end - start);
+}
+
+int range_opt(uint64_t address, uint64_t length, bool lazy)
+{
+    uint64_t start, end;
+
+    if (address + length < address)
+        return -EINVAL;
+    if (!advise_pages(address, length, lazy, &start, &end))
+        return 0;
+    calls_switch_on(CALLS_RECORD);
+    if (!record_check(false))
+        return -EAGAIN;
+    if (lazy)
+        atomic_store(&opted, true);
+    record_hint(start, end, lazy ? HINT_LAZYFREE : HINT_KEEP,
+                lazy ? HINT_KEEP : HINT_LAZYFREE | HINT_COLD);
+    return 0;
+}
+
+bool range_opted(void)
+{
+    return atomic_load_explicit(&opted, memory_order_relaxed);
+}
