@@ -1,7 +1,46 @@
 #include "shim/files.h"
 
+#include <assert.h>
+#include <stdatomic.h>
+#include <sys/sysinfo.h>
+
+#include "mfile/calls.h"
+#include "mfile/lazy.h"
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
+#include "mfile/range.h"
+#include "pressure/watch.h"
+#include "shim/watchdog.h"
+
+static_assert((int)LAZY_CRITICAL == PRESSURE_CRITICAL && (int)LAZY_HIGH == PRESSURE_HIGH &&
+                  (int)LAZY_MODERATE == PRESSURE_MODERATE,
+              "one scale");
+
+static uint64_t watch_min_bytes;
+static _Atomic uint64_t mapped_bytes;
+
+// From a mapping call: the watchdog is started by the next request for memory.
+static void on_file(uint64_t bytes)
+{
+    if (atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed) + bytes >=
+        watch_min_bytes)
+        watchdog_want_thread();
+}
+
+// Half of what is left: the other half is for what the program does meanwhile. Before the first
+// look there is only the machine to go by.
+static uint64_t room(void)
+{
+    struct pressure_stats s;
+    struct sysinfo info;
+
+    pressure_stats(&s);
+    if (s.level >= PRESSURE_HIGH)
+        return 0;
+    if (s.sample.limit_bytes && s.sample.limit_bytes != PRESSURE_UNLIMITED)
+        return s.sample.headroom_bytes / 2;
+    return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 2 : UINT64_MAX;
+}
 
 bool files_init(const struct config *c)
 {
@@ -11,7 +50,11 @@ bool files_init(const struct config *c)
         .merge = c->ksm,
     };
 
+    watch_min_bytes = c->watch_min_bytes;
+    prefetch_room = room;
     mfile_init(&options);
+    if (mfile_wants_watchdog())
+        calls_on_file = on_file;
     return options.policy || options.record;
 }
 
@@ -19,4 +62,23 @@ void files_start(void)
 {
     if (mfile_wants_prefetch())
         prefetch_thread();
+}
+
+void files_watch(void)
+{
+    watchdog_start_thread();
+}
+
+void files_read_ahead(void)
+{
+    prefetch_thread();
+}
+
+void files_tick(enum pressure_level level, uint64_t over_bytes)
+{
+    // In a child of fork, where no constructor ran.
+    if (prefetch_waits())
+        prefetch_thread();
+    if (mfile_wants_watchdog() || range_opted())
+        lazy_relieve((enum lazy_level)level, over_bytes);
 }

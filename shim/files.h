@@ -4,7 +4,9 @@
 #define TIDEPOOL_SHIM_FILES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "pressure/pressure.h"
 #include "shim/config.h"
 
 // As soon as the settings are known. Nothing is started yet; true: fork handlers are needed.
@@ -12,5 +14,13 @@ bool files_init(const struct config *config);
 
 // In the constructor.
 void files_start(void);
+
+// The program put mappings at the watchdog's disposal; it asks for files to be read ahead.
+void files_watch(void);
+void files_read_ahead(void);
+
+// By the watchdog's thread, every second and when the level changes. `over_bytes`: what is used
+// above High.
+void files_tick(enum pressure_level level, uint64_t over_bytes);
 
 #endif

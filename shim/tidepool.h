@@ -61,6 +61,64 @@ struct tidepool_bucket {
  * pools are off. Reads counters of running threads: a figure may be some requests old. */
 TIDEPOOL_API unsigned tidepool_stats(struct tidepool_bucket *bucket, unsigned count);
 
+/* Mapped files. All of these but map work on any mapping of the process, whoever made it; addresses
+ * need no alignment. What gives memory up touches only whole pages inside the range, what brings it
+ * in all pages that the range touches; the end of a file ends both. Contents never change, but by
+ * free_lazy on anonymous memory and by remove, and both say so. Those that return int: 0, or -1 and
+ * errno EINVAL (the range wraps), ENOMEM (a part of it is not mapped; the rest is done), or what
+ * the kernel said. Not for signal handlers. */
+
+#define TIDEPOOL_MFILE_WRITE 1u   /* else read only */
+#define TIDEPOOL_MFILE_PRIVATE 2u /* what is written stays with the process */
+#define TIDEPOOL_MFILE_CREATE                                                                      \
+    4u /* with WRITE: make it, mode 0666 less umask, and make it longer                            \
+        */
+
+/* Maps a regular file from its start: *length bytes, or all of it if that is 0 or length is NULL;
+ * *length becomes what was mapped. The descriptor does not stay open, and closing it drops the
+ * process's POSIX locks on that file, as any close does. NULL and errno: as of open() and mmap();
+ * EINVAL for what is empty or no regular file. */
+TIDEPOOL_API void *tidepool_mfile_map(const char *path, size_t *length, unsigned flags);
+
+/* Unmaps; as munmap(), so that address has to be a multiple of the page size. */
+TIDEPOOL_API int tidepool_mfile_close(void *address, size_t length);
+
+enum tidepool_mfile_advice {
+    TIDEPOOL_MFILE_NORMAL,     /* as it was mapped */
+    TIDEPOOL_MFILE_SEQUENTIAL, /* read far ahead, forget soon */
+    TIDEPOOL_MFILE_RANDOM,     /* do not read ahead */
+    TIDEPOOL_MFILE_POPULATE,   /* read and map all of it before this returns */
+    TIDEPOOL_MFILE_HUGEPAGE,   /* these two where the filesystem can */
+    TIDEPOOL_MFILE_NOHUGEPAGE,
+    TIDEPOOL_MFILE_MERGEABLE, /* these two for anonymous memory */
+    TIDEPOOL_MFILE_UNMERGEABLE,
+    TIDEPOOL_MFILE_COLD,     /* the first to go when memory gets short */
+    TIDEPOOL_MFILE_PAGEOUT,  /* out of memory now; only files that you own or may write */
+    TIDEPOOL_MFILE_DONTDUMP, /* not in core files */
+    TIDEPOOL_MFILE_DODUMP,
+    TIDEPOOL_MFILE_LAZYFREE, /* the watchdog may mark it cold at High and page it out at Critical */
+    TIDEPOOL_MFILE_KEEP      /* the watchdog leaves it alone, whatever TIDEPOOL_MFILE says */
+};
+
+/* EINVAL also for advice that the kernel does not know, or has no use for there; EAGAIN (LAZYFREE,
+ * KEEP) while other threads map without a pause. */
+TIDEPOOL_API int tidepool_mfile_advise(void *address, size_t length,
+                                       enum tidepool_mfile_advice advice);
+
+/* Memory that may go when the kernel needs it. Of files nothing is lost: pages come back from the
+ * file, private changes stay. ANONYMOUS MEMORY that is not written again meanwhile may read as
+ * zeroes afterwards. Returns the bytes advised, or -1 and errno. */
+TIDEPOOL_API int64_t tidepool_mfile_free_lazy(void *address, size_t length);
+
+/* Reads ahead, by a thread of the library's, without waiting for the disk; not more than half of
+ * the memory that is left, nothing from High on. */
+TIDEPOOL_API int tidepool_mfile_prefetch(const void *address, size_t length);
+
+/* DESTROYS what the file holds there: a hole is punched into it, which reads as zeroes for
+ * everybody. Shared, writable mappings of files only, or -1 and EACCES with nothing done;
+ * EOPNOTSUPP where the filesystem has no holes. */
+TIDEPOOL_API int tidepool_mfile_remove(void *address, size_t length);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "shim/dump.h"
+#include "shim/files.h"
 #include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/sampling.h"
@@ -151,6 +152,16 @@ static unsigned threads(void *arg)
     return cache_threads();
 }
 
+static void relieve_files(void)
+{
+    struct pressure_stats s;
+    uint64_t high;
+
+    pressure_stats(&s);
+    high = pressure_watermark(&dog.options, PRESSURE_HIGH, s.sample.limit_bytes);
+    files_tick(s.level, s.sample.used_bytes > high ? s.sample.used_bytes - high : 0);
+}
+
 static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
@@ -158,6 +169,7 @@ static void on_level(void *arg, enum pressure_level from, enum pressure_level to
     log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
              pressure_level_name(to), pressure_level_name(from), s->used_bytes >> 20,
              s->limit_bytes >> 20, pressure_limit_name(s->kind));
+    relieve_files();
     exporter_level_changed();
 }
 
@@ -176,6 +188,7 @@ static void tick(void *arg, uint64_t now_ms)
     int err = dog.control ? control_tick(now_ms) : 0;
     if (err)
         log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);
+    relieve_files();
     if (!dog.on)
         return;
     // jemalloc's own decay goes by allocations; in an idle process only by this.
@@ -299,6 +312,12 @@ void watchdog_want_thread(void)
 {
     if (dog.thread)
         monitor_want();
+}
+
+void watchdog_start_thread(void)
+{
+    if (dog.thread)
+        monitor_start();
 }
 
 size_t watchdog_reclaim(uint64_t keep_bytes)
