@@ -7,6 +7,7 @@ FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/lo
 FUZZ_SRC_labels := export/labels.c export/out.c
 FUZZ_SRC_cgroup := $(wildcard pressure/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c)
+FUZZ_SRC_mfile := mfile/policy.c mfile/maps.c
 FUZZ_SRC_psi := $(wildcard pressure/*.c)
 FUZZ_SRC_profile := $(patsubst %,shim/launcher_%.c,profile intern lines names hide stacks rows out perfmap \
     file sites folded flame)
