@@ -58,6 +58,7 @@ no_membarrier() {
 # A feature that steps aside says so in a line; the program's own complaints are not ours.
 steps_aside() { ! grep -qv '^tidepool: ' "$tmp/err"; }
 pools_stay() { steps_aside && ! grep -q 'pools are off' "$tmp/err"; }
+level_lines() { ! grep -qv '^tidepool: memory pressure' "$tmp/err"; }
 # ok NAME ...: exits 0 and says nothing.
 ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
 
@@ -74,6 +75,19 @@ ok exports "$V/exports" "$(basename "$LIB")"
 ok trim_gives_back "$V/trim_gives_back"
 ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
+
+# Mapped files: the same bytes whatever is advised, and when memory is short, too.
+for hint in prefetch populate sequential random hugepage mergeable cold lazyfree dontdump keep \
+    lazyfree,prefetch,sequential,hugepage; do
+    ok "mapped_files $hint" "TIDEPOOL_MFILE=mapped_files.*=$hint" "$V/mapped_files" policy
+done
+case_ 'mapped_files pressed' 0 level_lines 'TIDEPOOL_MFILE=mapped_files.*=lazyfree,cold' TIDEPOOL_LIMIT=64M TIDEPOOL_INTERVAL=100ms \
+    "$V/mapped_files" policy pressed
+for setting in '' 'TIDEPOOL_MFILE=*=lazyfree,prefetch' TIDEPOOL_WATCHDOG=off; do
+    for mode in api fork; do
+        ok "mapped_files $mode${setting:+ $setting}" ${setting:+"$setting"} "$V/mapped_files" $mode
+    done
+done
 for buckets in '' 1K:9,4K:20,64K:7,1M:3 2K:64K,96K:300K,1M:4M; do
     ok "bucket_limits $buckets" ${buckets:+TIDEPOOL_BUCKETS=$buckets} "$V/bucket_limits"
 done

@@ -1,0 +1,301 @@
+// What is in a mapped file stays what it is, whatever is advised: every hint on every kind of
+// mapping, written and not, compared byte for byte in memory and in the file.
+//
+//   mapped_files policy [pressed]   under TIDEPOOL_MFILE="mapped_files.*=HINT,..."; with `pressed`
+//   under
+//                                   a limit that is passed (TIDEPOOL_LIMIT=64M), until pages were
+//                                   really taken out of memory
+//   mapped_files api                every function of tidepool.h, and what it refuses
+//   mapped_files fork               what a child finds
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "shim/tidepool.h"
+#include "victim.h"
+
+enum { PAGE = 4096, PAGES = 64, BYTES = PAGE * PAGES };
+
+enum kind { SHARED, SHARED_RO, PRIVATE, PRIVATE_RO, DELETED, MEMFD, KINDS };
+
+struct area {
+    enum kind kind;
+    bool written;
+    int fd;
+    uint64_t seed;
+    unsigned char *at, *want;
+    size_t bytes; // the file ends in the middle of its last page
+    char name[64];
+};
+
+static struct area areas[2 * KINDS];
+
+static bool is_shared(const struct area *a)
+{
+    return a->kind != PRIVATE && a->kind != PRIVATE_RO;
+}
+
+static bool is_writable(const struct area *a)
+{
+    return a->kind != SHARED_RO && a->kind != PRIVATE_RO;
+}
+
+static void make(struct area *a, unsigned i)
+{
+    a->kind = (enum kind)(i / 2);
+    a->written = i % 2 && is_writable(a);
+    a->seed = 1000 + i;
+    a->bytes = BYTES - 1000;
+    a->want = malloc(BYTES);
+    memset(a->want, 0, BYTES);
+    victim_fill(a->want, a->bytes, a->seed);
+    snprintf(a->name, sizeof a->name, "/var/tmp/mapped_files.%d.%u", (int)getpid(), i);
+    a->fd = a->kind == MEMFD ? (int)memfd_create("mapped_files.mem", MFD_CLOEXEC)
+                             : open(a->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CHECK(a->fd >= 0, "%s: %s", a->name, strerror(errno));
+    CHECK(write(a->fd, a->want, a->bytes) == (ssize_t)a->bytes, "%s", a->name);
+    // Clean pages only can be taken out of memory.
+    CHECK(a->kind == MEMFD || fsync(a->fd) == 0, "%s", a->name);
+    if (a->kind == DELETED)
+        unlink(a->name);
+    a->at = mmap(NULL, BYTES, is_writable(a) ? PROT_READ | PROT_WRITE : PROT_READ,
+                 is_shared(a) ? MAP_SHARED : MAP_PRIVATE, a->fd, 0);
+    CHECK(a->at != MAP_FAILED, "%s: %s", a->name, strerror(errno));
+    if (!a->written)
+        return;
+    // Every third page, so that written and clean ones lie side by side.
+    for (size_t p = 0; p < PAGES; p += 3) {
+        a->at[p * PAGE + 7] ^= 0x5a;
+        a->want[p * PAGE + 7] ^= 0x5a;
+    }
+}
+
+static void expect_same(const struct area *a, const char *when)
+{
+    unsigned char buf[PAGE];
+
+    for (size_t i = 0; i < BYTES; i++)
+        CHECK(a->at[i] == a->want[i], "%s: kind %d, written %d: byte %zu is %d", when, a->kind,
+              a->written, i, a->at[i]);
+    // Private changes stay with the process, shared ones are the file's.
+    for (size_t p = 0; p < PAGES; p++) {
+        size_t n = (p + 1) * PAGE <= a->bytes ? PAGE : a->bytes - p * PAGE;
+        CHECK(pread(a->fd, buf, n, (off_t)(p * PAGE)) == (ssize_t)n, "%s: pread", when);
+        if (p % 3 == 0 && a->written && !is_shared(a))
+            buf[7] ^= 0x5a;
+        CHECK(memcmp(buf, a->want + p * PAGE, n) == 0, "%s: kind %d: page %zu of the file", when,
+              a->kind, p);
+    }
+    struct stat st;
+    CHECK(fstat(a->fd, &st) == 0 && st.st_size == (off_t)a->bytes, "%s: length of the file", when);
+}
+
+static void expect_all_same(const char *when)
+{
+    for (unsigned i = 0; i < COUNT(areas); i++)
+        expect_same(&areas[i], when);
+}
+
+static size_t resident_pages(const struct area *a)
+{
+    unsigned char vec[PAGES];
+    size_t n = 0;
+
+    CHECK(mincore(a->at, BYTES, vec) == 0, "mincore");
+    for (size_t p = 0; p < PAGES; p++)
+        n += vec[p] & 1;
+    return n;
+}
+
+// Live heap above the limit, until what may be paged out was: the clean file that nobody wrote to.
+static void press(void)
+{
+    const struct area *clean = &areas[2 * SHARED_RO];
+    unsigned char *heap[1200];
+    struct timespec nap = {0, 100000000};
+
+    for (size_t i = 0; i < COUNT(heap); i++) {
+        heap[i] = malloc(64 * KIB);
+        victim_fill(heap[i], 64 * KIB, i);
+    }
+    for (int i = 0; i < 300 && resident_pages(clean); i++)
+        nanosleep(&nap, NULL);
+    CHECK(resident_pages(clean) == 0, "nothing was paged out");
+    for (size_t i = 0; i < COUNT(heap); i++)
+        CHECK(victim_intact(heap[i], 64 * KIB, 64 * KIB, i), "heap block %zu", i);
+}
+
+static void remove_files(void)
+{
+    for (unsigned i = 0; i < COUNT(areas); i++)
+        unlink(areas[i].name);
+}
+
+static void make_all(void)
+{
+    atexit(remove_files);
+    for (unsigned i = 0; i < COUNT(areas); i++)
+        make(&areas[i], i);
+}
+
+static void advise_everything(const struct area *a)
+{
+    // Some are refused where they make no sense; none may change a byte.
+    for (int advice = TIDEPOOL_MFILE_NORMAL; advice <= TIDEPOOL_MFILE_KEEP; advice++) {
+        tidepool_mfile_advise(a->at, BYTES, (enum tidepool_mfile_advice)advice);
+        expect_same(a, "advise");
+    }
+    CHECK(tidepool_mfile_free_lazy(a->at, BYTES) == BYTES, "%s", strerror(errno));
+    expect_same(a, "free_lazy");
+    CHECK(tidepool_mfile_free_lazy(a->at + 100, BYTES - 100) == BYTES - PAGE, "inward");
+    CHECK(tidepool_mfile_free_lazy(a->at + 100, PAGE) == 0, "less than a page");
+    expect_same(a, "free_lazy inward");
+    CHECK(tidepool_mfile_prefetch(a->at + 5, BYTES - 9) == 0, "%s", strerror(errno));
+    expect_same(a, "prefetch");
+}
+
+// Only where it is asked for, only whole pages inside, only where it is legal.
+static void remove_pages(struct area *a)
+{
+    bool legal = is_shared(a) && is_writable(a);
+    int result = tidepool_mfile_remove(a->at + PAGE + 1, 3 * PAGE);
+
+    if (!legal) {
+        CHECK(result == -1 && errno == EACCES, "removed from kind %d", a->kind);
+        expect_same(a, "refused remove");
+        return;
+    }
+    if (result == -1 && errno == EOPNOTSUPP)
+        return;
+    CHECK(result == 0, "kind %d: %s", a->kind, strerror(errno));
+    memset(a->want + 2 * PAGE, 0, 2 * PAGE);
+    for (size_t i = 0; i < BYTES; i++)
+        CHECK(a->at[i] == a->want[i], "removed: kind %d: byte %zu", a->kind, i);
+}
+
+static void refuse(void)
+{
+    char *hole = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    munmap(hole + PAGE, PAGE);
+    memset(hole, 1, PAGE);
+    CHECK(tidepool_mfile_free_lazy(hole, 4 * PAGE) == -1 && errno == ENOMEM, "a hole");
+    CHECK(tidepool_mfile_advise(hole, 4 * PAGE, TIDEPOOL_MFILE_COLD) == -1 && errno == ENOMEM,
+          "a hole");
+    CHECK(tidepool_mfile_advise(hole, PAGE, (enum tidepool_mfile_advice)99) == -1 &&
+              errno == EINVAL,
+          "no such advice");
+    CHECK(tidepool_mfile_prefetch(hole, SIZE_MAX) == -1 && errno == EINVAL, "wraps");
+    CHECK(tidepool_mfile_free_lazy(hole, SIZE_MAX) == -1 && errno == EINVAL, "wraps");
+    CHECK(tidepool_mfile_close(hole + 1, PAGE) == -1 && errno == EINVAL, "unaligned");
+    CHECK(!tidepool_mfile_map("/nowhere/at/all", NULL, 0) && errno == ENOENT, "no such file");
+    CHECK(!tidepool_mfile_map("/", NULL, 0) && errno == EINVAL, "a folder");
+    CHECK(!tidepool_mfile_map("/dev/null", NULL, 0) && errno == EINVAL, "a device");
+    CHECK(!tidepool_mfile_map("/x", NULL, TIDEPOOL_MFILE_CREATE) && errno == EINVAL, "create only");
+}
+
+static void map_by_name(void)
+{
+    char name[64];
+    size_t bytes = 3 * PAGE + 10, all = 0;
+
+    snprintf(name, sizeof name, "/var/tmp/mapped_files.%d.new", (int)getpid());
+    char *at = tidepool_mfile_map(name, &bytes, TIDEPOOL_MFILE_WRITE | TIDEPOOL_MFILE_CREATE);
+    CHECK(at, "%s", strerror(errno));
+    memcpy(at + 3 * PAGE, "0123456789", 10);
+    char *again = tidepool_mfile_map(name, &all, 0);
+    CHECK(again && all == bytes && memcmp(again + 3 * PAGE, "0123456789", 10) == 0, "mapped again");
+    char *own = tidepool_mfile_map(name, NULL, TIDEPOOL_MFILE_WRITE | TIDEPOOL_MFILE_PRIVATE);
+    CHECK(own, "%s", strerror(errno));
+    own[3 * PAGE] = 'x';
+    CHECK(again[3 * PAGE] == '0', "a private change came through");
+    CHECK(tidepool_mfile_close(own, bytes) == 0 && tidepool_mfile_close(again, bytes) == 0,
+          "close");
+    CHECK(tidepool_mfile_close(at, bytes) == 0, "close");
+    unlink(name);
+}
+
+// A program holds POSIX locks on a file that it maps; no descriptor of it may be closed behind its
+// back.
+static bool is_locked(const struct area *a)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        _exit(fcntl(a->fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK);
+    }
+    CHECK(waitpid(child, &status, 0) == child, "waitpid");
+    return status != 0;
+}
+
+static void lock_one(void)
+{
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    CHECK(fcntl(areas[0].fd, F_SETLK, &l) == 0, "%s", strerror(errno));
+}
+
+static void api(void)
+{
+    struct area *a = areas;
+
+    lock_one();
+    for (unsigned i = 0; i < COUNT(areas); i++)
+        advise_everything(&a[i]);
+    for (unsigned i = 0; i < COUNT(areas); i++)
+        remove_pages(&a[i]);
+    CHECK(is_locked(&areas[0]), "a POSIX lock was lost");
+    refuse();
+    map_by_name();
+}
+
+static void forked(void)
+{
+    int status;
+
+    tidepool_mfile_advise(areas[0].at, BYTES, TIDEPOOL_MFILE_LAZYFREE);
+    madvise(areas[2].at, BYTES, MADV_DONTFORK);
+    for (int i = 0; i < 20; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            expect_same(&areas[0], "in the child");
+            char *more = mmap(NULL, BYTES, PROT_READ, MAP_SHARED, areas[0].fd, 0);
+            CHECK(tidepool_mfile_advise(more, BYTES, TIDEPOOL_MFILE_LAZYFREE) == 0, "in the child");
+            CHECK(tidepool_mfile_prefetch(more, BYTES) == 0, "in the child");
+            munmap(more, BYTES);
+            _exit(0);
+        }
+        CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with %d",
+              status);
+    }
+    madvise(areas[2].at, BYTES, MADV_DOFORK);
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+
+    make_all();
+    expect_all_same("as mapped");
+    if (strcmp(mode, "policy") == 0) {
+        lock_one();
+        if (argc > 2)
+            press();
+        expect_all_same("after the policy");
+        CHECK(is_locked(&areas[0]), "a POSIX lock was lost");
+    } else if (strcmp(mode, "api") == 0) {
+        api();
+        return 0;
+    } else if (strcmp(mode, "fork") == 0) {
+        forked();
+    } else {
+        return 2;
+    }
+    expect_all_same("at the end");
+    return 0;
+}
