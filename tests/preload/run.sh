@@ -76,6 +76,10 @@ ok trim_gives_back "$V/trim_gives_back"
 ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 
+for setting in '' 'TIDEPOOL_MFILE=*=lazyfree' 'TIDEPOOL_MFILE=*=random' TIDEPOOL_KSM=on; do
+    ok "mapping_calls${setting:+ $setting}" ${setting:+"$setting"} "$V/mapping_calls"
+done
+
 # Mapped files: the same bytes whatever is advised, and when memory is short, too.
 for hint in prefetch populate sequential random hugepage mergeable cold lazyfree dontdump keep \
     lazyfree,prefetch,sequential,hugepage; do
