@@ -44,6 +44,9 @@ void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
 
 void (*pages_on_take)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
+bool pages_merge;
+
+#define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
     bool limited;
@@ -125,7 +128,16 @@ bool __wrap_je_pages_commit(void *addr, size_t size)
 
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
-    return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+    void *at = (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+
+    // What is only reserved is marked by whoever uses it.
+    if (unlikely(pages_merge) && at != MAP_FAILED && length >= MERGE_MIN_BYTES &&
+        prot != PROT_NONE) {
+        int saved = errno;
+        pages_madvise(at, length, MADV_MERGEABLE);
+        errno = saved;
+    }
+    return at;
 }
 
 int pages_munmap(void *addr, size_t length)

@@ -34,6 +34,10 @@ extern void (*pages_on_take)(size_t bytes);
 // Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
 
+// Lets the kernel merge equal pages of what is mapped here from now on, from 1 MiB up, and of the
+// pools' blocks. Set it before the first request.
+extern bool pages_merge;
+
 // jemalloc's own calls, which the build gives these names: raw, because the names without the
 // prefix are interposed by us, and what is the library's is not the program's.
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);

@@ -192,13 +192,16 @@ static size_t wanted_bytes(void)
     return bytes;
 }
 
-static void advise_thp(enum region_thp thp)
+static void advise_kernel(enum region_thp thp)
 {
     // A huge page of the map would describe 256 MiB of blocks: it is sparse, keep it so.
     pages_madvise(region.map, MAP_BYTES_PER(region.bytes), MADV_NOHUGEPAGE);
     if (thp != REGION_THP_DEFAULT)
         pages_madvise((void *)region.base, region.bytes,
                       thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    // The map differs from page to page, and is written too often to be worth a look.
+    if (pages_merge)
+        pages_madvise((void *)region.base, region.bytes, MADV_MERGEABLE);
 }
 
 int region_init(enum region_thp thp)
@@ -224,7 +227,7 @@ int region_init(enum region_thp thp)
     region.bytes = bytes;
     region.map_of_zero = (uintptr_t)region.map - (region.base >> 10) * sizeof(struct entry);
     space.used = 4096; // unit 0 is never a block
-    advise_thp(thp);
+    advise_kernel(thp);
     if (commit_upto(space.used) && create_arena() == 0) {
         region.map->link = UINT32_MAX; // 0 would make the region's first address a live block
         return 0;

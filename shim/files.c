@@ -4,12 +4,15 @@
 #include <stdatomic.h>
 #include <sys/sysinfo.h>
 
+#include "mfile/advise.h"
 #include "mfile/calls.h"
 #include "mfile/lazy.h"
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
+#include "pool/pages.h"
 #include "pressure/watch.h"
+#include "shim/log.h"
 #include "shim/watchdog.h"
 
 static_assert((int)LAZY_CRITICAL == PRESSURE_CRITICAL && (int)LAZY_HIGH == PRESSURE_HIGH &&
@@ -42,16 +45,25 @@ static uint64_t room(void)
     return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 2 : UINT64_MAX;
 }
 
+// The heap's mappings and the program's, if this kernel can at all.
+static bool start_merging(void)
+{
+    if (advise(ADVICE_MERGEABLE, 0, 0) == 0)
+        return true;
+    log_line(LOG_FEATURE, "TIDEPOOL_KSM: this kernel does not merge pages");
+    return false;
+}
+
 bool files_init(const struct config *c)
 {
+    pages_merge = c->ksm && start_merging();
+    watch_min_bytes = c->watch_min_bytes;
+    prefetch_room = room;
     const struct mfile_options options = {
         .policy = c->mfile,
         .record = c->prom_dir != NULL,
-        .merge = c->ksm,
+        .merge = pages_merge,
     };
-
-    watch_min_bytes = c->watch_min_bytes;
-    prefetch_room = room;
     mfile_init(&options);
     if (mfile_wants_watchdog())
         calls_on_file = on_file;

@@ -80,6 +80,13 @@ for setting in '' 'TIDEPOOL_MFILE=*=lazyfree' 'TIDEPOOL_MFILE=*=random' TIDEPOOL
     ok "mapping_calls${setting:+ $setting}" ${setting:+"$setting"} "$V/mapping_calls"
 done
 
+ok 'merges_pages off' "$V/merges_pages" no
+if [ -e /sys/kernel/mm/ksm ]; then
+    ok 'merges_pages on' TIDEPOOL_KSM=on "$V/merges_pages" yes
+else
+    skip 'merges_pages on' 'this kernel has no KSM'
+fi
+
 # Mapped files: the same bytes whatever is advised, and when memory is short, too.
 for hint in prefetch populate sequential random hugepage mergeable cold lazyfree dontdump keep \
     lazyfree,prefetch,sequential,hugepage; do
