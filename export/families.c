@@ -119,6 +119,44 @@ static void by_result(struct out *o, const struct family *f, const struct metric
         out_series(o, f->name, "", "result", results[i], m->count.dumps[i], f->decimals);
 }
 
+static void by_kind_of_file(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned k = 0; m->files_known && k < MFILE_KINDS; k++)
+        out_series(o, f->name, "", "kind", mfile_kind_name(k),
+                   value_at(m, f->offset + k * sizeof(uint64_t)), f->decimals);
+}
+
+// One label and its value, quotes and all: the next one goes between them.
+static void advised(struct out *o, const struct family *f, const struct metrics *m, unsigned a,
+                    unsigned r)
+{
+    char value[64];
+    struct out text = out_begin(value, sizeof value - 1, "");
+
+    out_text(&text, advice_name(a));
+    out_text(&text, "\",result=\"");
+    out_text(&text, advice_result_name(r));
+    *text.at = '\0';
+    out_series(o, f->name, "", "hint", value, m->count.advised[a][r], f->decimals);
+}
+
+// Advice that was ever given, with all of its results.
+static void by_advice(struct out *o, const struct family *f, const struct metrics *m)
+{
+    for (unsigned a = 0; a < ADVICES; a++) {
+        const uint64_t *count = m->count.advised[a];
+        if (count[ADVICE_OK] | count[ADVICE_REFUSED] | count[ADVICE_UNSUPPORTED])
+            for (unsigned r = 0; r < ADVICE_RESULTS; r++)
+                advised(o, f, m, a, r);
+    }
+}
+
+static void of_files(struct out *o, const struct family *f, const struct metrics *m)
+{
+    if (m->files_known)
+        one(o, f, m);
+}
+
 static void level(struct out *o, const struct family *f, const struct metrics *m)
 {
     if (m->watched)
@@ -269,6 +307,25 @@ static const struct family families[] = {
      IN(samples.table_bytes)},
     {"tidepool_heap_dumps_total", COUNTER, "Heap profiles, by what became of them.",
      .series = by_result},
+    {"tidepool_mfile_mappings", GAUGE,
+     "Mapped files, by kind: shared (what is written reaches the file), private (it stays with the "
+     "process), each writable or readonly.",
+     .series = by_kind_of_file, IN(files.mappings)},
+    {"tidepool_mfile_mapped_bytes", GAUGE, "Address space of mapped files.",
+     .series = by_kind_of_file, IN(files.bytes)},
+    {"tidepool_mfile_resident_bytes", GAUGE,
+     "Bytes of mapped files that are in memory, for this process or another one; an estimate from "
+     "256 samples.",
+     .series = by_kind_of_file, IN(files.resident_bytes)},
+    {"tidepool_mfile_advice_total", COUNTER,
+     "Advice given to the kernel, by what it was and what came of it: ok, refused by what is "
+     "mapped "
+     "there, unsupported by the kernel.",
+     .series = by_advice},
+    {"tidepool_mfile_lazily_freed_bytes_total", COUNTER,
+     "Resident bytes paged out because memory was short, or offered by "
+     "tidepool_mfile_free_lazy().",
+     .series = of_files, IN(count.lazily_freed_bytes)},
 
     {"tidepool_jemalloc_allocated_bytes", GAUGE,
      "Bytes in jemalloc's allocations; a block of the pools is .series = jemalloc, live or free.",

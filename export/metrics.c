@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "export/labels.h"
+#include "mfile/lazy.h"
 #include "pool/je.h"
 #include "pool/pool.h"
 
@@ -170,10 +171,31 @@ static void settle(struct metrics_counters *c)
     memcpy(c, known.last, sizeof *c);
 }
 
+static void read_advice(struct metrics_counters *c)
+{
+    for (unsigned a = 0; a < ADVICES; a++)
+        for (unsigned r = 0; r < ADVICE_RESULTS; r++)
+            c->advised[a][r] = advice_count(a, r);
+    c->lazily_freed_bytes = lazy_freed_bytes();
+}
+
+static void read_files(struct metrics *m)
+{
+    struct mfile_stats s;
+
+    m->files_known = mfile_stats(&s);
+    for (unsigned k = 0; m->files_known && k < MFILE_KINDS; k++) {
+        m->files.mappings[k] = s.kind[k].mappings;
+        m->files.bytes[k] = s.kind[k].bytes;
+        m->files.resident_bytes[k] = s.kind[k].resident_bytes;
+    }
+}
+
 static void read_sources(struct metrics *m)
 {
     read_pools(m);
     read_pressure(m);
+    read_advice(&m->count);
     if (options.misused)
         options.misused(m->count.misused);
     if (options.sampled)
@@ -197,6 +219,7 @@ bool metrics_read(struct metrics *m, bool ask_jemalloc)
     read_identity(m);
     read_sources(m);
     settle(&m->count);
+    read_files(m);
     if (ask_jemalloc) {
         read_jemalloc(&known.jemalloc, m->watched);
         known.jemalloc_known = true;

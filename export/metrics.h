@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "export/identity.h"
+#include "mfile/mfile.h"
 #include "pool/credit.h"
 #include "pressure/watch.h"
 
@@ -39,6 +40,7 @@ struct metrics_counters {
     uint64_t looks, late_looks, assist_looks, refused;
     uint64_t misused[METRICS_MISUSES];
     uint64_t samples, samples_dropped, dumps[METRICS_DUMPS];
+    uint64_t advised[ADVICES][ADVICE_RESULTS], lazily_freed_bytes;
 };
 
 struct metrics_bucket {
@@ -70,6 +72,10 @@ struct metrics {
     struct metrics_samples {
         uint64_t live, live_bytes, table_bytes; // bytes live: the estimate of all blocks
     } samples;
+    bool files_known; // there is a table of mapped files
+    struct metrics_files {
+        uint64_t mappings[MFILE_KINDS], bytes[MFILE_KINDS], resident_bytes[MFILE_KINDS];
+    } files;
 
     bool jemalloc_known;
     struct metrics_jemalloc {

@@ -170,6 +170,31 @@ Test(metrics, call_sites_are_told_where_they_are_sampled)
                      "tidepool_heap_dumps_total" ONE ",result=\"failed\"} 3\n");
 }
 
+Test(metrics, mapped_files_are_told_by_kind_and_advice_by_what_came_of_it)
+{
+    struct metrics m = sample();
+
+    m.labels = "";
+    m.comm[0] = 'x';
+    m.comm[1] = '\0';
+    text[metrics_render(&m, text, METRICS_TEXT_MAX)] = '\0';
+    cr_expect(strstr(text, "tidepool_mfile") == NULL);
+    m.files_known = true;
+    m.files.bytes[MFILE_PRIVATE_READONLY] = 8192;
+    m.count.advised[ADVICE_COLD][ADVICE_REFUSED] = 3;
+#define HEAD "{pid=\"42\",comm=\"x\","
+    expect_lines(&m, "# TYPE tidepool_mfile_mapped_bytes gauge\n"
+                     "tidepool_mfile_mapped_bytes" HEAD "kind=\"shared\"} 0\n"
+                     "tidepool_mfile_mapped_bytes" HEAD "kind=\"shared_readonly\"} 0\n"
+                     "tidepool_mfile_mapped_bytes" HEAD "kind=\"private\"} 0\n"
+                     "tidepool_mfile_mapped_bytes" HEAD "kind=\"private_readonly\"} 8192\n# HELP");
+    expect_lines(&m, "# TYPE tidepool_mfile_advice_total counter\n"
+                     "tidepool_mfile_advice_total" HEAD "hint=\"cold\",result=\"ok\"} 0\n"
+                     "tidepool_mfile_advice_total" HEAD "hint=\"cold\",result=\"refused\"} 3\n"
+                     "tidepool_mfile_advice_total" HEAD
+                     "hint=\"cold\",result=\"unsupported\"} 0\n# HELP");
+}
+
 Test(metrics, a_pid_namespace_is_named_where_it_is_not_the_hosts)
 {
     struct metrics m = sample();
