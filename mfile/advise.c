@@ -74,6 +74,12 @@ static int call(uint64_t start, uint64_t length, int number)
     return error;
 }
 
+// A kernel that knows the advice takes it for nothing at all.
+bool advice_is_supported(enum advice advice)
+{
+    return call(0, 0, table[advice].number) == 0;
+}
+
 int advise(enum advice advice, uint64_t start, uint64_t length)
 {
     int error = call(start, length, table[advice].number);
@@ -84,8 +90,7 @@ int advise(enum advice advice, uint64_t start, uint64_t length)
         error = 0;
     if (!error)
         result = ADVICE_OK;
-    // A kernel that knows the advice takes it for nothing at all.
-    else if (error == -EINVAL && call(0, 0, table[advice].number) == -EINVAL)
+    else if (error == -EINVAL && !advice_is_supported(advice))
         result = ADVICE_UNSUPPORTED;
     advise_count(advice, result);
     return error;

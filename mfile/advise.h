@@ -57,6 +57,9 @@ uint64_t advice_count(enum advice advice, enum advice_result result);
 // One system call on whole pages: 0 or -errno. Keeps errno. Any thread, any time.
 int advise(enum advice advice, uint64_t start, uint64_t length);
 
+// By this kernel, anywhere.
+bool advice_is_supported(enum advice advice);
+
 // Counts what was asked for and never came to a call: a prefetch that found the queue full.
 void advise_count(enum advice advice, enum advice_result result);
 

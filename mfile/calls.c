@@ -2,11 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "mfile/advise.h"
@@ -101,7 +103,7 @@ static unsigned look_up(int fd, struct mapping *m)
     return hints_of_rule(rule);
 }
 
-void calls_give_hints(uint64_t start, uint64_t end, unsigned hints)
+static void give_hints(const struct mapping *m, unsigned hints)
 {
     static const struct {
         unsigned hint;
@@ -114,10 +116,22 @@ void calls_give_hints(uint64_t start, uint64_t end, unsigned hints)
 
     // Reading ahead first, so that populating finds some of it done.
     if (hints & HINT_PREFETCH)
-        prefetch_post(start, end);
+        prefetch_post(m->start, m->end, m->inode, m->dev);
     for (unsigned i = 0; i < array_len(flags); i++)
         if (hints & flags[i].hint)
-            advise(flags[i].advice, start, end - start);
+            advise(flags[i].advice, m->start, m->end - m->start);
+}
+
+// There is nothing to read, and what is not there yet would be made.
+static bool is_in_memory(int fd)
+{
+    struct statfs fs;
+    int saved = errno;
+    bool told = syscall(SYS_fstatfs, fd, &fs) == 0;
+
+    errno = saved;
+    return !told || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
+           fs.f_type == HUGETLBFS_MAGIC;
 }
 
 // Whole pages; false where the kernel will refuse the range.
@@ -148,8 +162,10 @@ static void note_file(uint64_t start, uint64_t end, int prot, int flags, int fd,
     record_put(&m);
     if (calls_on_file)
         calls_on_file(end - start);
+    if ((hints & HINT_PREFETCH) && is_in_memory(fd))
+        hints &= ~(unsigned)HINT_PREFETCH;
     if (hints & HINT_AT_ONCE)
-        calls_give_hints(start, end, hints);
+        give_hints(&m, hints);
 }
 
 // MAP_FIXED_NOREPLACE wins where both are given.

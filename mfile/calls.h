@@ -42,7 +42,4 @@ int calls_munmap(void *addr, size_t length);
 void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void *to);
 int calls_madvise(void *addr, size_t length, int advice);
 
-// Gives the hints of a rule to a mapping that the caller has just made.
-void calls_give_hints(uint64_t start, uint64_t end, unsigned hints);
-
 #endif

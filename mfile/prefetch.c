@@ -10,21 +10,29 @@
 #include <unistd.h>
 
 #include "mfile/advise.h"
+#include "mfile/record.h"
 #include "shim/base.h"
 
 // The smallest read-ahead window that is common: a larger step would leave gaps.
 #define STEP_BYTES ((uint64_t)128 << 10)
 #define INLINE_BYTES ((uint64_t)1 << 20)
-// Steps between two looks at how much room there is.
-#define STEPS_PER_LOOK 64
+// The process's other threads cannot map meanwhile: some ms from a disk, less from the cache.
+#define POPULATE_BYTES ((uint64_t)2 << 20)
+// Between two looks at how much room there is.
+#define STRETCH_BYTES ((uint64_t)8 << 20)
 #define STACK_BYTES (64 * 1024)
 
 enum { JOBS = 64 };
 enum { FREE, FILLING, READY };
 
+struct range {
+    uint64_t start, end, inode;
+    uint32_t dev;
+};
+
 static struct job {
     _Atomic uint32_t state;
-    _Atomic uint64_t start, end;
+    struct range range; // of who has made it FILLING, or found it READY
 } jobs[JOBS];
 static _Atomic uint32_t posted; // counts, and is slept on
 static _Atomic bool running;
@@ -40,32 +48,49 @@ static bool steps(uint64_t start, uint64_t end)
     return true;
 }
 
-static uint64_t cut_to_room(uint64_t start, uint64_t end)
+static bool is_still_there(const struct range *r, uint64_t at)
 {
-    uint64_t room = prefetch_room ? prefetch_room() : UINT64_MAX;
+    struct mapping m;
+    bool ok;
 
-    return end - start > room ? start + room : end;
+    return record_read(at, &m, 1, &ok) == 1 && m.start <= at && m.inode == r->inode &&
+           m.dev == r->dev;
 }
 
-static void do_job(uint64_t start, uint64_t end)
+// False: there is no more to read, or not in this way.
+static bool populate(const struct range *r, uint64_t start, uint64_t end)
 {
-    const uint64_t stretch = STEP_BYTES * STEPS_PER_LOOK;
+    for (uint64_t at = start; at < end; at += POPULATE_BYTES)
+        if (!is_still_there(r, at) ||
+            advise(ADVICE_POPULATE, at, end - at < POPULATE_BYTES ? end - at : POPULATE_BYTES) != 0)
+            return false;
+    return true;
+}
 
-    end = cut_to_room(start, end);
-    for (uint64_t at = start; at < end; at += stretch) {
+static uint64_t room(void)
+{
+    return prefetch_room ? prefetch_room() : UINT64_MAX;
+}
+
+static void do_job(const struct range *r)
+{
+    uint64_t most = room(), end = r->end - r->start > most ? r->start + most : r->end;
+    bool known = r->inode && advice_is_supported(ADVICE_POPULATE);
+
+    for (uint64_t at = r->start; at < end; at += STRETCH_BYTES) {
+        uint64_t stop = end - at < STRETCH_BYTES ? end : at + STRETCH_BYTES;
         // Memory may have become short meanwhile.
-        if (!cut_to_room(0, 1) || !steps(at, end - at < stretch ? end : at + stretch))
+        if (!room() || !(known ? populate(r, at, stop) : steps(at, stop)))
             return;
     }
 }
 
-static bool take_job(uint64_t *start, uint64_t *end)
+static bool take_job(struct range *r)
 {
     for (unsigned i = 0; i < JOBS; i++) {
         if (atomic_load_explicit(&jobs[i].state, memory_order_acquire) != READY)
             continue;
-        *start = atomic_load_explicit(&jobs[i].start, memory_order_relaxed);
-        *end = atomic_load_explicit(&jobs[i].end, memory_order_relaxed);
+        *r = jobs[i].range;
         atomic_store_explicit(&jobs[i].state, FREE, memory_order_release);
         return true;
     }
@@ -78,9 +103,9 @@ static void *run(void *unused)
     prctl(PR_SET_NAME, "tidepool-read");
     for (;;) {
         uint32_t seen = atomic_load(&posted);
-        uint64_t start, end;
-        while (take_job(&start, &end))
-            do_job(start, end);
+        struct range r;
+        while (take_job(&r))
+            do_job(&r);
         syscall(SYS_futex, &posted, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     }
     return NULL;
@@ -121,14 +146,13 @@ bool prefetch_waits(void)
     return false;
 }
 
-static bool leave_job(uint64_t start, uint64_t end)
+static bool leave_job(const struct range *r)
 {
     for (unsigned i = 0; i < JOBS; i++) {
         uint32_t is_free = FREE;
         if (!atomic_compare_exchange_strong(&jobs[i].state, &is_free, FILLING))
             continue;
-        atomic_store_explicit(&jobs[i].start, start, memory_order_relaxed);
-        atomic_store_explicit(&jobs[i].end, end, memory_order_relaxed);
+        jobs[i].range = *r;
         atomic_store_explicit(&jobs[i].state, READY, memory_order_release);
         return true;
     }
@@ -144,18 +168,18 @@ static void wake(void)
     errno = saved;
 }
 
-void prefetch_post(uint64_t start, uint64_t end)
+void prefetch_post(uint64_t start, uint64_t end, uint64_t inode, uint32_t dev)
 {
-    uint64_t first = end - start < INLINE_BYTES ? end : start + INLINE_BYTES;
+    struct range r = {start, end, inode, dev};
 
     if (!atomic_load_explicit(&running, memory_order_relaxed)) {
-        if (!steps(start, first))
+        r.start = end - start < INLINE_BYTES ? end : start + INLINE_BYTES;
+        if (!steps(start, r.start))
             return;
-        start = first;
     }
-    if (start == end)
+    if (r.start == r.end)
         return;
-    if (!leave_job(start, end))
+    if (!leave_job(&r))
         advise_count(ADVICE_PREFETCH, ADVICE_REFUSED);
     else if (atomic_load_explicit(&running, memory_order_relaxed))
         wake();

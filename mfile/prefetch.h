@@ -1,12 +1,17 @@
 // prefetch - files read ahead beside the program, by a thread that does nothing else.
 //
-// The kernel reads no more for one MADV_WILLNEED than its read-ahead window, often 128 KiB, so a
-// whole file takes thousands of calls, and together as long as the disk takes. The caller of mmap()
-// therefore only leaves a job. Jobs are ranges of addresses; when a mapping is gone before its job,
-// the kernel says so, or reads something else ahead: harmless.
+// The caller of mmap() only leaves a job: a range of addresses, and which file is there. The thread
+// populates it (MADV_POPULATE_READ) in steps of 2 MiB, as long as the table says that the file is
+// still there. That takes the way of page faults, with the read-ahead and the large folios that the
+// filesystem gives those; MADV_WILLNEED gets 4 KiB folios, and a reader who comes after it pays for
+// each. Of a cold GiB read from its start at once, in s: 1.2 without us, 0.85 with WILLNEED, 0.5
+// so. Files in memory (tmpfs) must not come here: their holes would be filled.
+//
+// Where the file is not known, or the kernel cannot populate, it is WILLNEED after all, in steps of
+// 128 KiB, which is all that many disks' read-ahead allows for one call.
 //
 // There is no thread until prefetch_thread() was called, and none in the child of a fork. Without
-// one the caller does the first MiB itself.
+// one the caller does the first MiB itself, by WILLNEED.
 #ifndef TIDEPOOL_MFILE_PREFETCH_H
 #define TIDEPOOL_MFILE_PREFETCH_H
 
@@ -19,8 +24,8 @@ void prefetch_thread(void);
 // Is there work that waits for a thread?
 bool prefetch_waits(void);
 
-// Whole pages. Safe anywhere.
-void prefetch_post(uint64_t start, uint64_t end);
+// Whole pages; inode 0 where the file is not known. Safe anywhere.
+void prefetch_post(uint64_t start, uint64_t end, uint64_t inode, uint32_t dev);
 
 // How many bytes may be read ahead now; set it once. NULL: any number. What is beyond, a file of
 // more than there is memory for, is left to the kernel.

@@ -89,7 +89,7 @@ static void prefetch_part(struct walk *w, const struct maps_line *line, uint64_t
 {
     (void)w;
     if (line->inode)
-        prefetch_post(start, end);
+        prefetch_post(start, end, 0, 0);
 }
 
 int range_prefetch(uint64_t address, uint64_t length)
