@@ -1,8 +1,8 @@
 // keep - copies of texts from the environment.
 //
-// A program that shows its state in ps(1) (redis, nginx, postgres) writes that title over the memory
-// in which its arguments and its environment lay: what points there says something else from then
-// on.
+// A program that shows its state in ps(1) (redis, nginx, postgres) writes that title over the
+// memory in which its arguments and its environment lay: what points there says something else from
+// then on.
 #ifndef TIDEPOOL_SHIM_KEEP_H
 #define TIDEPOOL_SHIM_KEEP_H
 
