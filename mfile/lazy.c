@@ -28,7 +28,8 @@ enum { OLDEST = 64, BATCH = 32, WINDOWS = 16, WINDOW_PAGES = 32 };
 static _Atomic uint64_t freed;
 // By the watchdog's thread.
 static uint32_t checked, cooled_all;
-static uint64_t resume; // where the budget ended in the middle of a mapping
+// Where the budget ended in the middle of a mapping.
+static uint64_t resume_cool, resume_page;
 
 uint64_t lazy_freed_bytes(void)
 {
@@ -109,12 +110,37 @@ static bool may_page_out(const struct mapping *m, uint32_t now)
     return (m->hints & HINT_LAZYFREE) && (!m->paged || now - m->paged >= PAGE_AGAIN);
 }
 
-// Locked, or a device: it will be refused next time, too.
-static void ask(enum advice advice, const struct mapping *m, enum record_mark mark)
+static uint64_t start_at(uint64_t *resume, const struct mapping *m)
 {
-    if (advise(advice, m->start, m->end - m->start) == -EINVAL)
-        mark = RECORD_EXCLUDED;
+    uint64_t at = *resume > m->start && *resume < m->end ? *resume : m->start;
+
+    *resume = 0;
+    return at;
+}
+
+static uint64_t end_of_slice(const struct mapping *m, uint64_t at)
+{
+    return m->end - at < SLICE_BYTES ? m->end : at + SLICE_BYTES;
+}
+
+// Slice by slice, for 1 GiB of small pages takes some 50 ms. False: time is up.
+static bool cool(const struct mapping *m, uint64_t until_us)
+{
+    enum record_mark mark = RECORD_COOLED;
+
+    for (uint64_t at = start_at(&resume_cool, m); at < m->end; at = end_of_slice(m, at)) {
+        if (now_us() >= until_us) {
+            resume_cool = at;
+            return false;
+        }
+        // Locked, or a device: it will be refused next time, too.
+        if (advise(ADVICE_COLD, at, end_of_slice(m, at) - at) == -EINVAL) {
+            mark = RECORD_EXCLUDED;
+            break;
+        }
+    }
     record_mark(m->start, m->end, mark);
+    return true;
 }
 
 // Marks cold what may be, and collects what may be paged out.
@@ -132,32 +158,30 @@ static void pass(enum lazy_level level, struct oldest *out, uint64_t until_us)
             at = m[i].end;
             if ((m[i].flags & MAPPING_EXCLUDED) || (m[i].hints & HINT_KEEP))
                 continue;
-            if (may_cool(&m[i], level, now))
-                ask(ADVICE_COLD, &m[i], RECORD_COOLED);
+            if (may_cool(&m[i], level, now) && !cool(&m[i], until_us))
+                return;
             if (out && may_page_out(&m[i], now))
                 insert(out, &m[i]);
         }
     } while (n == BATCH && now_us() < until_us);
 }
 
-// Slice by slice, up to `need` bytes. False: time is up, and `resume` says where.
+// Up to `need` bytes of it. False: time is up.
 static bool page_out(const struct mapping *m, uint64_t *need, uint64_t until_us)
 {
-    uint64_t at = resume > m->start && resume < m->end ? resume : m->start;
+    uint64_t at = start_at(&resume_page, m), end;
 
-    for (resume = 0; at < m->end && *need; at += SLICE_BYTES) {
-        struct mapping slice = *m;
+    for (; at < m->end && *need; at = end) {
+        end = end_of_slice(m, at);
         if (now_us() >= until_us) {
-            resume = at;
+            resume_page = at;
             return false;
         }
-        slice.start = at;
-        slice.end = m->end - at < SLICE_BYTES ? m->end : at + SLICE_BYTES;
-        uint64_t before = lazy_resident_bytes(slice.start, slice.end);
+        uint64_t before = lazy_resident_bytes(at, end);
         if (!before)
             continue;
-        int error = advise(ADVICE_PAGEOUT, slice.start, slice.end - slice.start);
-        uint64_t after = error ? before : lazy_resident_bytes(slice.start, slice.end);
+        int error = advise(ADVICE_PAGEOUT, at, end - at);
+        uint64_t after = error ? before : lazy_resident_bytes(at, end);
         uint64_t gone = before > after ? before - after : 0;
         lazy_count_freed(gone);
         *need -= gone < *need ? gone : *need;
@@ -175,9 +199,11 @@ void lazy_relieve(enum lazy_level level, uint64_t need)
     bool page = level == LAZY_CRITICAL && cooled_all;
 
     if (level < LAZY_CRITICAL)
-        cooled_all = resume = 0;
-    if (level == LAZY_NORMAL)
+        cooled_all = 0;
+    if (level == LAZY_NORMAL) {
+        resume_cool = resume_page = 0;
         return;
+    }
     if (record_is_doubtful() || !checked || now - checked >= CHECK) {
         record_check(true);
         checked = now;

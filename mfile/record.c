@@ -30,10 +30,10 @@ static struct slot {
     struct note note;
 } ring[RING];
 static _Atomic uint64_t tail, head; // turns given out, turns worked off
-static _Atomic uint32_t taken;      // somebody has the table
+static _Atomic pthread_t taken;     // who has the table; 0: nobody
 static _Atomic bool doubtful = true;
 static _Atomic bool fork_differs;
-static _Atomic uint32_t flying; // calls between their note and their end
+static _Atomic int32_t flying; // calls between their note and their end
 static _Atomic uint64_t lifts, lost;
 static _Atomic pthread_t forking; // who holds the table for a fork
 static _Atomic uint32_t count;    // of the table's entries, for those who do not have it
@@ -238,7 +238,9 @@ static void work_off(void)
 
 static bool try_take(void)
 {
-    return !atomic_exchange(&taken, 1);
+    pthread_t nobody = 0;
+
+    return atomic_compare_exchange_strong(&taken, &nobody, pthread_self());
 }
 
 // A note may have come while we held the table, its writer having found it taken. Each of the two
@@ -248,7 +250,7 @@ static void let_go(void)
     do {
         work_off();
         atomic_store_explicit(&count, table->entry_count, memory_order_relaxed);
-        atomic_store(&taken, 0);
+        atomic_store(&taken, (pthread_t)0);
     } while (full_slot(atomic_load(&head)) && try_take());
 }
 
@@ -493,13 +495,13 @@ static bool rebuild(bool force)
     struct rebuild r = {table, table == &tables[0] ? &tables[1] : &tables[0], false};
     uint64_t seen = atomic_load(&tail);
 
-    if (atomic_load(&flying) || (atomic_load(&head) != seen && !force))
+    if (atomic_load(&flying) > 0 || (atomic_load(&head) != seen && !force))
         return false;
     // A note that is never finished, because its writer is stopped, would hold up all others.
     atomic_store(&head, seen);
     atomic_store(&doubtful, false);
     bool ok = maps_read(rebuild_line, &r) == 0 && !r.failed && atomic_load(&tail) == seen &&
-              !atomic_load(&flying) && !atomic_load(&doubtful);
+              atomic_load(&flying) <= 0 && !atomic_load(&doubtful);
     table_clear(ok ? r.old : r.fresh);
     if (ok)
         table = r.fresh;
@@ -531,9 +533,15 @@ void record_fork_differs(void)
     atomic_store_explicit(&fork_differs, true, memory_order_relaxed);
 }
 
+// A handler that interrupted this thread with the table in its hands may fork, too.
+static bool is_ours(void)
+{
+    return atomic_load(&taken) == pthread_self();
+}
+
 void record_prefork(void)
 {
-    if (take(20))
+    if (!is_ours() && take(20))
         atomic_store(&forking, pthread_self());
 }
 
@@ -555,6 +563,12 @@ void record_postfork_child(void)
 {
     bool whole = held_for_fork();
 
+    // Then this thread goes on with it in the child as well; only what others were at is lost.
+    if (!whole && is_ours()) {
+        atomic_store(&flying, 0);
+        record_doubt();
+        return;
+    }
     if (whole) {
         work_off();
     } else {
@@ -563,13 +577,14 @@ void record_postfork_child(void)
         tables[1].leaf_count = tables[1].entry_count = 0;
     }
     // Calls and notes of threads that the child does not have.
-    if (!whole || atomic_load(&flying) || atomic_load(&fork_differs) ||
+    if (!whole || atomic_load(&flying) > 0 || atomic_load(&fork_differs) ||
         atomic_load(&head) != atomic_load(&tail))
         record_doubt();
     memset(aside, 0, sizeof aside);
+    // One of ours, too, if a handler in the middle of it forked: then it ends at -1.
     atomic_store(&flying, 0);
     atomic_store(&head, atomic_load(&tail));
     atomic_store(&forking, (pthread_t)0);
     atomic_store_explicit(&count, table->entry_count, memory_order_relaxed);
-    atomic_store(&taken, 0);
+    atomic_store(&taken, (pthread_t)0);
 }
