@@ -203,9 +203,9 @@ static void title(struct line *l, enum top_sort column, enum top_sort by, int wi
     colour(l, column == by ? PLAIN BOLD : "");
     // Without colours the letter case tells.
     char upper[32];
-    size_t n = 0;
-    for (; n < sizeof upper - 1 && s[n]; n++)
-        upper[n] = column == by && s[n] >= 'a' && s[n] <= 'z' ? (char)(s[n] - 32) : s[n];
+    size_t n = strnlen(s, sizeof upper - 1);
+    for (size_t i = 0; i < n; i++)
+        upper[i] = column == by && s[i] >= 'a' && s[i] <= 'z' ? (char)(s[i] - 32) : s[i];
     upper[n] = '\0';
     field(l, width, upper);
     colour(l, column == by ? PLAIN INVERSE : "");
