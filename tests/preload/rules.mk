@@ -19,3 +19,6 @@ $(PRELOAD_CC): $(B)/%: %.cc $(B)/flags
 $(PRELOAD_SO): $(B)/%.so: $(B)/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $< -pthread
+
+# The plugin is found by this program's own search path alone.
+$(B)/tests/preload/deepbind: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/lib'

@@ -131,6 +131,8 @@ ok fork_storm "$V/fork_storm"
 ok fork_handlers "$V/fork_handlers"
 ok spawns "$V/spawns"
 ok dlopen_loop "$V/dlopen_loop" "$V/lib/plugin.so"
+ok deepbind "$V/deepbind"
+ok 'deepbind TIDEPOOL_DISABLE' TIDEPOOL_DISABLE=1 "$V/deepbind"
 # Not `jump`: a handler that leaves jemalloc by siglongjmp leaves its locks held, for good.
 for kind in warm cold; do LIMIT=30 ok "signal_alloc $kind" "$V/signal_alloc" $kind; done
 ok small_process "$V/small_process"

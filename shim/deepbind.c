@@ -1,0 +1,50 @@
+// deepbind - libraries that are opened with RTLD_DEEPBIND get this heap, too.
+//
+// With that flag a library looks into itself and its own dependencies first, and so finds libc's
+// malloc and free: a block that crosses its border is freed in the wrong heap. PHP opens each of
+// its modules that way and dies at its start under any preloaded allocator. So the flag is taken
+// off, and nothing else: what two libraries define in common now comes from whoever was first.
+#include <assert.h>
+#include <dlfcn.h>
+#include <stdatomic.h>
+
+#include "shim/base.h"
+#include "shim/boot.h"
+#include "shim/heap.h"
+#include "shim/log.h"
+
+typedef void *open_fn(const char *, int);
+
+static open_fn *find_next(void)
+{
+    void *symbol = dlsym(RTLD_NEXT, "dlopen");
+    open_fn *next;
+
+    static_assert(sizeof next == sizeof symbol, "POSIX: a function's address fits");
+    __builtin_memcpy(&next, &symbol, sizeof next);
+    return next;
+}
+
+static int __attribute__((noinline)) without_flag(const char *file, int mode)
+{
+    if (boot_config.deepbind_keep)
+        return mode;
+    log_line(LOG_INFO, "%s is opened without RTLD_DEEPBIND, to share this heap", file ? file : "");
+    return mode & ~RTLD_DEEPBIND;
+}
+
+// libc's goes by the address that it returns to when it looks for the caller's own search path, so
+// the last call has to be a jump; at -O2 it is, and tests/preload/deepbind.c would notice.
+HEAP_EXPORT void *dlopen(const char *file, int mode)
+{
+    static open_fn *_Atomic next;
+    open_fn *open = atomic_load_explicit(&next, memory_order_relaxed);
+
+    if (unlikely(!open)) {
+        open = find_next();
+        atomic_store_explicit(&next, open, memory_order_relaxed);
+    }
+    if (unlikely(mode & RTLD_DEEPBIND))
+        mode = without_flag(file, mode);
+    return open(file, mode);
+}
