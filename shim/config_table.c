@@ -256,7 +256,7 @@ static const struct row rows[] = {
      "from here on: reclaim, with a cooldown", .take = take_percent, .offset = AT(high_ratio),
      .min = PERCENT, .max = 100 * PERCENT, .common = true},
     {&pressure, "TIDEPOOL_CRITICAL", "90%", "a percentage from 1% to 100%",
-     "from here on: reclaim at once, no caching", .take = take_percent,
+     "from here on: reclaim at once, decay sooner", .take = take_percent,
      .offset = AT(critical_ratio), .min = PERCENT, .max = 100 * PERCENT, .common = true},
     {&pressure, "TIDEPOOL_HYSTERESIS", "5%", "a percentage from 0% to 50%",
      "how far below a mark its level ends", .take = take_percent, .offset = AT(hysteresis_ratio),
