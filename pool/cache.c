@@ -591,15 +591,16 @@ uint64_t cache_drain_self(void)
     return bytes;
 }
 
-// What a list counts, read while its owner runs. Where a list was being exchanged the look is
+// What a list counts, read while its owner runs. Where a list is being exchanged the look is
 // repeated, for that takes some ns; but not for ever, as its owner may have lost its processor
-// there.
+// there. Then the last count has to do: half an exchange may add up to anything.
 static void count_list(struct cache *t, unsigned class, struct cache_count *counted)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     uint64_t popped, pushed, moved_out, moved_in;
-    uint32_t version;
+    uint32_t version, spare;
+    bool fits;
     int tries = 100;
 
     do {
@@ -611,12 +612,19 @@ static void count_list(struct cache *t, unsigned class, struct cache_count *coun
         pushed = load(&b->pushed);
         moved_out = load(&l->moved_out);
         moved_in = load(&l->moved_in);
-    } while ((version & 1 || load32(&l->version) != version) && --tries);
-    counted->mallocs += popped - moved_out;
-    counted->frees += pushed - moved_in;
-    if (pushed > popped)
-        counted->free_blocks += pushed - popped;
-    counted->free_blocks += load32(&b->spare_count);
+        spare = load32(&b->spare_count);
+        fits = !(version & 1) && load32(&l->version) == version;
+    } while (!fits && --tries);
+    if (fits && popped - moved_out != load(&l->counted_mallocs))
+        store(&l->counted_mallocs, popped - moved_out);
+    if (fits && pushed - moved_in != load(&l->counted_frees))
+        store(&l->counted_frees, pushed - moved_in);
+    spare += (uint32_t)(pushed > popped ? pushed - popped : 0);
+    if (fits && spare != load32(&l->counted_free))
+        store32(&l->counted_free, spare);
+    counted->mallocs += load(&l->counted_mallocs);
+    counted->frees += load(&l->counted_frees);
+    counted->free_blocks += load32(&l->counted_free);
 }
 
 void cache_count(struct cache_count counted[SIZE_CLASS_END])

@@ -53,6 +53,9 @@ struct bin_ledger {
     // Blocks that came and went as whole lists, and the counters' start: to be taken off `pushed`
     // and `limit` when counting mallocs and frees.
     _Atomic uint64_t moved_in, moved_out;
+    // The last count that fitted together; written by those who count.
+    _Atomic uint64_t counted_mallocs, counted_frees;
+    _Atomic uint32_t counted_free;
     uint64_t interval; // that the distance of `limit` from 0 was drawn with; see pace.h
     uint64_t seen;     // pushed + limit at the last ageing
     bool chosen;       // to be emptied by who drains
