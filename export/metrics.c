@@ -233,7 +233,7 @@ bool metrics_read(struct metrics *m, bool ask_jemalloc)
 
 void metrics_child(void)
 {
-    struct metrics m;
+    static struct metrics m; // the stack may be a small one
 
     if (!in_use)
         return;

@@ -24,12 +24,13 @@ static struct textfile_options options;
 static bool in_use;
 
 static _Atomic uint32_t lock;
-static _Atomic uint64_t due_ms; // the next write; UINT64_MAX: none, for good
+static _Atomic uint64_t due_ms; // the next write
 static _Atomic uint64_t worthwhile_from_ms;
 static _Thread_local bool forking; // this thread took the lock for a fork() under way
 
 // All under the lock.
 static struct {
+    bool closed; // by textfile_exit()
     int pid;     // whose file there is; 0: none
     int failing; // what the last write said
     unsigned lines;
@@ -88,8 +89,6 @@ void textfile_init(const struct textfile_options *o)
 
 void textfile_worthwhile(void)
 {
-    if (!in_use || load(&due_ms) == UINT64_MAX)
-        return;
     store(&worthwhile_from_ms, 0);
     store(&due_ms, 0);
 }
@@ -167,8 +166,7 @@ void textfile_write(uint64_t now_ms)
 {
     if (!in_use || now_ms < load(&worthwhile_from_ms) || !take_lock(EXIT_WAIT_MS))
         return;
-    // Not after textfile_exit().
-    if (load(&due_ms) != UINT64_MAX) {
+    if (!file.closed) {
         store(&due_ms, now_ms + options.interval_ms);
         write_file(false);
     }
@@ -199,7 +197,7 @@ void textfile_exit(uint64_t now_ms)
         return;
     // A child of vfork() that leaves by exit() shares our memory, not our end.
     if (!file.pid || file.pid == (int)syscall(SYS_getpid)) {
-        store(&due_ms, UINT64_MAX);
+        file.closed = true;
         if (options.keep && (file.pid || now_ms >= load(&worthwhile_from_ms)))
             write_file(true);
         else if (file.pid)
@@ -230,6 +228,7 @@ void textfile_postfork_child(uint64_t now_ms)
         return;
     drop_lock();
     forking = false;
+    file.closed = false;
     file.pid = file.failing = 0;
     file.lines = 0;
     file.name[0] = '\0';
