@@ -10,7 +10,7 @@
 //                        comm=NAME  calls itself so
 //                        nofile     may open no file any more
 //                        fork       goes on in a child; the parent waits for it
-//                        busy       mallocs and frees of 3000 and 700 bytes each 10 ms, beside the
+//                        busy       mallocs and frees of 3000 and 700 bytes each 50 ms, beside the
 //                        lines closing    closes each 2 ms what it finds open from 3 on, and
 //                        appends to a
 //                                   file of its own, ./own, at the lowest number
@@ -153,7 +153,7 @@ int main(int argc, char **argv)
     printf("ready %d\n", getpid());
     fflush(stdout);
     for (;;) {
-        if ((busy || closing) && poll(&in, 1, closing ? 0 : 10) == 0) {
+        if ((busy || closing) && poll(&in, 1, closing ? 0 : 50) == 0) {
             if (closing)
                 close_and_open();
             work();

@@ -18,11 +18,12 @@ INTERVAL_S = 1.0
 def main():
     directory = folder()
     url = node_exporter(directory)
-    # They take and free a block each 10 ms, and write more often than anyone would have them. One in four has all families, the others few, which
-    # saves node_exporter's time and shows that files need not be alike.
+    # They take and free a block each 50 ms, and write more often than anyone would have them. One in
+    # eight has all families, the others few, which saves node_exporter's time and shows that files
+    # need not be alike.
     few = preloaded(directory, INTERVAL="400ms", BUCKETS="4K:10", WATCHDOG="off")
     full = preloaded(directory, INTERVAL="1s")
-    crowd = [start([PROGRAM + "known", "thread", "busy"], env=few if i % 4 else full,
+    crowd = [start([PROGRAM + "known", "thread", "busy"], env=few if i % 8 else full,
                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=sys.stderr)
              for i in range(PROCESSES)]
     pids = {p.pid for p in crowd}
