@@ -255,15 +255,16 @@ static bool admit(uint64_t now)
     int fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return errno == ECONNABORTED || errno == EINTR;
-    if (!may_ask(fd)) {
-        if (send(fd, no, sizeof no - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-            shutdown(fd, SHUT_RDWR);
-        text_fd_close(fd);
-        return true;
-    }
     hang_up(c);
+    // Moved up first: the low number may be taken by the program while we look at it.
     if (adopt(&c->at, fd))
         return true;
+    if (!may_ask(c->at.fd)) {
+        ssize_t n = send(c->at.fd, no, sizeof no - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)n;
+        hang_up(c);
+        return true;
+    }
     c->since_ms = now;
     c->length = 0;
     // Mostly the request is there already.
