@@ -24,14 +24,14 @@ struct control_call {
     enum control_state state;
     int fd;
     char *text; // without the first and the last line; the caller frees it
-    size_t length;
+    size_t length, room;
 };
 
-// Sends the request, one line without its newline. Sets state; waits 200 ms at most.
+// Sends the request, one line without its newline. Sets state.
 void launcher_control_begin(struct control_call *call, pid_t pid, const char *request);
 
-// Waits for the answer. True if there is one and it is good.
-bool launcher_control_finish(struct control_call *call, unsigned timeout_ms);
+// Waits for the answers of all of them, which come one by one or not at all; sets each state.
+void launcher_control_finish(struct control_call *calls, size_t count, unsigned timeout_ms);
 
 // What to tell the user of a state that is not CONTROL_ASKED, some words.
 const char *launcher_control_why(const struct control_call *call);

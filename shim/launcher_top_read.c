@@ -148,11 +148,10 @@ static size_t ask_all(struct top *t, struct control_call *calls, const struct to
 }
 
 // False where the row is to be left out.
-static bool finish(struct top *t, struct top_row *row, struct control_call *call, uint64_t until)
+static bool take_call(struct top *t, struct top_row *row, struct control_call *call)
 {
     const struct proc p = {.pid = row->pid, .start = row->start};
-    uint64_t now = now_ms();
-    if (launcher_control_finish(call, now < until ? (unsigned)(until - now) : 0))
+    if (call->state == CONTROL_ASKED)
         take_answer(row, call->text);
     row->state = call->state;
     set_why(row, call);
@@ -176,10 +175,10 @@ bool top_read(struct top *t, const struct top_filter *filter)
     struct control_call *calls = calloc(t->procs.count + 1, sizeof *calls);
     t->read_ms = now_ms();
     size_t asked = t->row && calls ? ask_all(t, calls, filter) : 0;
-    uint64_t until = now_ms() + PATIENCE_MS;
+    launcher_control_finish(calls, asked, PATIENCE_MS);
     for (size_t i = 0; i < asked; i++) {
         struct top_row row = t->row[i];
-        if (finish(t, &row, &calls[i], until) && service_chosen(&row, filter->service))
+        if (take_call(t, &row, &calls[i]) && service_chosen(&row, filter->service))
             t->row[t->count++] = row;
     }
     free(calls);
