@@ -13,9 +13,6 @@
 // A process answers within 250 ms of its thread's sleep; the rest is for a loaded machine.
 enum { PATIENCE_MS = 1500 };
 
-const char *const top_causes[TOP_CAUSES] = {"watchdog", "assist", "api"};
-const char *const top_levels[4] = {"normal", "moderate", "high", "critical"};
-
 static uint64_t now_ms(void)
 {
     struct timespec t;

@@ -1,10 +1,13 @@
-// launcher_top_sort - the columns of `tidepool top`.
+// launcher_top_sort - the columns of `tidepool top`, and the words in them.
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "shim/launcher_top.h"
+
+const char *const top_causes[TOP_CAUSES] = {"watchdog", "assist", "api"};
+const char *const top_levels[4] = {"normal", "moderate", "high", "critical"};
 
 const struct top_column top_columns[TOP_COLUMNS] = {
     [TOP_PROCESS] = {"process", 'n', true},    [TOP_PID] = {"pid", 'p', true},
