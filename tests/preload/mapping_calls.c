@@ -1,6 +1,6 @@
 // mmap and its family do what the kernel does: the same results and the same errno as the raw
 // system calls, errno left alone on success; from a handler that interrupts other mapping calls,
-// and before any constructor of the program has run.
+// and forks in the middle of them; and before any constructor of the program has run.
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include "victim.h"
 
@@ -90,7 +91,18 @@ static void same_results(void)
     CHECK(madvise(to, PAGE, MADV_DONTNEED) == 0 && to[0] == 0, "Linux does not");
 }
 
-static volatile sig_atomic_t handled;
+enum { FORKS = 40 };
+
+static volatile sig_atomic_t handled, forks, in_child;
+
+// fork() in a handler: the child goes on in the middle of the call that was interrupted.
+static void fork_now_and_then(void)
+{
+    if (in_child || handled % 16 || forks == FORKS)
+        return;
+    forks++;
+    in_child = fork() == 0;
+}
 
 static void on_signal(int number)
 {
@@ -101,6 +113,7 @@ static void on_signal(int number)
         munmap(at + PAGE, PAGE);
         munmap(at, PAGE);
         handled++;
+        fork_now_and_then();
     }
 }
 
@@ -111,6 +124,8 @@ static void *map_on(void *turns)
         CHECK(at != MAP_FAILED && at[1] == 'E', "mapped");
         at = mremap(at, 4 * PAGE, 2 * PAGE, 0);
         munmap(at, 2 * PAGE);
+        if (in_child && ++in_child == 500)
+            _exit(0);
     }
     return NULL;
 }
@@ -126,9 +141,11 @@ static void interrupted(void)
     pthread_create(&other, NULL, map_on, (void *)20000);
     map_on((void *)20000);
     pthread_join(other, NULL);
-    while (!handled)
+    while (!forks)
         map_on((void *)1000);
     setitimer(ITIMER_REAL, &never, NULL);
+    for (int status; forks; forks--)
+        CHECK(wait(&status) > 0 && status == 0, "a child ended with %d", status);
 }
 
 int main(void)
