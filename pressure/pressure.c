@@ -254,6 +254,8 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         urgent |= a.emergency ||
                   s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
     }
+    // Below High the limit with the highest ratio may be another than the one with the least room.
+    a.urgent = urgent && a.level >= PRESSURE_HIGH;
     a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
     // Nobody is waiting for what an idle process keeps.

@@ -145,6 +145,7 @@ struct pressure_action {
     enum pressure_level from, level;
     bool reclaim;          // now, down to keep_bytes, then tell pressure_reclaimed()
     bool decay_fast;       // freed pages shall go back soon: at Critical
+    bool urgent;           // Critical, or will be with what is pending and promised
     bool emergency;        // the next few allocations may be the last
     bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
     uint64_t left_bytes;   // of the headroom, once what is pending and promised has been taken

@@ -31,6 +31,7 @@ static struct {
     struct sample_source source;
     uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
+    bool was_urgent; // at the last look
 } w;
 
 // What our own thread has run: looks and reclaims of its are no work of the program's. Under
@@ -41,8 +42,8 @@ static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
 static _Atomic uint64_t cgroup_limit;
 static _Atomic unsigned next_look_ms;
-static _Atomic bool looked, decay_fast;
-static _Atomic bool decay_applied; // written under act_lock
+static _Atomic bool looked, decay_fast, telling; // telling: on_critical is at work
+static _Atomic bool decay_applied;               // written under act_lock
 
 // This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
 static _Thread_local bool busy;
@@ -201,16 +202,28 @@ static void nap_for_neighbours(const struct pressure_sample *before)
     }
 }
 
+// What it writes has to be there before the end comes, so nobody grows meanwhile who looks.
+static void tell_critical(void)
+{
+    bool locked = wait_lock(&act_lock, WAIT_FOR_OTHER_MS);
+    atomic_store_explicit(&telling, true, memory_order_relaxed);
+    hooks->on_critical(hooks->arg);
+    atomic_store_explicit(&telling, false, memory_order_relaxed);
+    if (locked)
+        unlock(&act_lock);
+}
+
 static void act(enum pressure_cause cause, const struct pressure_action *a,
                 const struct pressure_sample *s)
 {
     bool decay = atomic_load_explicit(&decay_fast, memory_order_relaxed) != decay_applied;
-    if (!a->reclaim && !decay)
+    bool wait = a->reclaim || atomic_load_explicit(&telling, memory_order_relaxed);
+    if (!wait && !decay)
         return;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
     if (!try_lock(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
-        if (!a->reclaim || !grower)
+        if (!wait || !grower)
             return;
         if (wait_lock(&act_lock, WAIT_FOR_OTHER_MS))
             unlock(&act_lock);
@@ -240,6 +253,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
             thread_cpu_us = now_us(CLOCK_THREAD_CPUTIME_ID);
         sample(&s, pending, now);
         struct pressure_action a = pressure_step(options, &w.state, &s, now);
+        bool turned_urgent = a.urgent && !w.was_urgent;
+        w.was_urgent = a.urgent;
         struct pressure_stats *stats = board_stats();
         stats->looks++;
         stats->assist_looks += cause == PRESSURE_CAUSE_ASSIST;
@@ -256,8 +271,8 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         atomic_store_explicit(&looked, true, memory_order_relaxed);
         board_post(&w.state, &s);
         unlock(&look_lock);
-        if (a.level == PRESSURE_CRITICAL && a.from != PRESSURE_CRITICAL && hooks->on_critical)
-            hooks->on_critical(hooks->arg);
+        if (turned_urgent && hooks->on_critical)
+            tell_critical();
         act(cause, &a, &s);
     }
     busy = false;
@@ -299,6 +314,7 @@ void watch_child(void)
     // Only the thread that forked is left. Whoever held these does not exist here.
     unlock(&look_lock);
     unlock(&act_lock);
+    atomic_store_explicit(&telling, false, memory_order_relaxed);
     busy = false;
     if (!options)
         return;
@@ -306,6 +322,7 @@ void watch_child(void)
     w.held_guess = w.held_grown = w.held_shrunk = 0;
     thread_cpu_us = 0;
     w.reported = PRESSURE_NORMAL;
+    w.was_urgent = false;
     sample_init(&w.source, options);
     if (options->looks)
         assist_init(options);

@@ -45,8 +45,9 @@ struct pressure_hooks {
     // How many threads allocate. A load, as above; without it, one.
     unsigned (*threads)(void *arg);
 
-    // From the look that finds the level Critical where the last one did not, before anything is
-    // given back: from any thread that may allocate. What it allocates leads to no look.
+    // From the look that finds the level Critical, or on its way there with what has been granted
+    // and not been touched, where the last one did not; before anything is given back: from any
+    // thread that may allocate. What it allocates leads to no look.
     void (*on_critical)(void *arg);
 
     // From the thread only, holding nothing; they may take their time.
