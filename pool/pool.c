@@ -5,6 +5,8 @@
 #include "pool/depot.h"
 #include "pool/pace.h"
 
+#define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
+
 struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
                                 SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
 
@@ -132,6 +134,11 @@ bool pool_sample(size_t size, size_t *trial, uint64_t *interval)
 
 void *pool_run_new(size_t size, size_t alignment, bool zero)
 {
+    // The region is the pools' first of all. Address space in front of an aligned run is lost to
+    // it.
+    if (alignment > RUN_ALIGNMENT_MAX || size > region.bytes / 8 ||
+        region_run_bytes() + size > region.bytes / 2)
+        return NULL;
     return region_run_new(size, alignment, zero, alignment > 64 ? 0 : pooled_class(size));
 }
 

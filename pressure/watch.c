@@ -15,6 +15,8 @@
 // How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on
 // a busy machine.
 #define WAIT_FOR_OTHER_MS 100
+// For what on_critical writes, by a thread that may be off its processor.
+#define WAIT_FOR_WORD_MS 1000
 // And for neighbours in the cgroup to give back theirs, once a second, at the very end: so many ms.
 // One that has much to give looks every 25.
 #define NAPS 60
@@ -217,7 +219,8 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
                 const struct pressure_sample *s)
 {
     bool decay = atomic_load_explicit(&decay_fast, memory_order_relaxed) != decay_applied;
-    bool wait = a->reclaim || atomic_load_explicit(&telling, memory_order_relaxed);
+    bool told = atomic_load_explicit(&telling, memory_order_relaxed);
+    bool wait = a->reclaim || told;
     if (!wait && !decay)
         return;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
@@ -225,7 +228,7 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
         // Another is giving back already. Going on growing meanwhile is what kills.
         if (!wait || !grower)
             return;
-        if (wait_lock(&act_lock, WAIT_FOR_OTHER_MS))
+        if (wait_lock(&act_lock, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS))
             unlock(&act_lock);
         return;
     }

@@ -42,6 +42,7 @@ static void *take_run(size_t alignment, size_t size, size_t asked, bool zero, do
 static void *take(size_t alignment, size_t size, size_t asked, bool zero, double probability)
 {
     bool entered = pool_entered();
+    int saved = errno;
     void *ptr = NULL;
 
     if (!taking) {
@@ -60,6 +61,7 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
     }
     if (!entered)
         watchdog_after();
+    errno = saved;
     return ptr;
 }
 

@@ -1,7 +1,7 @@
 # Call sites: real programs sampled, profiles read by jeprof, a kill, and a storm of it all.
-#   make test-sample [SAMPLE_T='sites programs kill stress'] [RUNS=5] [STRESS_S=30]
+#   make test-sample [SAMPLE_T='sites programs kill victims stress'] [RUNS=5] [STRESS_S=30]
 .PHONY: test-sample
-SAMPLE_T ?= sites programs kill stress
+SAMPLE_T ?= sites programs kill victims stress
 RUNS     ?= 5
 STRESS_S ?= 30
 SAMPLE_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sample/*.c)) \
@@ -22,6 +22,6 @@ $(B)/tests/sample/plugin.so: tests/sample/lib/plugin.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O1 -g -fno-builtin -fPIC -shared -o $@ $<
 
-test-sample: all $(SAMPLE_BIN) $(B)/tests/sample/plugin.so
+test-sample: all $(PROG_BIN) $(SAMPLE_BIN) $(B)/tests/sample/plugin.so
 	$(Q)tests/setup/install.sh build test sample
 	$(Q)RUNS=$(RUNS) STRESS_S=$(STRESS_S) B=$(abspath $(B)) $(SUITE) $(foreach t,$(SAMPLE_T),--- bash tests/sample/$(t).sh)

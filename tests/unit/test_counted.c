@@ -199,6 +199,17 @@ Test(counted, a_run_has_any_size_and_alignment)
     cr_expect(eq(u64, region_run_bytes(), 0));
 }
 
+Test(counted, runs_leave_the_region_to_the_pools)
+{
+    cr_expect(eq(ptr, pool_run_new(region.bytes / 8 + 1, 16, false), NULL));
+    cr_expect(eq(ptr, pool_run_new(K, 4 << 20, false), NULL));
+    int runs = 0;
+    while (pool_run_new(region.bytes / 9, 16, false))
+        runs++;
+    cr_expect(eq(int, runs, 4));
+    cr_expect(ne(ptr, pool_get_new(K, false), NULL));
+}
+
 Test(counted, a_run_for_a_small_request_grows_in_place_no_further_than_another)
 {
     void *p = pool_run_new(100, 16, false);

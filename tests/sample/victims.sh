@@ -1,0 +1,6 @@
+#!/bin/bash
+# victims.sh - the victims of tests/preload, with call sites sampled at 4K: whatever a block may be
+# asked for has to hold for one that is sampled, too.
+cd "$(dirname "$0")/../.." || exit 1
+SAMPLE=4K exec sh tests/preload/run.sh ${VICTIMS-'family*' jemalloc_api alignment realloc_keeps calloc_zeroes usable_size \
+    errno_rules fork_storm signal_alloc thread_exit producer_consumer 'misuse*' glibc_extras dlopen_loop}
