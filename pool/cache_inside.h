@@ -1,0 +1,69 @@
+// cache_inside - what the parts of the thread caches share, and nobody else: cache.c is the owner's
+// side, lists.c what happens to the lists of one class, cache_drain.c how others get at them, and
+// cache_count.c how they are counted.
+#ifndef TIDEPOOL_POOL_CACHE_INSIDE_H
+#define TIDEPOOL_POOL_CACHE_INSIDE_H
+
+#include <pthread.h>
+
+#include "pool/cache.h"
+
+extern struct cache_registry {
+    pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
+    // Every cache there is; only ever prepended, so whoever only counts needs no lock. What one
+    // counted before it went from one thread to the next stays in it.
+    struct cache *_Atomic all;
+    _Atomic unsigned threads;
+    _Atomic bool can_revoke; // as far as the kernel was heard yet; never again once it refused
+    bool has_key;
+    pthread_key_t key;
+    struct cache *forking; // of the thread that forks, while it does
+} cache_registry;
+
+// Where a thread has no cache: before its first request, and after its exit or while it attaches.
+extern struct cache cache_nobody, cache_departed;
+
+// Asks the kernel for what revoking takes.
+bool cache_can_revoke(void);
+
+// Without membarrier the owner is asked by `revoked` to empty its cache itself; it does so here.
+void cache_heed_request(struct cache *t);
+
+// Acquire and release, for those who count: see cache_count.c. On x86 they cost nothing.
+static inline uint64_t cache_load(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+static inline void cache_store(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_release);
+}
+
+static inline uint32_t cache_load32(_Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static inline void cache_store32(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+static inline void cache_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline void cache_next_version(struct bin_ledger *l)
+{
+    cache_store32(&l->version, cache_load32(&l->version) + 1);
+}
+
+static inline uint32_t cache_list_length(struct bin *b)
+{
+    return (uint32_t)(cache_load(&b->pushed) -
+                      (cache_load(&b->limit) - cache_load32(&b->capacity)));
+}
+
+#endif

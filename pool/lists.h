@@ -1,0 +1,34 @@
+// lists - the current and the spare list of one class in one thread's cache, and the credit for
+// them.
+//
+// Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
+// it. A list that is full or empty changes places with the spare one, and when that does not help
+// with a batch in the depot.
+#ifndef TIDEPOOL_POOL_LISTS_H
+#define TIDEPOOL_POOL_LISTS_H
+
+#include "pool/cache.h"
+
+// A new cache: how long each list may grow at first, and the distance to the first samples, drawn
+// with this interval (0: none are taken).
+void lists_init(struct cache *t, uint64_t interval);
+
+// Fills the empty current list; false when no free block is to be had.
+bool lists_refill(struct cache *t, unsigned class);
+
+// Makes room on the full current list; false when all credit is taken.
+bool lists_make_room(struct cache *t, unsigned class);
+
+// Gives up all that one class holds, or all classes.
+void lists_empty_class(struct cache *t, unsigned class);
+void lists_empty(struct cache *t);
+
+// Draws the distance to the next sample anew; or only if the last one was drawn in a time of much
+// traffic that has ended, for that sample may be far.
+void lists_draw(struct cache *t, unsigned class, uint64_t interval);
+void lists_draw_nearer(struct cache *t, unsigned class);
+
+// A request that came past the lists counts as if it had been served by one.
+void lists_count_request(struct cache *t, unsigned class);
+
+#endif
