@@ -53,10 +53,10 @@ struct config {
     unsigned verbose; // 0 problems only .. 3
     bool stats_at_exit;
     bool strict;
-    bool disable;     // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
-    bool control;     // a socket for tools, export/control.h
+    bool disable;       // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
+    bool control;       // a socket for tools, export/control.h
     bool deepbind_keep; // leave RTLD_DEEPBIND to dlopen(), see deepbind.c
-    bool no_children; // take the library out of LD_PRELOAD at start
+    bool no_children;   // take the library out of LD_PRELOAD at start
 
     // pressure
     bool watchdog;
