@@ -59,7 +59,7 @@ static uint64_t times_of(uint64_t base)
 {
     uint64_t times = base ? PACE_USUAL_BYTES / base : 0;
 
-    return times > 1 ? times : 1;
+    return times > 1 ? times * PACE_MORE_WHEN_ASKED : 1;
 }
 
 static uint32_t overdrawn_at(const struct pace *p, uint64_t base, uint32_t ms)
@@ -80,7 +80,9 @@ unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
 {
     uint32_t overdrawn = overdrawn_at(p, base, ms);
 
-    static_assert((PACE_USUAL_BYTES / PACE_LEAST_BYTES * PACE_AT_ONCE + 1) * 1000 < 1 << 24,
+    static_assert((PACE_USUAL_BYTES / PACE_LEAST_BYTES * PACE_MORE_WHEN_ASKED * PACE_AT_ONCE + 1) *
+                          1000 <
+                      1 << 24,
                   "struct pace holds it");
     if (overdrawn < PACE_AT_ONCE * times_of(base) * 1000)
         overdrawn += 1000;

@@ -19,9 +19,10 @@
 #include <stdint.h>
 
 // What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
-// smaller interval was asked for by somebody who wants to know, and has so many more.
+// smaller interval was asked for by somebody who wants to know: so many times as much, and more.
 #define PACE_PER_SECOND 250
 #define PACE_AT_ONCE 32
+#define PACE_MORE_WHEN_ASKED 4
 #define PACE_USUAL_BYTES ((uint64_t)512 << 10)
 #define PACE_DOUBLINGS 20 // a pair of 1 MiB, untouched, takes 7 ns: 150 TB a second
 #define PACE_LEAST_BYTES ((uint64_t)4 << 10)
