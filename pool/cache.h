@@ -74,7 +74,7 @@ struct cache {
 
 // The calling thread's cache. Before a thread's first pooled request, and after it has exited, one
 // that is always busy: the fast paths need no test for it.
-extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec"))) HIDDEN;
 
 // Is the calling thread inside its cache already, or without one for good?
 bool cache_entered(void);

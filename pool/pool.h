@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/base.h"
+
 #include "pool/cache.h"
 #include "pool/credit.h"
 #include "pool/region.h"
@@ -34,7 +36,7 @@ int pool_init(const struct pool_options *options, bool *can_drain);
 // that the first request finds its way to it; without pools, none.
 extern struct pool_range {
     size_t first, span;
-} pool_range;
+} pool_range HIDDEN;
 
 static inline bool pool_takes(size_t size)
 {

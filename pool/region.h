@@ -54,7 +54,7 @@ struct region {
     unsigned arena;        // jemalloc's index of the arena that lives here
 };
 
-extern struct region region;
+extern struct region region HIDDEN;
 
 enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/base.h"
+
 #define SIZE_CLASS_MIN_BYTES ((size_t)1024)
 #define SIZE_CLASS_MAX_BYTES ((size_t)1 << 20)
 #define SIZE_CLASS_PLAIN 41                   // classes 1 .. 41 begin where jemalloc's runs do
@@ -33,7 +35,7 @@
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request
 // in it; all zero until size_class_init(), which takes some us.
 #define SIZE_CLASS_STEP_LG 8
-extern uint8_t size_class_table[SIZE_CLASS_MAX_BYTES >> SIZE_CLASS_STEP_LG];
+extern uint8_t size_class_table[SIZE_CLASS_MAX_BYTES >> SIZE_CLASS_STEP_LG] HIDDEN;
 void size_class_init(void);
 
 // The class whose blocks hold `size` bytes with the least waste; 1 KiB <= size <= 1 MiB.

@@ -20,9 +20,9 @@ void heap_free_slow(void *ptr);
 
 // What serves requests below 1 KiB, and resizes blocks of jemalloc's: jemalloc itself, or what
 // counts for sampling first. Jumping through a pointer costs what a jump to a name costs.
-extern void *(*heap_small)(size_t size);
-extern void *(*heap_small_zeroed)(size_t count, size_t size);
-extern void *(*heap_resized)(void *ptr, size_t size);
+extern HIDDEN void *(*heap_small)(size_t size);
+extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
+extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
 
 // malloc(3): NULL and errno ENOMEM.
 static inline void *heap_alloc(size_t size)
