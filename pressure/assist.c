@@ -85,8 +85,9 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     // made for one request, perhaps, and that was refused. A busy machine alone is no reason for
     // `ls` to have one: it never grows enough for a first look.
     const struct pressure_options *o = watch_options();
-    if (o->thread && (s->grown_bytes >= o->watch_min_bytes ||
-                      s->grown_bytes >= s->limit_bytes / 8 || a->keep_bytes != PRESSURE_UNLIMITED))
+    if (o->thread &&
+        (s->grown_bytes >= o->watch_min_bytes || s->grown_bytes >= pressure_near_limit(s) / 8 ||
+         a->keep_bytes != PRESSURE_UNLIMITED))
         monitor_want();
 }
 

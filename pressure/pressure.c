@@ -88,13 +88,13 @@ static uint64_t emergency_bytes(uint64_t limit)
 static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level level,
                            bool emergency, uint64_t not_live, const struct pressure_sample *s)
 {
-    uint64_t crowd = s->threads * 2 * MIB, least = s->limit_bytes / 64;
+    uint64_t limit = pressure_near_limit(s), crowd = s->threads * 2 * MIB, least = limit / 64;
     if (emergency)
         return not_live / 4 < max64(least, crowd / 4) ? 0 : not_live / 4;
     if (level < PRESSURE_HIGH)
         return PRESSURE_UNLIMITED;
-    uint64_t below = pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
-    uint64_t room = min64(s->limit_bytes - below + least, not_live / 2);
+    uint64_t below = pressure_watermark(o, PRESSURE_CRITICAL, limit);
+    uint64_t room = min64(limit - below + least, not_live / 2);
     return max64(not_live - max64(room, min64(crowd, not_live / 4 * 3)), least);
 }
 
@@ -114,7 +114,7 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     // Not on each entry: usage that swings around a mark would be a reclaim each time.
     if (!st->reclaimed_once)
         return true;
-    uint64_t since = now - st->reclaim_ms;
+    uint64_t since = now - st->reclaim_ms, limit = pressure_near_limit(s);
     unsigned futile = st->futile < 6 ? st->futile : 6;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
@@ -124,8 +124,7 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     bool growing = s->grown_bytes != st->look_grown || s->pending_bytes;
     // What the last reclaim left with us on purpose counts as well, once the process is idle.
     uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
-    if (!growing &&
-        (let_go >= s->limit_bytes / 4 || (st->idle && left_lying >= s->limit_bytes / 64)))
+    if (!growing && (let_go >= limit / 4 || (st->idle && left_lying >= limit / 64)))
         return true;
 
     if (!urgent)
@@ -139,7 +138,7 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
         return affordable;
     // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
     // takes it away, and each page of it costs a fault to get back.
-    if (a->left_bytes < s->limit_bytes / 32 && s->held_bytes > a->keep_bytes)
+    if (a->left_bytes < limit / 32 && s->held_bytes > a->keep_bytes)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }
@@ -249,12 +248,11 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     bool urgent = a.level == PRESSURE_CRITICAL;
     if (limited) {
         a.left_bytes = left;
-        a.emergency = left < emergency_bytes(s->limit_bytes);
+        uint64_t limit = pressure_near_limit(s);
+        a.emergency = left < emergency_bytes(limit);
         // A request that would cross the line is treated as if it had, before it does.
-        urgent |= a.emergency ||
-                  s->limit_bytes - left >= pressure_watermark(o, PRESSURE_CRITICAL, s->limit_bytes);
+        urgent |= a.emergency || limit - left >= pressure_watermark(o, PRESSURE_CRITICAL, limit);
     }
-    // Below High the limit with the highest ratio may be another than the one with the least room.
     a.urgent = urgent && a.level >= PRESSURE_HIGH;
     a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
     a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
@@ -283,8 +281,8 @@ void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample 
                         uint64_t freed, uint64_t took_us, uint64_t now)
 {
     // Half of what is left counts too: close to the limit that is all there can be.
-    bool worth =
-        freed >= after->limit_bytes / 100 || (freed >= MIB && freed >= after->headroom_bytes / 2);
+    bool worth = freed >= pressure_near_limit(after) / 100 ||
+                 (freed >= MIB && freed >= after->headroom_bytes / 2);
     st->futile = worth ? 0 : st->futile + 1;
     st->reclaimed_once = true;
     st->reclaim_ms = now;

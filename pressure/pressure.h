@@ -103,14 +103,17 @@ enum pressure_limit_kind {
     PRESSURE_LIMIT_KINDS,
 };
 
-// A look at memory. The limit is the one that is closest to being hit, and the usage is what
-// counts against that one.
+// A look at memory. The limit is the one that is closest to being hit, by its share, and the usage
+// is what counts against that one: they make the level. What can be spared goes by the bytes left.
 struct pressure_sample {
     uint64_t limit_bytes;    // PRESSURE_UNLIMITED if there is none
     uint64_t used_bytes;     // working set (or RSS) at that limit
     uint64_t raw_bytes;      // the kernel's own counter there, page cache and all
-    uint64_t headroom_bytes; // limit - used, floor 0
-    uint64_t rss_bytes;      // of this process, file pages and all
+    uint64_t headroom_bytes; // the least that any limit leaves, floor 0
+    // The limit that leaves it: a small container's, while the machine around it is fuller. 0: the
+    // one above.
+    uint64_t near_limit_bytes;
+    uint64_t rss_bytes; // of this process, file pages and all
     enum pressure_limit_kind kind;
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes; // about to be taken by whoever looks
@@ -120,6 +123,11 @@ struct pressure_sample {
     uint64_t grown_bytes;   // counters that only rise: taken from the page level,
     uint64_t shrunk_bytes;  // and given back to it
 };
+
+static inline uint64_t pressure_near_limit(const struct pressure_sample *s)
+{
+    return s->near_limit_bytes ? s->near_limit_bytes : s->limit_bytes;
+}
 
 // Zero-filled is a valid start. Callers keep it under a lock of theirs.
 struct pressure_state {

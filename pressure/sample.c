@@ -21,8 +21,10 @@ static void offer(struct pressure_sample *s, enum pressure_limit_kind kind, uint
     limit = limit ? limit : 1;
     uint64_t headroom = limit > used ? limit - used : 0;
     // The closest limit is the one reported, but the least headroom is what can be spared.
-    if (headroom < s->headroom_bytes)
+    if (headroom < s->headroom_bytes) {
         s->headroom_bytes = headroom;
+        s->near_limit_bytes = limit;
+    }
     if (s->limit_bytes != PRESSURE_UNLIMITED &&
         (double)used / (double)limit <= (double)s->used_bytes / (double)s->limit_bytes)
         return;

@@ -143,7 +143,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
     uint64_t start = now_us(CLOCK_MONOTONIC);
     sample_take(&w.source, options, now, s);
     // What no limit has room for fails, or is address space only: nothing to prepare for.
-    s->pending_bytes = pending < s->limit_bytes ? pending : 0;
+    s->pending_bytes = pending < pressure_near_limit(s) ? pending : 0;
     s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
     s->grown_bytes = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     s->shrunk_bytes = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
@@ -193,7 +193,8 @@ static void nap_for_neighbours(const struct pressure_sample *before)
 {
     struct pressure_sample s = *before;
     for (int i = 0;
-         i < NAPS && s.headroom_bytes < before->headroom_bytes + before->limit_bytes / 64; i++) {
+         i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
+         i++) {
         nap_us(1000);
         if (!wait_lock(&look_lock, 1))
             continue;
@@ -238,7 +239,7 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
         freed = reclaim(a->keep_bytes, cause);
     apply_decay();
     unlock(&act_lock);
-    if (a->reclaim && a->may_nap && grower && freed < s->limit_bytes / 128)
+    if (a->reclaim && a->may_nap && grower && freed < pressure_near_limit(s) / 128)
         nap_for_neighbours(s);
 }
 
@@ -261,11 +262,11 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         struct pressure_stats *stats = board_stats();
         stats->looks++;
         stats->assist_looks += cause == PRESSURE_CAUSE_ASSIST;
-        if (a.keep_bytes != stats->keep_bytes || s.limit_bytes != stats->sample.limit_bytes ||
-            !watch_looked()) {
+        if (a.keep_bytes != stats->keep_bytes ||
+            pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !watch_looked()) {
             stats->keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
-                hooks->set_keep(hooks->arg, a.keep_bytes, s.limit_bytes);
+                hooks->set_keep(hooks->arg, a.keep_bytes, pressure_near_limit(&s));
         }
         atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
         stats->decay_fast = a.decay_fast;

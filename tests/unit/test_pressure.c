@@ -106,6 +106,26 @@ ParameterizedTest(struct keep *r, pressure, what_may_be_kept)
               "%u MiB used, %u held", r->used_mib, r->held_mib);
 }
 
+Test(pressure, a_small_container_on_a_fuller_machine_has_room)
+{
+    fresh();
+    // 40 % of the machine, 10 % of the container: the level is the machine's, the room is not.
+    struct pressure_sample s = {.limit_bytes = 24 * 1024 * M,
+                                .used_bytes = 10 * 1024 * M,
+                                .headroom_bytes = 45 * M,
+                                .near_limit_bytes = 50 * M};
+    struct pressure_action a = pressure_step(&options, &state, &s, 1000);
+    cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL));
+    cr_expect(eq(int, a.emergency, 0));
+    cr_expect(eq(int, a.reclaim, 0));
+    cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
+    // And has none where the container is full.
+    s.headroom_bytes = 256 * 1024;
+    a = pressure_step(&options, &state, &s, 1100);
+    cr_expect(eq(int, a.emergency, 1));
+    cr_expect(eq(int, a.reclaim, 1));
+}
+
 struct full {
     unsigned live_mib;
     int level; // with as much free memory held as may be
