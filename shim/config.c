@@ -111,25 +111,12 @@ static void refuse(struct load *l, unsigned row, const char *form, const char *f
     say(l, line);
 }
 
-static void refuse_reserved(struct load *l, unsigned row)
-{
-    char value[SHOWN_MAX], line[LINE_MAX_BYTES];
-    const char *text = l->value[row];
-    log_format(line, sizeof line, "%s=\"%s\": not in this version of the library yet; ignored",
-               name_of(row), shown(value, sizeof value, text, strlen(text)));
-    say(l, line);
-}
-
 static void take_row(struct load *l, unsigned row, const struct config_option *o, struct config *c)
 {
     const char *fallback = config_table_fallback(row, l->preset);
     if (fallback)
         MUST(config_table_take(row, fallback, c));
-    if (!l->value[row])
-        return;
-    if (o->reserved)
-        refuse_reserved(l, row);
-    else if (!config_table_take(row, l->value[row], c))
+    if (l->value[row] && !config_table_take(row, l->value[row], c))
         refuse(l, row, o->form, or_none(fallback));
 }
 

@@ -109,7 +109,6 @@ struct config_option {
     const char *help;     // a few words
     const char *group;    // heading in lists
     bool common;          // worth a place in the short help
-    bool reserved;        // the name is taken, the feature is not in this library yet
 };
 
 // The i-th row of the table; false past its end.

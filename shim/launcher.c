@@ -165,9 +165,6 @@ static int take_option(char **args, int *used)
     }
     if (!value)
         return launcher_fail(EXIT_OURS, "--%s: expected %s", name, o.form);
-    if (o.reserved)
-        return launcher_fail(EXIT_OURS, "--%.*s: not in this version of the library yet",
-                             (int)length, name);
     // Typed just now, so a slip is refused rather than reported by every process that starts.
     if (!config_option_accepts(row, value))
         return launcher_fail(EXIT_OURS, "--%.*s=%s: expected %s", (int)length, name, value, o.form);

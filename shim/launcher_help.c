@@ -35,7 +35,7 @@ static void show_common(void)
 {
     struct config_option o;
     for (unsigned i = 0; config_option_at(i, &o); i++) {
-        if (!o.common || o.reserved)
+        if (!o.common)
             continue;
         char name[64];
         launcher_option_name(o.name, name, sizeof name);
@@ -59,8 +59,7 @@ static void show_all(void)
         group = o.group;
         char name[64];
         launcher_option_name(o.name, name, sizeof name);
-        printf("  %s%s  %s%s\n", name, o.flag ? "[=VALUE]" : "=VALUE", o.name,
-               o.reserved ? "  (reserved: not in this version yet)" : "");
+        printf("  %s%s  %s\n", name, o.flag ? "[=VALUE]" : "=VALUE", o.name);
         printf("      %s\n", o.help);
         printf("      VALUE: %s\n", o.form);
         printf("      default: %s%s%s\n", o.fallback ? o.fallback : "none",

@@ -321,23 +321,6 @@ Test(config, settings_whose_feature_is_to_come_are_checked_already)
     HOLDS(config_table_take(sample, "off", &c) && c.sample_bytes == 0);
 }
 
-Test(config, a_setting_without_its_feature_says_so_and_changes_nothing)
-{
-    struct config c, plain;
-    struct config_option o;
-    LOAD(plain, "prog");
-    for (unsigned i = 0; config_option_at(i, &o); i++) {
-        if (!o.reserved)
-            continue;
-        char setting[128];
-        snprintf(setting, sizeof setting, "%s=%s", o.name, "/x");
-        LOAD(c, "prog", setting);
-        cr_expect(eq(uint, line_count, 1), "%s", o.name);
-        HOLDS(strstr(lines, "not in this version") != NULL);
-        cr_expect(zero(int, memcmp(&c, &plain, sizeof c)), "%s changed a field", o.name);
-    }
-}
-
 Test(config, every_default_and_flag_of_the_table_is_a_value_it_takes)
 {
     struct config_option o;
