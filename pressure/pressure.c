@@ -80,10 +80,11 @@ static uint64_t emergency_bytes(uint64_t limit)
 
 // What is not live, be it with us or still with the kernel, is shared between the program, which
 // may free and take the same pages again (each one that goes costs a fault to come back), and the
-// room that those who grow need until the next look. A few threads need little of it: with what
-// Critical begins with, what we keep does not raise the level by itself. Half at most, for live
-// data may simply be this large, for good, and must not run without a cache. With many threads each
-// may have a large block in hand that it has not touched yet. In an emergency the room is three
+// room that those who grow need until the next look. A few threads need little of it: what we
+// keep shall not raise the level by itself, so at High usage goes to where High ends, and where a
+// thread is in need of pages right now, to where Critical begins. Half at most, for live data may
+// simply be this large, for good, and must not run without a cache. With many threads each may have
+// a large block in hand that it has not touched yet. In an emergency the room is three
 // quarters, and all where the rest is not worth having.
 static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level level,
                            bool emergency, uint64_t not_live, const struct pressure_sample *s)
@@ -93,7 +94,9 @@ static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level
         return not_live / 4 < max64(least, crowd / 4) ? 0 : not_live / 4;
     if (level < PRESSURE_HIGH)
         return PRESSURE_UNLIMITED;
-    uint64_t below = pressure_watermark(o, PRESSURE_CRITICAL, limit);
+    uint64_t below = level == PRESSURE_HIGH ? less(pressure_watermark(o, PRESSURE_HIGH, limit),
+                                                   percent(limit, o->hysteresis_percent))
+                                            : pressure_watermark(o, PRESSURE_CRITICAL, limit);
     uint64_t room = min64(limit - below + least, not_live / 2);
     return max64(not_live - max64(room, min64(crowd, not_live / 4 * 3)), least);
 }

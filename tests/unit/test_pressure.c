@@ -63,6 +63,7 @@ Test(pressure, without_a_limit_nothing_is_ever_short)
 
 // What lies beyond Critical's watermark, and what may always be kept.
 #define ROOM (LIMIT / 10 + LIMIT / 64)
+#define HIGH_ROOM (LIMIT * 3 / 10 + LIMIT / 64)
 
 struct keep {
     unsigned used_mib, held_mib;
@@ -75,14 +76,16 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {0, 0, PRESSURE_UNLIMITED},
         {740, 0, PRESSURE_UNLIMITED},
         {740, 300, PRESSURE_UNLIMITED},
-        // All but the room that growth needs is kept, and it does not matter how much of it is
-        // held.
-        {760, 0, 240 * M - ROOM},
-        {880, 0, 120 * M / 2},
-        {764, 0, 236 * M - ROOM},
+        // Half of what is not live is kept, and it does not matter how much of it is held; or what
+        // takes usage to where High ends, if that is more.
+        {760, 0, 120 * M},
+        {880, 0, 60 * M},
+        {780, 20, 120 * M},
+        {880, 120, 120 * M},
+        {760, 500, 740 * M - HIGH_ROOM},
+        // At Critical the room is there for whoever grows now.
         {904, 0, 48 * M},
-        {780, 20, 240 * M - ROOM},
-        {880, 120, 240 * M - ROOM},
+        {960, 200, 240 * M - ROOM},
         // A 64th of the limit is 15.6 MiB, and as much may always be kept.
         {968, 0, 16 * M},
         {969, 0, LIMIT / 64},
@@ -135,8 +138,8 @@ struct full {
 ParameterizedTestParameters(pressure, full_caches_settle)
 {
     static struct full rows[] = {
-        {760, PRESSURE_HIGH, 240 * M - ROOM},
-        {780, PRESSURE_HIGH, 110 * M},
+        {760, PRESSURE_HIGH, 120 * M},
+        {798, PRESSURE_HIGH, 101 * M},
         // Here half of what is not live is less than what Critical begins with.
         {800, PRESSURE_CRITICAL, 100 * M},
         {900, PRESSURE_CRITICAL, 50 * M},
