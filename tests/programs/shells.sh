@@ -1,4 +1,4 @@
-# programs: bash perl
+# programs: bash perl php ruby
 
 prog_bash() {
     need bash
@@ -39,4 +39,43 @@ for (1 .. 20) { my $pid = fork // die; if (!$pid) { my @y = map { 'z' x 5000 } 1
 print "forked\n";
 S
     under perl t.pl
+}
+
+# Opens its modules with RTLD_DEEPBIND, and dies in the first under allocators that leave it.
+prog_php() {
+    need php
+    cat >t.php <<'S'
+<?php
+ini_set('memory_limit', '1G');
+mt_srand(7);
+$kept = []; $words = [];
+for ($i = 0; $i < 20000; $i++) {
+    $kept[$i % 300] = str_repeat(chr(65 + $i % 26), mt_rand(1, 300000));
+    $words['w' . mt_rand(0, 4000)][] = $i;
+}
+echo hash('sha256', implode('|', $kept)), "\n", hash('sha256', json_encode($words)), "\n";
+$text = implode(' ', array_map(fn($n) => "word$n", range(1, 50000)));
+echo preg_match_all('/(\d)\d*\1\b/', $text), ' ', strlen(preg_replace('/(\d+)/', '<$1>', $text)), "\n";
+echo hash('sha256', unserialize(serialize($words))['w1'][0] . gc_collect_cycles()), "\n";
+$out = shell_exec('echo from a child'); echo $out;
+echo count(get_loaded_extensions()) > 10 ? "modules\n" : "no modules\n";
+S
+    under php t.php
+}
+
+prog_ruby() {
+    need ruby
+    cat >t.rb <<'S'
+require 'digest'; require 'json'
+r = Random.new(11); kept = []; words = Hash.new { |h, k| h[k] = [] }
+20000.times { |i| kept[i % 300] = (65 + i % 26).chr * r.rand(1..200000); words["w#{r.rand(4000)}"] << i }
+puts Digest::SHA256.hexdigest(kept.join('|')), Digest::SHA256.hexdigest(JSON.dump(words))
+text = (1..50000).map { |n| "word#{n}" }.join(' ')
+puts text.scan(/(\d)\d*\1\b/).size, text.gsub(/(\d+)/, '<\1>').size
+puts (1..8).map { |k| Thread.new { s = 0; 500.times { |i| s += ('y' * (i * 97 % 70000 + k)).size }; s } }.map(&:value).join(' ')
+10.times { pid = fork { exit!(Array.new(500) { 'z' * 5000 }.size == 500) }; Process.wait(pid); raise 'child' unless $?.success? }
+GC.start; GC.compact if GC.respond_to?(:compact)
+puts Marshal.load(Marshal.dump(words.to_a)).size
+S
+    under ruby t.rb
 }
