@@ -280,8 +280,9 @@ def case_processes_in_containers():
                 continue
             pid = in_namespaces(options, uid)
             for asker in None, uid:
-                r = rows(f"--pid={pid}", user=asker)
-                assert pid in r and r[pid]["state"] == "ok", (options, uid, asker, r)
+                # Its thread may just be starting.
+                wait_for((options, uid, asker), lambda: rows(f"--pid={pid}", user=asker)
+                         .get(pid, {}).get("state") == "ok")
             assert top("--once", f"--pid={pid}").count(b"no watchdog") == 0
 
 
