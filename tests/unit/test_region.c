@@ -152,6 +152,55 @@ Test(region, counts_what_comes_and_goes_and_leaves_errno_alone)
     cr_expect(eq(u64, region_created(class + 1), 0));
 }
 
+// The figures of a purge come from inside jemalloc's own structures, as the build's version has
+// them.
+Test(region, a_limited_purge_ends_once_it_gave_that_much)
+{
+    unsigned class = size_class_of(1 * M);
+    void *p[32], *apart[32];
+
+    // Between two blocks that stay, so that each is an extent of its own.
+    for (int i = 0; i < 32; i++) {
+        p[i] = region_block_new(class, false);
+        apart[i] = region_block_new(class, false);
+        memset(p[i], 1, 4 * K);
+        memset(apart[i], 1, 4 * K);
+    }
+    for (int i = 0; i < 32; i++)
+        region_block_delete(unit_of(p[i]));
+    uint64_t before = pages_returned();
+    pages_limit_purge(8 * M);
+    region_purge();
+    cr_expect(ge(u64, pages_returned() - before, 8 * M));
+    cr_expect(lt(u64, pages_returned() - before, 10 * M));
+    pages_limit_purge(0);
+    uint64_t limited = pages_returned();
+    region_purge();
+    cr_expect(eq(u64, pages_returned(), limited));
+    pages_limit_purge(UINT64_MAX);
+    region_purge();
+    cr_expect(ge(u64, pages_returned() - before, 32 * M));
+}
+
+// jemalloc takes from the region in growing pieces, and the first are smaller than what is
+// forgotten.
+Test(region, a_large_purge_forgets_what_was_there)
+{
+    unsigned class = size_class_of(1 * M), forgotten = 0;
+    void *p[128];
+
+    for (int i = 0; i < 128; i++)
+        p[i] = region_block_new(class, false);
+    for (int i = 0; i < 128; i++)
+        region_block_delete(unit_of(p[i]));
+    region_purge();
+    for (int i = 0; i < 128; i++) {
+        forgotten += region_entry_at(p[i])->class == 0;
+        cr_expect(not(region_is_live(p[i])));
+    }
+    cr_expect(ge(uint, forgotten, 64));
+}
+
 // A million blocks' worth of turnover in a small space: jemalloc uses what it was given again.
 Test(region, address_space_is_used_again)
 {
