@@ -232,7 +232,7 @@ static uint64_t release_batch(unsigned class, struct batch batch)
     return batch.count * (uint64_t)size_class_bytes(class);
 }
 
-uint64_t pool_release(uint64_t keep_bytes)
+uint64_t pool_trim(uint64_t keep_bytes)
 {
     uint64_t released = 0;
 
@@ -245,15 +245,6 @@ uint64_t pool_release(uint64_t keep_bytes)
         while (credit_taken_bytes() > keep_bytes && (batch = depot_get_oldest(class)).count)
             released += release_batch(class, batch);
     }
-    return released;
-}
-
-uint64_t pool_trim(uint64_t keep_bytes)
-{
-    uint64_t released = pool_release(keep_bytes);
-
-    if (region.bytes)
-        region_purge();
     return released;
 }
 

@@ -126,9 +126,6 @@ uint32_t pool_warm_up(size_t size, uint32_t count);
 
 // Gives free blocks back to jemalloc, those of other threads' caches included, until at most
 // `keep_bytes` remain. Returns the bytes of the blocks given.
-uint64_t pool_release(uint64_t keep_bytes);
-
-// The same, and gives the unused pages of the region to the kernel.
 uint64_t pool_trim(uint64_t keep_bytes);
 
 // Moves what the calling thread's cache keeps to the depot; returns its bytes.

@@ -10,10 +10,12 @@
 // pool uses it as its ceiling between looks, and a reclaim stops there:
 //
 //   below High   no ceiling
-//   from High    half of what is not live, be it left or held, so that what a program frees and
-//                takes again stays within reach; at least 1/64 of the limit, for live data may be
-//                this large for good
-//   emergency    nothing, and freed pages go back at once (decay zero) unless that is futile
+//   High         what takes usage to where High ends, and at least half of what is not live, be it
+//                left or held; at least 1/64 of the limit, for live data may be this large for good
+//   Critical     the same, but to where Critical begins: a thread is in need of pages right now.
+//   With
+//                many threads down to a quarter, for each may have a large block in hand
+//   emergency    a quarter, or nothing where that is not worth having
 //
 // And `reclaim`: a process lives on what it freed a moment ago, and pays a fault for each page that
 // it has to get back. So a reclaim comes
@@ -22,8 +24,7 @@
 //                reason, for usage that swings around a mark would mean a reclaim each time
 //   by a clock   at High after the cooldown, at Critical after 1 s; later where it was futile
 //   at the end   at Critical, once less than 1/32 of the limit is left, if more is held than may be
-//   kept; later
-//                where it was futile, but in an emergency at once, if 256 KiB are held
+//                kept; later where it was futile, but in an emergency at once, if 256 KiB are held
 //   for others   from High on, if held memory has risen by 1/4 of the limit since the last
 //                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
 //                not while the process takes memory, for then it may need just this again
@@ -60,9 +61,7 @@ enum pressure_cause {
     PRESSURE_CAUSES,
 };
 
-enum pressure_preset { PRESSURE_PRESET_DEFAULT, PRESSURE_PRESET_THROUGHPUT, PRESSURE_PRESET_TIGHT };
-
-// Every number that can be set. Take a copy of pressure_preset() and change what the user named.
+// Every number that can be set. Take a copy of pressure_defaults and change what the user named.
 struct pressure_options {
     uint64_t limit_bytes;            // LIMIT: 0 = find it; else it counts beside the kernel's
     enum pressure_usage source;      // SOURCE
@@ -86,10 +85,6 @@ struct pressure_options {
 };
 
 extern const struct pressure_options pressure_defaults;
-const struct pressure_options *pressure_preset(enum pressure_preset preset);
-
-// NULL when the numbers fit together, else the field that does not, in words, for a log line.
-const char *pressure_options_error(const struct pressure_options *options);
 
 // Where the limit of a sample comes from.
 enum pressure_limit_kind {

@@ -55,7 +55,7 @@ static size_t reclaim(uint64_t keep_bytes)
     region_leave();
     // Of what is kept, a part may stay in blocks, ready for their own class; the rest lies with
     // jemalloc as pages, where any size can have them.
-    pool_release(keep_bytes / 4);
+    pool_trim(keep_bytes / 4);
     uint64_t held = pool_free_bytes() + read_dirty_bytes();
     if (held > keep_bytes) {
         pages_limit_purge(keep_bytes ? held - keep_bytes : UINT64_MAX);
@@ -80,8 +80,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
     (void)arg;
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
-    // While memory is short the level's own ceiling is the better one: what does not stay in the
-    // pools is purged, and costs a fault for each page when it is needed again.
+    // While memory is short the level's own ceiling is the better one.
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
         max = limit_bytes / 8;
     credit_set_max(keep_bytes < max ? keep_bytes : max);
@@ -223,13 +222,12 @@ static void log_for_pressure(void *arg, enum pressure_log kind, const char *form
     log_line(LOG_FEATURE, "%s", text);
 }
 
-static const struct pressure_hooks hooks = {
+static struct pressure_hooks hooks = {
     .reclaim = on_reclaim,
     .set_keep = set_keep,
     .set_decay = set_decay,
     .held = held,
     .threads = threads,
-    .on_critical = on_critical,
     .on_level = on_level,
     .tick = tick,
     .wait_on = wait_on,
@@ -302,6 +300,9 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     o->on_limit_min_bytes = c->on_limit_size_bytes;
     o->watch_path = keep_text(getenv("MEMORY_PRESSURE_WATCH"));
     o->watch_write = keep_text(getenv("MEMORY_PRESSURE_WRITE"));
+    // Growing threads wait for it, so it is there only where there is something to tell.
+    if (c->sample_bytes)
+        hooks.on_critical = on_critical;
     monitor_init(o, &hooks);
     dog.on = dog.thread = true;
     pages_on_take = count_pages;

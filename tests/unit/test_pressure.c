@@ -285,32 +285,3 @@ Test(pressure, time_and_transitions_are_counted)
     cr_expect(eq(ulong, state.transitions[PRESSURE_CRITICAL], 1));
     cr_expect(eq(ulong, state.transitions[PRESSURE_NORMAL], 1));
 }
-
-static bool valid(const struct pressure_options *o)
-{
-    return pressure_options_error(o) == NULL;
-}
-
-Test(pressure, presets_are_valid_and_differ)
-{
-    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_DEFAULT)), 1));
-    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_THROUGHPUT)), 1));
-    cr_expect(eq(int, valid(pressure_preset(PRESSURE_PRESET_TIGHT)), 1));
-    cr_expect(lt(uint, pressure_preset(PRESSURE_PRESET_TIGHT)->critical_percent,
-                 pressure_preset(PRESSURE_PRESET_THROUGHPUT)->critical_percent));
-}
-
-Test(pressure, watermarks_out_of_order_are_refused)
-{
-    options.high_percent = 95;
-    cr_expect(eq(int, valid(&options), 0));
-    fresh();
-    options.moderate_percent = 75;
-    cr_expect(eq(int, valid(&options), 0));
-    fresh();
-    options.critical_percent = 101;
-    cr_expect(eq(int, valid(&options), 0));
-    fresh();
-    options.hysteresis_percent = 60;
-    cr_expect(eq(int, valid(&options), 0));
-}
