@@ -1,4 +1,5 @@
 #include "shim/dump.h"
+#include "pool/pace.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -92,11 +93,9 @@ void dump_init(const struct config *config)
 
 int dump_write(const char *why, const char **path)
 {
-    struct sampling_stats s;
     int e;
 
-    sampling_stats(&s);
-    if (!s.interval_bytes)
+    if (!pace_is_on())
         return -ENODEV;
     if (!claim())
         return -EBUSY;
@@ -118,12 +117,10 @@ static void keep_last(unsigned number)
 
 void dump_in_need(void)
 {
-    struct sampling_stats s;
     int64_t now = now_s(CLOCK_MONOTONIC);
     int saved = errno;
 
-    sampling_stats(&s);
-    if (!s.interval_bytes || !claim())
+    if (!pace_is_on() || !claim())
         return;
     if (!dump.needs || now - dump.needed_s >= NEED_GAP_S) {
         dump.needed_s = now;

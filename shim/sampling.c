@@ -150,13 +150,10 @@ void sampling_tick(void)
                  "libunwind.so.8 is missing: stacks are walked by the built-in walker");
 }
 
-size_t sampling_free(void *ptr)
+void sampling_free(void *ptr)
 {
-    size_t bytes = pool_run_size(ptr);
-
     region_set_note(ptr, sites_remove(region_note(ptr)));
     region_run_delete(ptr);
-    return bytes;
 }
 
 const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)

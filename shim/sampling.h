@@ -26,7 +26,7 @@ void *sampling_try(size_t alignment, size_t size, bool zero);
 void *sampling_try_pooled(size_t size, size_t asked, bool zero);
 
 // Frees a live run. Returns its bytes.
-size_t sampling_free(void *ptr);
+void sampling_free(void *ptr);
 
 // The stack that allocated the run that began at `ptr`, and is gone; NULL and depth 0 where
 // unknown.
