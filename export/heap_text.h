@@ -1,4 +1,4 @@
-// heap_text - bytes on their way to a file: a buffer on the writer's stack, and raw write(2).
+// heap_text - bytes on their way to a file: a buffer of the caller's, and raw write(2).
 //
 // No allocation, no stdio, no cancellation point. After a failure the rest is not written, and
 // `error` says why.

@@ -201,10 +201,11 @@ uint32_t sites_add(uint32_t stack, size_t size, double probability)
     r->parts = (uint64_t)(PARTS / probability + 0.5);
     r->bytes = (uint64_t)((double)size / probability + 0.5);
     struct stack *s = stack_at(stack);
-    count(&s->live_parts, r->parts);
-    count(&s->live_bytes, r->bytes);
     count(&s->ever_parts, r->parts);
     count(&s->ever_bytes, r->bytes);
+    // After: whoever reads these first never sees more live than ever.
+    count(&s->live_parts, r->parts);
+    count(&s->live_bytes, r->bytes);
     count(&table.samples, 1);
     count(&table.live, 1);
     return number;
