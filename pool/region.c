@@ -145,11 +145,9 @@ static void forget(uintptr_t at, size_t bytes)
 
     uintptr_t first = ((uintptr_t)region_entry_at((void *)at) + 4095) & ~(uintptr_t)4095;
     uintptr_t end = (uintptr_t)region_entry_at((void *)(at + bytes)) & ~(uintptr_t)4095;
-
     int saved = errno;
 
-    if (bytes >= FORGET_BYTES)
-        syscall(SYS_madvise, first, end - first, MADV_DONTNEED);
+    pages_madvise((void *)first, end - first, MADV_DONTNEED);
     errno = saved;
 }
 
@@ -355,8 +353,11 @@ void *region_block_new(unsigned class, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (unlikely(inside))
-        return slot_new();
+    if (unlikely(inside)) {
+        ptr = slot_new();
+        errno = saved;
+        return ptr;
+    }
     ptr = run_new(size_class_run_bytes(class), 0, zero);
     errno = saved;
     if (!ptr)
