@@ -66,6 +66,7 @@ static double estimate_by_bytes(const struct sized *s, int requests, int *sample
             continue;
         sum += 1 / pace_probability(s->size, interval);
         ++*samples;
+        pace_self.overdrawn = 0;
     }
     return sum;
 }
@@ -161,7 +162,7 @@ Test(pace, who_asks_for_a_smaller_interval_may_sample_more)
 
 Test(pace, an_estimate_stays_right_while_the_interval_is_raised)
 {
-    // 1 MiB requests in a thread that overdraws at once: all seen at 1024 times the interval.
+    // 16 KiB requests at 64K, in a thread that overdraws at once.
     double sum = 0, squares = 0;
     int samples = 0;
     uint64_t interval;
