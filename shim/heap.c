@@ -62,7 +62,7 @@ static void *alloc_slow(size_t size, bool zero)
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     if (unlikely(!boot_pools()))
-        return zero ? je_calloc(1, size) : je_malloc(size);
+        return from_jemalloc(size, zero);
     if (unlikely(pace_is_on()))
         return alloc_counted(size, size, zero);
     void *ptr = pool_get_shelved(size, zero);

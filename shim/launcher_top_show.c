@@ -114,7 +114,7 @@ static void count_field(struct line *l, double count)
     else if (count < 99999.5)
         format(l, 5, "%.0f", count);
     else
-        format(l, 5, count < 9.9995e6 ? "%.0fk" : "%.0gM",
+        format(l, 5, count < 9.9995e6 ? "%.0fk" : "%.0fM",
                count < 9.9995e6 ? count / 1e3 : count / 1e6);
 }
 
