@@ -10,6 +10,7 @@
 #include "pressure/board.h"
 #include "pressure/sample.h"
 #include "pressure/source_psi.h"
+#include "pressure/timed_lock.h"
 #include "shim/base.h"
 
 // How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on
@@ -23,9 +24,11 @@
 
 // Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
 // only where room is short (wait_ms of watch_look).
-static _Atomic uint32_t look_lock;
-// Held while reclaiming. Nobody waits for it for long.
-static _Atomic uint32_t act_lock;
+static struct timed_lock look_lock;
+// Held while reclaiming, or telling. Nobody waits for it for long; those who want only what it came
+// to wait for the bell.
+static struct timed_lock act_lock;
+static struct bell acted;
 
 // All under look_lock.
 static struct {
@@ -71,25 +74,10 @@ static void nap_us(unsigned us)
     syscall(SYS_nanosleep, &t, NULL);
 }
 
-static bool try_lock(_Atomic uint32_t *lock)
+static void end_act(void)
 {
-    return !atomic_exchange_explicit(lock, 1, memory_order_acquire);
-}
-
-static void unlock(_Atomic uint32_t *lock)
-{
-    atomic_store_explicit(lock, 0, memory_order_release);
-}
-
-// Whoever holds it is on its way; but never longer than ms, for it may be stopped in a debugger.
-static bool wait_lock(_Atomic uint32_t *lock, unsigned ms)
-{
-    for (unsigned i = 0; !try_lock(lock); i++) {
-        if (i == ms * 10)
-            return false;
-        nap_us(100);
-    }
-    return true;
+    timed_lock_drop(&act_lock);
+    bell_ring(&acted);
 }
 
 void watch_init(const struct pressure_options *o, const struct pressure_hooks *h)
@@ -173,7 +161,7 @@ static size_t reclaim(uint64_t keep, enum pressure_cause cause)
     uint64_t start = now_us(CLOCK_MONOTONIC);
     size_t freed = hooks->reclaim(hooks->arg, keep, cause);
     uint64_t us = now_us(CLOCK_MONOTONIC) - start;
-    if (wait_lock(&look_lock, 100)) {
+    if (timed_lock_take(&look_lock, 100)) {
         w.held_guess = 0;
         board_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
@@ -182,7 +170,7 @@ static size_t reclaim(uint64_t keep, enum pressure_cause cause)
         sample(&after, 0, now);
         pressure_reclaimed(&w.state, &after, freed, us, now);
         board_publish();
-        unlock(&look_lock);
+        timed_lock_drop(&look_lock);
     }
     return freed;
 }
@@ -196,24 +184,24 @@ static void nap_for_neighbours(const struct pressure_sample *before)
          i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
          i++) {
         nap_us(1000);
-        if (!wait_lock(&look_lock, 1))
+        if (!timed_lock_take(&look_lock, 1))
             continue;
         uint64_t now = watch_now_ms();
         sample(&s, before->pending_bytes, now);
         w.state.nap_ms = now;
-        unlock(&look_lock);
+        timed_lock_drop(&look_lock);
     }
 }
 
 // What it writes has to be there before the end comes, so nobody grows meanwhile who looks.
 static void tell_critical(void)
 {
-    bool locked = wait_lock(&act_lock, WAIT_FOR_OTHER_MS);
+    bool locked = timed_lock_take(&act_lock, WAIT_FOR_OTHER_MS);
     atomic_store_explicit(&telling, true, memory_order_relaxed);
     hooks->on_critical(hooks->arg);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
     if (locked)
-        unlock(&act_lock);
+        end_act();
 }
 
 static void act(enum pressure_cause cause, const struct pressure_action *a,
@@ -225,12 +213,11 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     if (!wait && !decay)
         return;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
-    if (!try_lock(&act_lock)) {
+    uint32_t seen = bell_read(&acted);
+    if (!timed_lock_try(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
-        if (!wait || !grower)
-            return;
-        if (wait_lock(&act_lock, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS))
-            unlock(&act_lock);
+        if (wait && grower)
+            bell_wait(&acted, seen, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS);
         return;
     }
     size_t freed = 0;
@@ -238,7 +225,7 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     if (a->reclaim)
         freed = reclaim(a->keep_bytes, cause);
     apply_decay();
-    unlock(&act_lock);
+    end_act();
     if (a->reclaim && a->may_nap && grower && freed < pressure_near_limit(s) / 128)
         nap_for_neighbours(s);
 }
@@ -249,7 +236,7 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         return false;
     int saved = errno;
     busy = true;
-    bool locked = wait_ms ? wait_lock(&look_lock, wait_ms) : try_lock(&look_lock);
+    bool locked = wait_ms ? timed_lock_take(&look_lock, wait_ms) : timed_lock_try(&look_lock);
     if (locked) {
         uint64_t now = watch_now_ms();
         struct pressure_sample s;
@@ -274,7 +261,7 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         assist_looked(&a, &s);
         atomic_store_explicit(&looked, true, memory_order_relaxed);
         board_post(&w.state, &s);
-        unlock(&look_lock);
+        timed_lock_drop(&look_lock);
         if (turned_urgent && hooks->on_critical)
             tell_critical();
         act(cause, &a, &s);
@@ -291,9 +278,9 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     int saved = errno;
     size_t freed = 0;
     busy = true;
-    if (wait_lock(&act_lock, 2000)) {
+    if (timed_lock_take(&act_lock, 2000)) {
         freed = reclaim(keep, cause);
-        unlock(&act_lock);
+        end_act();
     }
     busy = false;
     errno = saved;
@@ -303,21 +290,21 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
 bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
                          struct pressure_sample *s)
 {
-    if (!wait_lock(&look_lock, 1000))
+    if (!timed_lock_take(&look_lock, 1000))
         return false;
     bool changed = w.state.level != w.reported;
     *from = w.reported;
     *to = w.reported = w.state.level;
     *s = board_stats()->sample;
-    unlock(&look_lock);
+    timed_lock_drop(&look_lock);
     return changed;
 }
 
 void watch_child(void)
 {
     // Only the thread that forked is left. Whoever held these does not exist here.
-    unlock(&look_lock);
-    unlock(&act_lock);
+    timed_lock_reset(&look_lock);
+    timed_lock_reset(&act_lock);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
     busy = false;
     if (!options)
@@ -346,7 +333,7 @@ uint64_t watch_limit_bytes(void)
 
 bool watch_borrow_place(struct psi_place *p)
 {
-    if (!wait_lock(&look_lock, 1000))
+    if (!timed_lock_take(&look_lock, 1000))
         return false;
     struct cgroup_source *c = &w.source.cgroup;
     *p = (struct psi_place){.found = c->found ? &c->at : NULL,
@@ -359,5 +346,5 @@ bool watch_borrow_place(struct psi_place *p)
 
 void watch_return_place(void)
 {
-    unlock(&look_lock);
+    timed_lock_drop(&look_lock);
 }

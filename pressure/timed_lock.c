@@ -1,0 +1,69 @@
+#include "pressure/timed_lock.h"
+
+#include <linux/futex.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+// Until the word is another than `value`, or someone wakes us, or `deadline`; false after that. A
+// signal ends it early, and whoever waits looks again.
+static bool sleep_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
+{
+    uint64_t now = now_ns(), left = deadline_ns - now;
+    struct timespec t = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+
+    if (now >= deadline_ns)
+        return false;
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &t, NULL, 0);
+    return true;
+}
+
+static void wake(_Atomic uint32_t *word, int threads)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
+}
+
+bool timed_lock_take(struct timed_lock *l, unsigned ms)
+{
+    uint64_t deadline;
+
+    if (timed_lock_try(l))
+        return true;
+    deadline = now_ns() + (uint64_t)ms * 1000000;
+    // Whoever gives up leaves the 2 behind: one wake-up for nobody.
+    while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire))
+        if (!sleep_while(&l->word, 2, deadline))
+            return false;
+    return true;
+}
+
+void timed_lock_drop(struct timed_lock *l)
+{
+    if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
+        wake(&l->word, 1);
+}
+
+bool bell_wait(struct bell *b, uint32_t seen, unsigned ms)
+{
+    uint64_t deadline = now_ns() + (uint64_t)ms * 1000000;
+
+    while (bell_read(b) == seen)
+        if (!sleep_while(&b->rung, seen, deadline))
+            return false;
+    return true;
+}
+
+void bell_ring(struct bell *b)
+{
+    atomic_fetch_add_explicit(&b->rung, 1, memory_order_release);
+    wake(&b->rung, INT32_MAX);
+}
