@@ -129,12 +129,16 @@ static uint64_t guess_held(const struct pressure_sample *s)
 static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
     uint64_t start = now_us(CLOCK_MONOTONIC);
+    // The counts first: this thread may lose its processor at any line, and what is counted before
+    // usage is read shows in usage, or is still to come; the other way round it shows in neither.
+    uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
     sample_take(&w.source, options, now, s);
+    s->grown_bytes = grown;
+    s->shrunk_bytes = shrunk;
     // What no limit has room for fails, or is address space only: nothing to prepare for.
     s->pending_bytes = pending < pressure_near_limit(s) ? pending : 0;
     s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
-    s->grown_bytes = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    s->shrunk_bytes = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
     atomic_store_explicit(&cgroup_limit,
                           w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
                           memory_order_relaxed);
