@@ -141,7 +141,9 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
         return affordable;
     // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
     // takes it away, and each page of it costs a fault to get back.
-    if (a->left_bytes < limit / 32 && s->held_bytes > a->keep_bytes)
+    // Many threads need more of it, for each may be about to touch what it was handed.
+    uint64_t crowd = min64(s->threads * MIB / 2, (s->headroom_bytes + s->held_bytes) / 4);
+    if (a->left_bytes < max64(limit / 32, crowd) && s->held_bytes > a->keep_bytes)
         return affordable;
     return since >= (uint64_t)1000 << futile;
 }

@@ -63,6 +63,26 @@ Test(pressure_reclaim, critical_lives_on_what_it_freed_until_a_32nd_is_left)
     cr_expect(eq(int, reclaims_with(969, 100, 0, 1030), 1), "31 MiB, less than 31.25");
 }
 
+Test(pressure_reclaim, a_crowd_reclaims_while_more_is_left)
+{
+    struct pressure_sample s = sample_of(910);
+
+    step(910, 0);
+    reclaimed(100, 910, 1);
+    s.held_bytes = 200 * M;
+    s.threads = 8;
+    cr_expect_not(pressure_step(&options, &state, &s, 100).reclaim);
+    // Half a MiB for each, but no more than a quarter of what is not live.
+    s.threads = 200;
+    cr_expect_not(pressure_step(&options, &state, &s, 200).reclaim);
+    s = sample_of(940);
+    s.held_bytes = 200 * M;
+    s.threads = 8;
+    cr_expect_not(pressure_step(&options, &state, &s, 300).reclaim);
+    s.threads = 200;
+    cr_expect(pressure_step(&options, &state, &s, 400).reclaim);
+}
+
 Test(pressure_reclaim, critical_lets_be_what_may_be_kept)
 {
     step(910, 1000);
