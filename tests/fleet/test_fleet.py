@@ -1,6 +1,7 @@
 """The examples for fleets: well-formed by systemd's own check and by schemas, consistent in themselves
-(what is mounted, named and read is one folder), with settings that tidepool takes, and, as far as that
-goes without their managers, in use: a process is started with just their environment.
+(what is mounted, named and read is one folder), with settings that tidepool takes, and in use as far as
+that goes without their managers: a process is started with their environment, but for the paths of this
+build, a short interval and a limit that does not depend on the machine.
 
     B=$PWD/build/release python3 tests/fleet/test_fleet.py
 """
@@ -60,7 +61,7 @@ def check_settings(what, settings):
 
 
 def try_environment(what, settings, service):
-    """A process under these settings, the two paths replaced: it lives, and says what service it is."""
+    """A process under these settings, made to fit this build and a test: it lives, and says what service it is."""
     folder = tempfile.mkdtemp(prefix="tidepool-fleet-")
     env = {**settings, "LD_PRELOAD": f"{B}/libtidepool.so", "TIDEPOOL_PROM_DIR": folder, "TIDEPOOL_PROM_INTERVAL": "200ms",
            "TIDEPOOL_LIMIT": "256M", "TIDEPOOL_WATCH_MIN": "8M"}
@@ -99,7 +100,16 @@ def check_systemd():
     env["TIDEPOOL_LABELS"] = labels
     check_settings("systemd", env)
     try_environment("systemd", env, "redis-server")
+    check_takes_nothing_away(drop_in)
     verify_unit(drop_in)
+
+
+def check_takes_nothing_away(drop_in):
+    """Settings that are lists of what is allowed add to a unit's own list, but begin one where it has none."""
+    allowing = (r"^((?:Restrict|Private|Protect|SystemCall|IPAddress|Device)\w+|CapabilityBoundingSet|"
+                r"InaccessiblePaths|ReadOnlyPaths|NoExecPaths)=")
+    found = re.findall(allowing, drop_in, re.M)
+    check("the drop-in takes nothing away from its service", not found, found)
 
 
 def verify_unit(drop_in):
