@@ -1,13 +1,12 @@
 #include "export/metrics.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "export/labels.h"
+#include "export/nap_lock.h"
 #include "mfile/lazy.h"
 #include "pool/je.h"
 #include "pool/pool.h"
@@ -15,14 +14,14 @@
 #define WORDS (sizeof(struct metrics_counters) / sizeof(uint64_t))
 static_assert(sizeof(struct metrics_counters) % sizeof(uint64_t) == 0, "an array of counters");
 
-#define LOCK_TRIES 5000 // of 100 us each
+#define LOCK_WAIT_MS 500
 
 static struct metrics_options options;
 static char labels[LABELS_TEXT_MAX];
 static bool in_use;
 
 // Held while numbers are read.
-static _Atomic uint32_t lock;
+static struct nap_lock lock;
 
 // Under the lock. Counters are kept as words: what each stood at when this process began, which is
 // 0 unless it is a child, and what the last reading said.
@@ -33,23 +32,6 @@ static struct {
     struct metrics_jemalloc jemalloc;
     bool jemalloc_known;
 } known;
-
-static bool take_lock(void)
-{
-    const struct timespec nap = {0, 100000};
-
-    for (int i = 0; atomic_exchange_explicit(&lock, 1, memory_order_acquire); i++) {
-        if (i == LOCK_TRIES)
-            return false;
-        syscall(SYS_nanosleep, &nap, NULL);
-    }
-    return true;
-}
-
-static void drop_lock(void)
-{
-    atomic_store_explicit(&lock, 0, memory_order_release);
-}
 
 void metrics_init(const struct metrics_options *o)
 {
@@ -214,7 +196,7 @@ static void derive(struct metrics *m)
 bool metrics_read(struct metrics *m, bool ask_jemalloc)
 {
     memset(m, 0, sizeof *m);
-    if (!take_lock())
+    if (!nap_lock_take(&lock, LOCK_WAIT_MS))
         return false;
     read_identity(m);
     read_sources(m);
@@ -226,7 +208,7 @@ bool metrics_read(struct metrics *m, bool ask_jemalloc)
     }
     m->jemalloc = known.jemalloc;
     m->jemalloc_known = known.jemalloc_known;
-    drop_lock();
+    nap_lock_drop(&lock);
     derive(m);
     return true;
 }
@@ -238,7 +220,7 @@ void metrics_child(void)
     if (!in_use)
         return;
     // Whoever held it does not exist here.
-    drop_lock();
+    nap_lock_drop(&lock);
     known.who.pid = 0;
     known.jemalloc_known = false;
     memset(&m, 0, sizeof m);

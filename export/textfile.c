@@ -9,6 +9,7 @@
 
 #include "export/folder.h"
 #include "export/metrics.h"
+#include "export/nap_lock.h"
 #include "export/place.h"
 #include "export/reap.h"
 
@@ -23,7 +24,7 @@
 static struct textfile_options options;
 static bool in_use;
 
-static _Atomic uint32_t lock;
+static struct nap_lock lock;
 static _Atomic uint64_t due_ms; // the next write
 static _Atomic uint64_t worthwhile_from_ms;
 static _Thread_local bool forking; // this thread took the lock for a fork() under way
@@ -38,23 +39,6 @@ static struct {
     struct metrics metrics;
     char text[PLACE_LINE_MAX + METRICS_TEXT_MAX];
 } file;
-
-static bool take_lock(unsigned wait_ms)
-{
-    const struct timespec nap = {0, 100000};
-
-    for (unsigned i = 0; atomic_exchange_explicit(&lock, 1, memory_order_acquire); i++) {
-        if (i == wait_ms * 10)
-            return false;
-        syscall(SYS_nanosleep, &nap, NULL);
-    }
-    return true;
-}
-
-static void drop_lock(void)
-{
-    atomic_store_explicit(&lock, 0, memory_order_release);
-}
 
 static uint64_t load(_Atomic uint64_t *at)
 {
@@ -164,13 +148,13 @@ static void write_file(bool last)
 
 void textfile_write(uint64_t now_ms)
 {
-    if (!in_use || now_ms < load(&worthwhile_from_ms) || !take_lock(EXIT_WAIT_MS))
+    if (!in_use || now_ms < load(&worthwhile_from_ms) || !nap_lock_take(&lock, EXIT_WAIT_MS))
         return;
     if (!file.closed) {
         store(&due_ms, now_ms + options.interval_ms);
         write_file(false);
     }
-    drop_lock();
+    nap_lock_drop(&lock);
 }
 
 void textfile_tick(uint64_t now_ms)
@@ -193,7 +177,7 @@ static void remove_file(void)
 
 void textfile_exit(uint64_t now_ms)
 {
-    if (!in_use || !take_lock(EXIT_WAIT_MS))
+    if (!in_use || !nap_lock_take(&lock, EXIT_WAIT_MS))
         return;
     // A child of vfork() that leaves by exit() shares our memory, not our end.
     if (!file.pid || file.pid == (int)syscall(SYS_getpid)) {
@@ -203,7 +187,7 @@ void textfile_exit(uint64_t now_ms)
         else if (file.pid)
             remove_file();
     }
-    drop_lock();
+    nap_lock_drop(&lock);
 }
 
 void textfile_prefork(void)
@@ -211,14 +195,14 @@ void textfile_prefork(void)
     int saved = errno;
 
     // Where it is not had, the child inherits a descriptor or two: better than to hang.
-    forking = in_use && take_lock(FORK_WAIT_MS);
+    forking = in_use && nap_lock_take(&lock, FORK_WAIT_MS);
     errno = saved;
 }
 
 void textfile_postfork_parent(void)
 {
     if (forking)
-        drop_lock();
+        nap_lock_drop(&lock);
     forking = false;
 }
 
@@ -226,7 +210,7 @@ void textfile_postfork_child(uint64_t now_ms)
 {
     if (!in_use)
         return;
-    drop_lock();
+    nap_lock_drop(&lock);
     forking = false;
     file.closed = false;
     file.pid = file.failing = 0;
