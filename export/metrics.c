@@ -127,6 +127,8 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
         {"stats.arenas.4096.pdirty", offsetof(struct metrics_jemalloc, dirty)},
     };
 
+    // A figure that is not to be had is 0, not what the last reading made of it.
+    *j = (struct metrics_jemalloc){0};
     uint64_t epoch = 1;
     if (!watched)
         je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
