@@ -13,10 +13,11 @@
 #include "export/place.h"
 #include "export/reap.h"
 
-// A write takes some 100 us. Whoever waits for longer goes on without: the folder may be on a
-// server that is gone.
+// A write takes some 100 us, or for ever: the folder may be on a server that is gone. So long
+// fork() waits for one under way, and so long the end of the process, or another write; then they
+// go on without.
 #define FORK_WAIT_MS 20
-#define EXIT_WAIT_MS 200
+#define WRITE_WAIT_MS 200
 
 // A folder that fails, recovers and fails again is not worth more lines than these.
 #define LINES_MAX 4
@@ -148,7 +149,7 @@ static void write_file(bool last)
 
 void textfile_write(uint64_t now_ms)
 {
-    if (!in_use || now_ms < load(&worthwhile_from_ms) || !nap_lock_take(&lock, EXIT_WAIT_MS))
+    if (!in_use || now_ms < load(&worthwhile_from_ms) || !nap_lock_take(&lock, WRITE_WAIT_MS))
         return;
     if (!file.closed) {
         store(&due_ms, now_ms + options.interval_ms);
@@ -177,7 +178,7 @@ static void remove_file(void)
 
 void textfile_exit(uint64_t now_ms)
 {
-    if (!in_use || !nap_lock_take(&lock, EXIT_WAIT_MS))
+    if (!in_use || !nap_lock_take(&lock, WRITE_WAIT_MS))
         return;
     // A child of vfork() that leaves by exit() shares our memory, not our end.
     if (!file.pid || file.pid == (int)syscall(SYS_getpid)) {
