@@ -2,17 +2,19 @@
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "shim/base.h"
+#include "mfile/maps.h"
+#include "pressure/text.h"
 
+#define MAPS "/proc/self/maps"
 #define NOTES_MAX 1024
 #define HEADERS_MAX 16
 
@@ -44,46 +46,6 @@ void modules_find(uintptr_t pc, const char **name, uintptr_t *offset)
     *offset = pc - map->l_addr;
     // The program itself has no name there, and may have changed the one it was started by.
     *name = map->l_name && map->l_name[0] ? last_part(map->l_name) : last_part(program());
-}
-
-// Text of /proc/self/maps, a line at a time.
-static struct lines {
-    int fd;
-    size_t used, at;
-    char buffer[4096 + 512]; // a line with the longest path
-} lines;
-
-static bool open_maps(struct lines *l)
-{
-    l->used = l->at = 0;
-    l->fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-    return l->fd >= 0;
-}
-
-static void close_maps(struct lines *l)
-{
-    syscall(SYS_close, l->fd);
-}
-
-// The next line, without its end; NULL at the end.
-static char *next_line(struct lines *l)
-{
-    for (;;) {
-        char *start = l->buffer + l->at, *end = memchr(start, '\n', l->used - l->at);
-        if (end) {
-            *end = '\0';
-            l->at = (size_t)(end + 1 - l->buffer);
-            return start;
-        }
-        memmove(l->buffer, start, l->used -= l->at);
-        l->at = 0;
-        long n = l->used == sizeof l->buffer
-                     ? 0
-                     : syscall(SYS_read, l->fd, l->buffer + l->used, sizeof l->buffer - l->used);
-        if (n <= 0)
-            return NULL;
-        l->used += (size_t)n;
-    }
 }
 
 // Our own memory by way of the kernel: a file may have been cut short, or unmapped by now.
@@ -157,25 +119,26 @@ static void write_build_id(struct heap_text *t, const char *path, uintptr_t base
 
 void modules_write_build_ids(struct heap_text *t)
 {
-    if (!open_maps(&lines))
+    // Not on the stack: see heap_profile.h. A path too long for it goes without its id.
+    static struct text_lines lines;
+    struct maps_line m;
+
+    if (text_open(&lines, MAPS) != 0)
         return;
-    for (char *line; (line = next_line(&lines));) {
-        // START-END PERMS OFFSET DEV INODE PATH
-        const char *path = strchr(line, '/'), *perms = strchr(line, ' ');
-        if (!path || !perms || perms[1] != 'r' || strncmp(perms + 5, " 00000000 ", 10) != 0)
-            continue;
-        write_build_id(t, path, strtoul(line, NULL, 16));
-    }
-    close_maps(&lines);
+    for (char *line; (line = text_next(&lines));)
+        if (maps_parse(line, &m) && m.path[0] == '/' && !m.offset && (m.prot & PROT_READ))
+            write_build_id(t, m.path, m.start);
+    text_close(&lines);
 }
 
 void modules_write_maps(struct heap_text *t)
 {
-    if (!open_maps(&lines))
+    static char part[4096];
+    int fd = text_fd_open(MAPS, O_RDONLY);
+
+    if (fd < 0)
         return;
-    for (char *line; (line = next_line(&lines));) {
-        heap_text_add(t, line);
-        heap_text_add(t, "\n");
-    }
-    close_maps(&lines);
+    for (long n; (n = text_fd_read(fd, part, sizeof part)) > 0;)
+        heap_text_bytes(t, part, (size_t)n);
+    text_fd_close(fd);
 }
