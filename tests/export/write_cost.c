@@ -22,6 +22,7 @@
 #include "export/folder.h"
 #include "export/labels.h"
 #include "export/metrics.h"
+#include "export/place.h"
 #include "export/reap.h"
 #include "export/textfile.h"
 #include "pool/je.h"
@@ -93,20 +94,26 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+// Of processes that nobody here can judge: the most that a file costs who tidies up.
 static void add_neighbours(const char *dir, int count)
 {
+    struct place_line line = {.who = {.start = 1, .pidns = 1, .boot = "elsewhere"},
+                              .interval_ms = 900000};
+    struct identity named;
+
+    identity_read(&named);
     for (int i = 0; i < count; i++) {
-        char path[4200];
-        struct identity self;
-        identity_read(&self);
-        snprintf(path, sizeof path, "%s/tidepool-%d.prom", dir, 900000000 + i);
+        char name[PLACE_NAME_MAX], path[4200], text[PLACE_LINE_MAX];
+        struct out o = out_begin(text, sizeof text, "");
+        named.pid = line.who.pid = 900000000 + i;
+        place_name(name, &named, false);
+        place_write_line(&o, &line);
+        snprintf(path, sizeof path, "%s/%s", dir, name);
         FILE *f = fopen(path, "w");
-        // Of a process that nobody here can judge: the most that a file costs who tidies up.
-        if (f)
-            fprintf(f,
-                    "# tidepool pid=%d start=1 boot=elsewhere pidns=1 interval_ms=900000 keep=0\n",
-                    900000000 + i),
-                fclose(f);
+        if (f && fwrite(text, (size_t)(o.at - text), 1, f) + (fclose(f) == 0) == 2)
+            continue;
+        perror(path);
+        exit(1);
     }
 }
 
