@@ -1,7 +1,6 @@
 // heap_profile - the samples as text, for jeprof, pprof and tidepool report.
 //
-//   heap_v2/1                                    1: the numbers are estimates already, nothing
-//   scales
+//   heap_v2/1                                    1: estimates already, nothing scales them
 //     t*: blocks: bytes [blocks: bytes]          live, and ever; over all stacks
 //   # ...                                        what wrote it, and when
 //   # build-id PATH HEX                          of each file that code is mapped from

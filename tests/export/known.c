@@ -10,10 +10,10 @@
 //                        comm=NAME  calls itself so
 //                        nofile     may open no file any more
 //                        fork       goes on in a child; the parent waits for it
-//                        busy       mallocs and frees of 3000 and 700 bytes each 50 ms, beside the
-//                        lines closing    closes each 2 ms what it finds open from 3 on, and
-//                        appends to a
-//                                   file of its own, ./own, at the lowest number
+//                        busy       mallocs and frees 3000 and 700 bytes each 50 ms, and obeys
+//                                   lines meanwhile
+//                        closing    closes each 2 ms what it finds open from 3 on, and appends to
+//                                   a file of its own, ./own, at the lowest number
 //                        chroot=DIR goes there
 //
 //     stats              tidepool_stats(), a line for each bucket, then "."
