@@ -81,28 +81,38 @@ static void limit_bytes(struct out *o, const struct family *f, const struct metr
             in_bucket(o, f, m, b, m->bucket[b].limit);
 }
 
+// A series for each of `count` values that stand one behind the other.
+static void several(struct out *o, const struct family *f, const struct metrics *m,
+                    const char *label, const char *const *names, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        out_series(o, f->name, "", label, names[i], value_at(m, f->offset + i * sizeof(uint64_t)),
+                   f->decimals);
+}
+
 static void by_level(struct out *o, const struct family *f, const struct metrics *m)
 {
-    for (unsigned i = 0; m->watched && i < PRESSURE_LEVELS; i++)
-        out_series(o, f->name, "", "level", pressure_level_name(i),
-                   value_at(m, f->offset + i * sizeof(uint64_t)), f->decimals);
+    const char *names[PRESSURE_LEVELS];
+
+    for (unsigned i = 0; i < PRESSURE_LEVELS; i++)
+        names[i] = pressure_level_name(i);
+    if (m->watched)
+        several(o, f, m, "level", names, PRESSURE_LEVELS);
 }
 
 static void by_cause(struct out *o, const struct family *f, const struct metrics *m)
 {
     static const char *const causes[PRESSURE_CAUSES] = {"watchdog", "assist", "api"};
 
-    for (unsigned i = 0; m->watched && i < PRESSURE_CAUSES; i++)
-        out_series(o, f->name, "", "cause", causes[i],
-                   value_at(m, f->offset + i * sizeof(uint64_t)), f->decimals);
+    if (m->watched)
+        several(o, f, m, "cause", causes, PRESSURE_CAUSES);
 }
 
 static void by_misuse(struct out *o, const struct family *f, const struct metrics *m)
 {
     static const char *const kinds[METRICS_MISUSES] = {"double", "invalid"};
 
-    for (unsigned i = 0; i < METRICS_MISUSES; i++)
-        out_series(o, f->name, "", "kind", kinds[i], m->count.misused[i], f->decimals);
+    several(o, f, m, "kind", kinds, METRICS_MISUSES);
 }
 
 static void sampled(struct out *o, const struct family *f, const struct metrics *m)
@@ -115,15 +125,18 @@ static void by_result(struct out *o, const struct family *f, const struct metric
 {
     static const char *const results[METRICS_DUMPS] = {"written", "failed"};
 
-    for (unsigned i = 0; m->sampled && i < METRICS_DUMPS; i++)
-        out_series(o, f->name, "", "result", results[i], m->count.dumps[i], f->decimals);
+    if (m->sampled)
+        several(o, f, m, "result", results, METRICS_DUMPS);
 }
 
 static void by_kind_of_file(struct out *o, const struct family *f, const struct metrics *m)
 {
-    for (unsigned k = 0; m->files_known && k < MFILE_KINDS; k++)
-        out_series(o, f->name, "", "kind", mfile_kind_name(k),
-                   value_at(m, f->offset + k * sizeof(uint64_t)), f->decimals);
+    const char *names[MFILE_KINDS];
+
+    for (unsigned k = 0; k < MFILE_KINDS; k++)
+        names[k] = mfile_kind_name(k);
+    if (m->files_known)
+        several(o, f, m, "kind", names, MFILE_KINDS);
 }
 
 // One label and its value, quotes and all: the next one goes between them.
@@ -250,7 +263,7 @@ static const struct family families[] = {
     {"tidepool_frees_misused_total", COUNTER,
      "Frees that were refused: of a block that was free already (double), of an address that is no "
      "block (invalid).",
-     .series = by_misuse},
+     .series = by_misuse, IN(count.misused)},
 
     {"tidepool_memory_pressure_level", GAUGE,
      "How short memory is: 0 normal, 1 moderate, 2 high, 3 critical.", .series = level},
@@ -305,7 +318,7 @@ static const struct family families[] = {
     {"tidepool_heap_table_bytes", GAUGE, "Memory for samples and their stacks.", .series = sampled,
      IN(samples.table_bytes)},
     {"tidepool_heap_dumps_total", COUNTER, "Heap profiles, by what became of them.",
-     .series = by_result},
+     .series = by_result, IN(count.dumps)},
     {"tidepool_mfile_mappings", GAUGE,
      "Mapped files, by kind: shared (what is written reaches the file), private (it stays with the "
      "process), each writable or readonly.",
