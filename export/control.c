@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "export/out.h"
 #include "pressure/high_fd.h"
 #include "pressure/text.h"
 #include "pressure/watch.h"
@@ -318,28 +319,18 @@ static uint64_t random_number(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-// Digits and then a slash.
-static char *put(char *at, uint64_t x)
-{
-    char digits[20];
-    unsigned n = 0;
-    do
-        digits[n++] = (char)('0' + x % 10);
-    while (x /= 10);
-    while (n)
-        *at++ = digits[--n];
-    *at++ = '/';
-    return at;
-}
-
 static socklen_t make_name(struct sockaddr_un *a)
 {
     struct stat ns;
-    char *at = stpcpy(a->sun_path + 1, CONTROL_PREFIX);
-    at = put(at, stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0);
-    at = put(at, (uint64_t)getpid());
-    at = put(at, random_number()) - 1; // no slash at the end
-    return (socklen_t)(at - (char *)a);
+    // The first byte stays 0: an abstract name.
+    struct out o = out_begin(a->sun_path + 1, sizeof a->sun_path - 1, "");
+    out_text(&o, CONTROL_PREFIX);
+    out_number(&o, stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0);
+    out_char(&o, '/');
+    out_number(&o, (uint64_t)getpid());
+    out_char(&o, '/');
+    out_number(&o, random_number());
+    return (socklen_t)(o.at - (char *)a);
 }
 
 static int try_open(void)

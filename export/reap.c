@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,13 +49,6 @@ static bool is_stale(const struct reaper *r, const struct place_line *line, cons
     return age >= STALE_MIN_MS && age / STALE_INTERVALS >= line->interval_ms;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    while (*a && *a == *b)
-        a++, b++;
-    return *a == *b;
-}
-
 static bool is_orphan(const struct reaper *r, const struct place_name *name,
                       const struct place_line *line, const struct stat *st)
 {
@@ -63,7 +57,7 @@ static bool is_orphan(const struct reaper *r, const struct place_name *name,
     if (is_stale(r, line, st))
         return true;
     return is_neighbour(r, name) && line->who.pidns == r->self->pidns &&
-           same_text(line->who.boot, r->self->boot) &&
+           strcmp(line->who.boot, r->self->boot) == 0 &&
            identity_is_gone(line->who.pid, line->who.start);
 }
 
