@@ -1,10 +1,12 @@
 // load KIND: a service that is well, or ill in one of the ways that an alert is for; until its
 // standard input ends. Each does its part a hundred times a second.
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -61,12 +63,24 @@ static void misuse(unsigned turn)
     free(twice);
 }
 
+// A mapped file that a policy has advice for, and one that stays.
+static void files(unsigned turn)
+{
+    int fd = open("/proc/self/exe", O_RDONLY);
+    void *at = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (turn && at != MAP_FAILED)
+        munmap(at, 4096);
+    steady(turn);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*work)(unsigned turn);
-    } kinds[] = {{"steady", steady}, {"full", full}, {"leak", leak}, {"misuse", misuse}};
+    } kinds[] = {
+        {"steady", steady}, {"full", full}, {"leak", leak}, {"misuse", misuse}, {"files", files}};
     struct pollfd end = {.fd = STDIN_FILENO, .events = POLLIN};
     // Something to watch, first of all.
     for (int i = 0; argc == 2 && i < 4; i++)

@@ -23,7 +23,7 @@ from stack import Stack
 
 B = os.environ["B"]
 LIB, LOAD = f"{B}/libtidepool.so", f"{B}/tests/rules/load"
-RULES, DASHBOARD = "export/prometheus/rules.yml", "export/grafana/tidepool.json"
+RULES, DASHBOARD, FAMILIES = "export/prometheus/rules.yml", "export/grafana/tidepool.json", "export/families.c"
 UNIT = sorted(glob.glob("tests/rules/*_test.yml"))
 RANGE = "10s"
 PATIENCE_S = 60
@@ -77,6 +77,18 @@ def check_dashboard(dashboard):
         check(f"{p['title']} asks the chosen source", p["datasource"]["uid"] == "${datasource}")
 
 
+def check_names(dashboard):
+    """What is asked for is told, or recorded: a family that was renamed is found without a server, too."""
+    with open(FAMILIES) as f:
+        told = {name + suffix for name, kind in re.findall(r'{"(tidepool_\w+)", (GAUGE|COUNTER|HISTOGRAM)', f.read())
+                for suffix in (("_bucket", "_sum", "_count") if kind == "HISTOGRAM" else ("",))}
+    recorded = {r["record"] for r in rules() if "record" in r}
+    asked = [r["expr"] for r in rules()] + [e for _, e in expressions(dashboard) if not e.startswith("ALERTS")]
+    for e in asked:
+        names = set(re.findall(r"[\w:]*tidepool_[\w:]+", re.sub(r'"[^"]*"', "", e)))
+        check(f"{e} asks for what there is", names <= told | recorded, names - told - recorded)
+
+
 def start(kind, service, folder, **settings):
     env = {"LD_PRELOAD": LIB, "TIDEPOOL_PROM_DIR": folder, "TIDEPOOL_PROM_INTERVAL": "500ms",
            "TIDEPOOL_WATCH_MIN": "1M", "TIDEPOOL_INTERVAL": "200ms", "TIDEPOOL_LIMIT": "1G",
@@ -91,6 +103,7 @@ def start_services(folder):
     return [start("steady", "well", folder), start("steady", None, folder),
             start("full", "full", folder, TIDEPOOL_LIMIT="64M", TIDEPOOL_ON_LIMIT="enomem:1M",
                   TIDEPOOL_COOLDOWN="100ms"),
+            start("files", "files", folder, TIDEPOOL_MFILE="load=sequential", TIDEPOOL_SAMPLE="16K"),
             start("leak", "leaky", folder), start("misuse", "wrong", folder, TIDEPOOL_CHECK="warn"),
             start("steady", "late", folder), start("steady", "stuck", folder)]
 
@@ -162,7 +175,7 @@ def check_cardinality(stack):
         check(f"{r['record']} is summed up", not extra, extra)
     services = {m.get("service", "") for m, _ in stack.query("service:tidepool_processes:count")}
     # The file of the stuck one may be gone by now: its neighbours remove what is ten intervals old.
-    check("services", services | {"stuck"} == {"well", "", "full", "leaky", "wrong", "late", "stuck"}, services)
+    check("services", services | {"stuck"} == {"well", "", "full", "files", "leaky", "wrong", "late", "stuck"}, services)
     firing = {m["service"] for m, _ in stack.query('ALERTS{service="well"}')}
     check("the one that is well has no alert", not firing, stack.query('ALERTS{service="well"}'))
 
@@ -198,6 +211,7 @@ def main():
         dashboard = json.load(f)
     check_with_promtool()
     check_dashboard(dashboard)
+    check_names(dashboard)
     folder = tempfile.mkdtemp(prefix="tidepool-rules-")
     try:
         run_live(dashboard, folder)
