@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint64_t asked[] = {0x10, 0x20, 0x30, 0x40};
     static const char *const name[] = {"fuzz"};
     const uint8_t *nul = memchr(data, '\0', size);
-    size_t first = nul ? (size_t)(nul - data) : size;
+    size_t first = nul ? (size_t)(nul - data) : size, rest = first + (nul != NULL);
     struct profile p;
     struct perfmap map;
     if (!nowhere)
@@ -79,11 +79,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct report r = {.names = name, .name_count = 1, .interval_bytes = p.rate, .top = 3};
     stacks_init(&r.stacks);
-    perfmap_parse(&map, rest_of(data + first, size - first));
+    perfmap_parse(&map, rest_of(data + rest, size - rest));
     name_stacks(&p, &map, &r.stacks);
-    char *lines = rest_of(data + first, size - first);
-    lines_parse(lines + (nul != NULL), asked, 4, take, &r.stacks);
-    char *demangled = name_demangle(lines + (nul != NULL));
+    char *lines = rest_of(data + rest, size - rest);
+    lines_parse(lines, asked, 4, take, &r.stacks);
+    char *demangled = name_demangle(lines);
     write_all(&r, nowhere);
     r.old_name = "before";
     write_all(&r, nowhere);
