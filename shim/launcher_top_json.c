@@ -1,52 +1,15 @@
 // launcher_top_json - rows of `tidepool top` as JSON: one object, one line.
 
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
+#include "shim/launcher_out.h"
 #include "shim/launcher_top.h"
-
-// How many bytes of a well-formed UTF-8 character begin here; 0 where none does.
-static size_t character(const unsigned char *s)
-{
-    static const struct {
-        unsigned char mask, lead;
-        unsigned least;
-    } forms[] = {{0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    for (size_t more = 1; more <= 3; more++) {
-        if ((s[0] & forms[more - 1].mask) != forms[more - 1].lead)
-            continue;
-        unsigned code = s[0] & (unsigned char)~forms[more - 1].mask;
-        for (size_t i = 1; i <= more; i++) {
-            if ((s[i] & 0xc0) != 0x80)
-                return 0;
-            code = code << 6 | (s[i] & 0x3f);
-        }
-        bool surrogate = code >= 0xd800 && code < 0xe000;
-        return code >= forms[more - 1].least && code < 0x110000 && !surrogate ? more + 1 : 0;
-    }
-    return 0;
-}
 
 static void string(FILE *f, const char *name, const char *value)
 {
-    fprintf(f, "\"%s\":\"", name);
-    for (const unsigned char *s = (const unsigned char *)value; *s; s++) {
-        size_t n;
-        if (*s == '"' || *s == '\\')
-            fprintf(f, "\\%c", *s);
-        else if (*s < ' ' || *s == 0x7f)
-            fprintf(f, "\\u%04x", *s);
-        else if (*s < 0x80)
-            fputc(*s, f);
-        else if (!(n = character(s)))
-            fputs("\\ufffd", f);
-        else if (s[0] == 0xc2 && s[1] < 0xa0) // a terminal's control characters, the second set
-            fprintf(f, "\\u%04x", s[1]), s++;
-        else
-            fwrite(s, 1, n, f), s += n - 1;
-    }
-    fputc('"', f);
+    fprintf(f, "\"%s\":", name);
+    out_json(f, value);
 }
 
 static void number(FILE *f, const char *name, double x, unsigned decimals)

@@ -11,7 +11,7 @@ FUZZ_SRC_mfile := mfile/policy.c mfile/maps.c
 FUZZ_SRC_psi := $(wildcard pressure/*.c)
 FUZZ_SRC_profile := $(patsubst %,shim/launcher_%.c,profile intern lines names hide stacks rows out perfmap \
     file sites folded flame)
-FUZZ_SRC_top := $(patsubst %,shim/launcher_%.c,prom top_show top_json top_sort)
+FUZZ_SRC_top := $(patsubst %,shim/launcher_%.c,prom top_show top_json top_sort out)
 FUZZ_SRC_elf := shim/launcher_elf.c shim/launcher_intern.c
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
