@@ -15,6 +15,7 @@
 #include "export/control.h"
 #include "shim/base.h"
 #include "shim/launcher.h"
+#include "shim/launcher_out.h"
 #include "shim/launcher_reach.h"
 
 enum { ANSWER_FIRST = 16384, ANSWER_MAX = 64 << 20 };
@@ -69,27 +70,6 @@ static bool receive(struct control_call *c)
     return n > 0;
 }
 
-// The text may come from a process that is not what it says: no control characters reach a
-// terminal.
-static void make_printable(char *line)
-{
-    for (; *line; line++)
-        if (*line < ' ' || *line > '~')
-            *line = '?';
-}
-
-// The same for text of some lines, in which names may be UTF-8. Both sets of control characters go.
-static void make_harmless(char *text)
-{
-    for (unsigned char *at = (unsigned char *)text; *at; at++) {
-        if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
-            *at++ = '?';
-        else if (*at == '\n' || (*at >= ' ' && *at != 0x7f))
-            continue;
-        *at = '?';
-    }
-}
-
 // Splits the answer; sets state.
 static void judge(struct control_call *c)
 {
@@ -98,7 +78,6 @@ static void judge(struct control_call *c)
     if (strncmp(c->text, error, sizeof error - 1) == 0 && body <= c->length) {
         c->text[body - 1] = '\0';
         memmove(c->text, c->text + sizeof error - 1, body - sizeof error + 1);
-        make_printable(c->text);
         c->length = strlen(c->text);
         c->state = strcmp(c->text, "permission denied") == 0 ? CONTROL_DENIED : CONTROL_FAILED;
     } else if (strncmp(c->text, "ok\n", 3) != 0 || strlen(c->text) != c->length ||
@@ -174,12 +153,12 @@ int launcher_control_ask(pid_t pid, const char *request, unsigned timeout_ms, ch
     launcher_control_begin(&c, pid, request);
     launcher_control_finish(&c, 1, timeout_ms);
     if (c.state == CONTROL_ASKED) {
-        make_harmless(c.text);
         *text = c.text;
         return 0;
     }
+    char why[256];
     launcher_fail(EXIT_OURS, "process %d %s%s", (int)pid, c.state == CONTROL_FAILED ? "says: " : "",
-                  launcher_control_why(&c));
+                  out_plain_text(why, sizeof why, launcher_control_why(&c)));
     free(c.text);
     return EXIT_OURS;
 }

@@ -1,7 +1,7 @@
 // launcher_control - asks a running process through its control channel (export/control.h).
 //
-// Many can be asked at once: begin them all, then finish one after the other; their answers wait in
-// the sockets meanwhile.
+// Many can be asked at once: begin them all, then finish all in one call, which reads from whoever
+// is ready. What they answer is text from outside: it goes to a terminal through launcher_out only.
 #ifndef TIDEPOOL_SHIM_LAUNCHER_CONTROL_H
 #define TIDEPOOL_SHIM_LAUNCHER_CONTROL_H
 
@@ -33,11 +33,12 @@ void launcher_control_begin(struct control_call *call, pid_t pid, const char *re
 // Waits for the answers of all of them, which come one by one or not at all; sets each state.
 void launcher_control_finish(struct control_call *calls, size_t count, unsigned timeout_ms);
 
-// What to tell the user of a state that is not CONTROL_ASKED, some words.
+// What to tell the user of a state that is not CONTROL_ASKED: some words, for CONTROL_FAILED those
+// of the process.
 const char *launcher_control_why(const struct control_call *call);
 
-// Both, and the line for the user where it fails: 0, or an exit code. The text may be shown, and is
-// to be freed.
+// Both, and the line for the user where it fails: 0 and the text, which is to be freed, or an exit
+// code.
 int launcher_control_ask(pid_t pid, const char *request, unsigned timeout_ms, char **text);
 
 #endif

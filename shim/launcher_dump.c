@@ -1,6 +1,7 @@
 #include "shim/launcher_dump.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "shim/launcher.h"
 #include "shim/launcher_control.h"
+#include "shim/launcher_out.h"
 
 // Its disk may be busy with what made somebody ask.
 #define TIMEOUT_MS 30000
@@ -23,7 +25,9 @@ static void print_path(pid_t pid, const char *path)
     char by_root[8192];
 
     snprintf(by_root, sizeof by_root, "/proc/%d/root%s", (int)pid, path);
-    puts(access(path, F_OK) != 0 && access(by_root, F_OK) == 0 ? by_root : path);
+    out_plain(stdout, access(path, F_OK) != 0 && access(by_root, F_OK) == 0 ? by_root : path,
+              SIZE_MAX);
+    putchar('\n');
 }
 
 int launcher_dump(char **args)

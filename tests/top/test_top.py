@@ -218,13 +218,16 @@ def case_answers_that_mean_harm():
 
 
 def case_what_dump_prints_is_harmless():
-    liar = Liar(b"ok\n/tmp/\x1b[2J\xc2\x9bcaf\xc3\xa9\n# EOF\n")
-    try:
-        done = subprocess.run([TOP[0], "dump", str(liar.pid)], capture_output=True, timeout=60, check=True)
-        assert done.stdout == b"/tmp/?[2J??caf\xc3\xa9\n", done.stdout
-    finally:
-        os.kill(liar.pid, signal.SIGKILL)
-        os.waitpid(liar.pid, 0)
+    for answer, out, err in ((b"ok\n/tmp/\x1b[2J\xc2\x9bcaf\xc3\xa9\n# EOF\n", b"/tmp/?[2J?caf\xc3\xa9\n", b""),
+                             (b"error \x1b[2J\x07no\n# EOF\n", b"", b"tidepool: process %d says: ?[2J?no\n")):
+        liar = Liar(answer)
+        try:
+            done = subprocess.run([TOP[0], "dump", str(liar.pid)], capture_output=True, timeout=60, check=False)
+            err = err % liar.pid if err else err
+            assert (done.stdout, done.stderr, done.returncode) == (out, err, 125 if err else 0), done
+        finally:
+            os.kill(liar.pid, signal.SIGKILL)
+            os.waitpid(liar.pid, 0)
 
 
 def case_an_impostor_is_not_asked():
