@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "shim/launcher_file.h"
 #include "shim/launcher_intern.h"
@@ -41,18 +40,15 @@ void perfmap_parse(struct perfmap *m, char *text)
         qsort(m->entries, m->count, sizeof *m->entries, by_start);
 }
 
+// /tmp is everybody's: a map of somebody else's would be read as this process's code.
 static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, uint64_t pid,
-                     const struct stat *profile)
+                     uid_t owner)
 {
     char path[PATH_MAX];
-    struct stat st;
     size_t size;
     int n = snprintf(path, sizeof path, "%.*sperf-%" PRIu64 ".map", (int)dir_length, dir, pid);
-    // /tmp is everybody's: a map of somebody else's would be read as this process's code.
-    if (n < 0 || n >= (int)sizeof path || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-        st.st_uid != profile->st_uid)
-        return false;
-    char *text = file_read(path, MAP_MAX, &size, &st);
+    int fd = n < 0 || n >= (int)sizeof path ? -1 : file_open_owned(path, owner);
+    char *text = fd < 0 ? NULL : file_read(fd, MAP_MAX, &size);
     if (!text)
         return false;
     perfmap_parse(m, text);
@@ -60,30 +56,28 @@ static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, uint
 }
 
 static bool try_pid(struct perfmap *m, const char *profile_path, size_t dir_length, uint64_t pid,
-                    const struct stat *profile)
+                    uid_t owner)
 {
     static const char tmp[] = "/tmp/";
-    return try_load(m, profile_path, dir_length, pid, profile) ||
-           try_load(m, tmp, sizeof tmp - 1, pid, profile);
+    bool is_beside = strcmp(profile_path, "-") != 0;
+    return (is_beside && try_load(m, profile_path, dir_length, pid, owner)) ||
+           try_load(m, tmp, sizeof tmp - 1, pid, owner);
 }
 
-void perfmap_load(struct perfmap *m, const char *profile_path, uint64_t pid)
+void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint64_t pid)
 {
-    struct stat profile;
     *m = (struct perfmap){0};
-    if (stat(profile_path, &profile) < 0)
-        return;
     const char *slash = strrchr(profile_path, '/');
     const char *name = slash ? slash + 1 : profile_path;
     size_t dir_length = (size_t)(name - profile_path);
     if (pid) {
-        try_pid(m, profile_path, dir_length, pid, &profile);
+        try_pid(m, profile_path, dir_length, pid, owner);
         return;
     }
     for (const char *p = name; *p;) {
         size_t digits = strspn(p, "0123456789");
         if (digits && digits < 12 &&
-            try_pid(m, profile_path, dir_length, strtoull(p, NULL, 10), &profile))
+            try_pid(m, profile_path, dir_length, strtoull(p, NULL, 10), owner))
             return;
         p += digits ? digits : 1;
     }

@@ -134,7 +134,8 @@ static int add_file(struct report *r, const char *path, const struct symbols_opt
     struct profile p;
     struct stat st;
     size_t size;
-    char *text = file_read(path, FILE_MAX_BYTES, &size, &st);
+    int fd = file_open(path, &st);
+    char *text = fd < 0 ? NULL : file_read(fd, FILE_MAX_BYTES, &size);
     if (!text)
         return launcher_fail(EXIT_NO_PROFILE, "%s: %s", path, strerror(errno));
     int err = profile_parse(text, size, &p);
@@ -142,7 +143,7 @@ static int add_file(struct report *r, const char *path, const struct symbols_opt
     if (err)
         return launcher_fail(EXIT_NO_PROFILE, "%s: not a heap profile (heap_v2)", path);
     say_flaws(&p, path);
-    symbols_resolve(&p, path, o, &r->stacks);
+    symbols_resolve(&p, path, &st, o, &r->stacks);
     if (o->side == SIDE_NOW) {
         // Estimates are written with the rate 1, and what they rest on in a comment.
         r->interval_bytes = p.rate > 1 ? p.rate : p.interval_bytes;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "shim/launcher.h"
 #include "shim/launcher_hide.h"
@@ -153,14 +152,13 @@ static void add_stack(struct resolver *r, const struct profile_stack *stack,
         stacks_add(r->places.out, *frames, count, o->side, stack->bytes, stack->blocks);
 }
 
-void symbols_resolve(const struct profile *p, const char *path, const struct symbols_options *o,
-                     struct stacks *out)
+void symbols_resolve(const struct profile *p, const char *path, const struct stat *file,
+                     const struct symbols_options *o, struct stacks *out)
 {
     struct resolver r = {.profile = p, .places = {.out = out}, .root = o->root ? o->root : ""};
-    struct stat st;
-    if (stat(path, &st) == 0)
-        r.profile_time = st.st_mtime;
-    perfmap_load(&r.jit, path, p->pid);
+    if (S_ISREG(file->st_mode))
+        r.profile_time = file->st_mtime;
+    perfmap_load(&r.jit, path, file->st_uid, p->pid);
     collect(&r);
     qsort(r.addresses, r.count, sizeof *r.addresses, by_module);
     for (size_t i = 0, n; i < r.count; i += n) {

@@ -8,6 +8,7 @@
 #define TIDEPOOL_SHIM_LAUNCHER_SYMBOLS_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "shim/launcher_profile.h"
 #include "shim/launcher_stacks.h"
@@ -18,9 +19,9 @@ struct symbols_options {
     const char *root; // where the mapped files are, put before their paths; or NULL
 };
 
-// Adds every stack of the profile, which was read from that path. What is in the way of good names
-// is said in a line each on stderr.
-void symbols_resolve(const struct profile *p, const char *path, const struct symbols_options *o,
-                     struct stacks *out);
+// Adds every stack of the profile, which was read from that path and was such a file. What is in
+// the way of good names is said in a line each on stderr.
+void symbols_resolve(const struct profile *p, const char *path, const struct stat *file,
+                     const struct symbols_options *o, struct stacks *out);
 
 #endif

@@ -117,6 +117,32 @@ def estimates():
     check('rate 1 is as written', report_json(path)['bytes'] == 409600)
 
 
+def perf_maps():
+    """Where the names of code that a runtime made are looked for, and whose are taken."""
+    pid = f'{os.getpid()}00000'
+    path = made(work, 'by_tidepool.heap', [(['main', 'cache'], 1, 4096)], NAMES, pid=pid, facts=f'# pid {pid}\n')
+    beside, tmp = os.path.join(work, f'perf-{pid}.map'), f'/tmp/perf-{pid}.map'
+    with open(path, 'rb') as f:
+        text = f.read()
+    try:
+        check('not beside standard input', 'cache' not in run('-', stdin=text, cwd=work)[1])
+        shutil.move(beside, tmp)
+        check('in /tmp', 'cache' in run(path)[1])
+        check('in /tmp for standard input', 'cache' in run('-', stdin=text)[1])
+        if os.geteuid() == 0:
+            os.chown(tmp, 65534, 65534)
+            check("not somebody else's", 'cache' not in run(path)[1] and 'cache' not in run('-', stdin=text)[1])
+            os.chown(path, 65534, 65534)
+            check('but of the owner of the profile', 'cache' in run(path)[1])
+        else:
+            skip("not somebody else's", 'needs root')
+        os.unlink(tmp)
+        os.mkfifo(tmp)
+        check('a fifo is not waited at', run(path, limit=10)[0] == 0)
+    finally:
+        os.unlink(tmp)
+
+
 def hostile():
     names = ['\033]0;owned\a\033[2J', 'a;b', 'new\x0bline', '\udcff\udcfe', '"quoted\\', '\u202egnirts', '</script>']
     path = made(work, 'h.105.heap', [([n], 1, 1000) for n in names], names)
@@ -184,7 +210,7 @@ def options():
 
 
 try:
-    for part in (table, terminal, forms, comparison, estimates, hostile, broken, options):
+    for part in (table, terminal, forms, comparison, estimates, perf_maps, hostile, broken, options):
         part()
 finally:
     shutil.rmtree(work, ignore_errors=True)
