@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/launcher_find.h"
 #include "shim/launcher_intern.h"
 
 enum {
@@ -216,15 +217,8 @@ bool elf_address(const struct elf *e, uint64_t offset, uint64_t *address)
 
 const char *elf_function(const struct elf *e, uint64_t address)
 {
-    size_t low = 0, high = e->function_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (e->functions[middle].start <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (size_t i = low, tries = 0; i > 0 && tries < OVERLAP_MAX; i--, tries++) {
+    size_t n = starts_up_to(e->functions, e->function_count, sizeof *e->functions, address);
+    for (size_t i = n, tries = 0; i > 0 && tries < OVERLAP_MAX; i--, tries++) {
         const struct elf_function *f = &e->functions[i - 1];
         if (address - f->start < f->size)
             return e->names + f->name;

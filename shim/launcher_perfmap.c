@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "shim/launcher_file.h"
+#include "shim/launcher_find.h"
 #include "shim/launcher_intern.h"
 
 enum { MAP_MAX = 1 << 30 };
@@ -85,18 +86,11 @@ void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint
 
 const char *perfmap_find(const struct perfmap *m, uint64_t pc)
 {
-    size_t low = 0, high = m->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (m->entries[middle].start <= pc)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t n = starts_up_to(m->entries, m->count, sizeof *m->entries, pc);
     // Code that was moved leaves its old line behind; of several at one address the last one
     // counts.
-    if (low && pc - m->entries[low - 1].start < m->entries[low - 1].size)
-        return m->entries[low - 1].name;
+    if (n && pc - m->entries[n - 1].start < m->entries[n - 1].size)
+        return m->entries[n - 1].name;
     return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shim/base.h"
+#include "shim/launcher_find.h"
 #include "shim/launcher_intern.h"
 
 // No process has more than this; a larger figure is not a figure.
@@ -280,17 +281,8 @@ int profile_parse(const char *text, size_t size, struct profile *p)
 
 const struct profile_map *profile_find_map(const struct profile *p, uint64_t pc)
 {
-    size_t low = 0, high = p->map_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (pc < p->maps[middle].start)
-            high = middle;
-        else if (pc >= p->maps[middle].end)
-            low = middle + 1;
-        else
-            return &p->maps[middle];
-    }
-    return NULL;
+    size_t n = starts_up_to(p->maps, p->map_count, sizeof *p->maps, pc);
+    return n && pc < p->maps[n - 1].end ? &p->maps[n - 1] : NULL;
 }
 
 void profile_free(struct profile *p)
