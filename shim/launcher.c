@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/base.h"
@@ -28,6 +29,13 @@ int launcher_fail(int status, const char *fmt, ...)
     fputc('\n', stderr);
     va_end(args);
     return status;
+}
+
+uint64_t launcher_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static int show_path(void)

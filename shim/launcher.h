@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     EXIT_OURS = 125,      // tidepool itself failed
@@ -15,6 +16,9 @@ enum {
 
 // Prints "tidepool: ..." and a newline on stderr; returns status.
 int launcher_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+// Milliseconds of a clock that only goes forward.
+uint64_t launcher_now_ms(void);
 
 // Where this program lies, links resolved; false without /proc and without a usable argv[0].
 bool launcher_self(char *out, size_t size);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "export/control.h"
@@ -32,13 +31,6 @@ void launcher_control_begin(struct control_call *c, pid_t pid, const char *reque
     if (n >= (int)sizeof line ||
         (send(c->fd, line, (size_t)n, MSG_NOSIGNAL) != n && errno != EPIPE))
         c->state = CONTROL_SILENT;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static bool make_room(struct control_call *c)
@@ -101,9 +93,9 @@ static void hang_up(struct control_call *c)
 static void receive_all(struct control_call *calls, struct pollfd *fds, size_t count,
                         unsigned timeout_ms)
 {
-    uint64_t until = now_ms() + timeout_ms;
+    uint64_t until = launcher_now_ms() + timeout_ms;
     for (size_t open = count; open;) {
-        uint64_t now = now_ms();
+        uint64_t now = launcher_now_ms();
         open = 0;
         if (now > until || poll(fds, count, (int)(until - now)) <= 0)
             return;

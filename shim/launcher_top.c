@@ -311,13 +311,6 @@ static void sort_by_key(int key)
         opt.turned = !opt.turned;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 // False when that is the end.
 static bool obey(int key, struct top *t, size_t *first, uint64_t *next)
 {
@@ -326,7 +319,7 @@ static bool obey(int key, struct top *t, size_t *first, uint64_t *next)
     if (key >= TERM_UP && key <= TERM_END)
         scroll(key, first, t);
     else if (key == ' ' || key == '\n')
-        *next = now_ms();
+        *next = launcher_now_ms();
     else if (key == '+' || key == '-')
         change_time(key == '+');
     else
@@ -343,14 +336,14 @@ static int run_screen(struct top *t)
         return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
     if (!term_open())
         return launcher_fail(EXIT_OURS, "top: %s", strerror(errno));
-    next = now_ms() + opt.interval_ms;
+    next = launcher_now_ms() + opt.interval_ms;
     for (bool go = true; go;) {
         draw(t, &first);
-        uint64_t now = now_ms();
+        uint64_t now = launcher_now_ms();
         int key = term_wait(next > now ? (unsigned)(next - now) : 0);
         go = obey(key, t, &first, &next);
-        if (go && now_ms() >= next && read_now(t))
-            next = now_ms() + opt.interval_ms;
+        if (go && launcher_now_ms() >= next && read_now(t))
+            next = launcher_now_ms() + opt.interval_ms;
     }
     term_close();
     // As if the signal had done it, for whoever waits for us.

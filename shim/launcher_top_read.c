@@ -3,22 +3,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "shim/base.h"
 #include "shim/config_parse.h"
+#include "shim/launcher.h"
 #include "shim/launcher_prom.h"
 #include "shim/launcher_top.h"
 
 // A process answers within 250 ms of its thread's sleep; the rest is for a loaded machine.
 enum { PATIENCE_MS = 1500 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 // Families as the process names them, and where their sum belongs. One without a sum over buckets
 // has one sample, which is its own sum.
@@ -170,7 +163,7 @@ bool top_read(struct top *t, const struct top_filter *filter)
     t->count = 0;
     t->row = calloc(t->procs.count + 1, sizeof *t->row);
     struct control_call *calls = calloc(t->procs.count + 1, sizeof *calls);
-    t->read_ms = now_ms();
+    t->read_ms = launcher_now_ms();
     size_t asked = t->row && calls ? ask_all(t, calls, filter) : 0;
     launcher_control_finish(calls, asked, PATIENCE_MS);
     for (size_t i = 0; i < asked; i++) {
