@@ -18,13 +18,6 @@
 #define NOTES_MAX 1024
 #define HEADERS_MAX 16
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
 static const char *program(void)
 {
     static char path[4096];
@@ -45,7 +38,7 @@ void modules_find(uintptr_t pc, const char **name, uintptr_t *offset)
     const struct link_map *map = found.dlfo_link_map;
     *offset = pc - map->l_addr;
     // The program itself has no name there, and may have changed the one it was started by.
-    *name = map->l_name && map->l_name[0] ? last_part(map->l_name) : last_part(program());
+    *name = map->l_name && map->l_name[0] ? basename(map->l_name) : basename(program());
 }
 
 // Our own memory by way of the kernel: a file may have been cut short, or unmapped by now.

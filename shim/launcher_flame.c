@@ -72,14 +72,6 @@ static uint32_t node_of(struct tree *t, uint32_t parent, uint32_t name)
     return n;
 }
 
-static void add(struct held *to, const struct held *h)
-{
-    for (int side = 0; side < SIDES; side++) {
-        to->bytes[side] += h->bytes[side];
-        to->blocks[side] += h->blocks[side];
-    }
-}
-
 // Node 0 is all of it.
 static void build(struct tree *t)
 {
@@ -91,12 +83,12 @@ static void build(struct tree *t)
         size_t depth;
         const uint32_t *frames = stacks_frames(s, i, &depth);
         uint32_t node = root;
-        add(&t->held[node], &s->held[i]);
+        held_add(&t->held[node], &s->held[i]);
         for (size_t k = 0; k < depth; k++) {
             node = node_of(t, node, name_of(t, stacks_get(s, frames[k])));
-            add(&t->held[node], &s->held[i]);
+            held_add(&t->held[node], &s->held[i]);
         }
-        add(&t->own[node], &s->held[i]);
+        held_add(&t->own[node], &s->held[i]);
     }
 }
 
@@ -160,20 +152,14 @@ static void put_nodes(struct tree *t, FILE *f)
     fprintf(f, "],\n\"pruned\":%" PRIu32 ",\n", pruned);
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void put_data(struct tree *t, FILE *f)
 {
     const struct report *r = t->r;
     fputs("{\"title\":", f);
-    out_json(f, base_name(r->names[0]));
+    out_json(f, basename(r->names[0]));
     fputs(",\"compared\":", f);
     if (r->old_name)
-        out_json(f, base_name(r->old_name));
+        out_json(f, basename(r->old_name));
     else
         fputs("null", f);
     fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n",

@@ -90,8 +90,6 @@ static void put_stack(const struct report *r, FILE *f, size_t stack)
 
 void report_json(const struct report *r, FILE *f)
 {
-    static const char *const by[] = {
-        [BY_SITE] = "site", [BY_FUNCTION] = "function", [BY_MODULE] = "module"};
     struct rows rows = rows_make(&r->stacks, r->by, r->old_name != NULL);
     fputs("{\"profiles\":[", f);
     for (size_t i = 0; i < r->name_count; i++) {
@@ -103,7 +101,8 @@ void report_json(const struct report *r, FILE *f)
         out_json(f, r->old_name);
     else
         fputs("null", f);
-    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",", by[r->by], r->interval_bytes);
+    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",", rows_by_names[r->by],
+            r->interval_bytes);
     put_held(f, "", &r->stacks.total, SIDE_NOW);
     if (r->old_name) {
         fputc(',', f);

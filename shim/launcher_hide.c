@@ -106,8 +106,7 @@ static bool matches(const char *const *patterns, size_t count, const char *text)
 
 bool hide_frame(const char *function, const char *module)
 {
-    const char *slash = strrchr(module, '/');
-    if (matches(modules, array_len(modules), slash ? slash + 1 : module))
+    if (matches(modules, array_len(modules), basename(module)))
         return true;
     if (!function)
         return false;

@@ -68,8 +68,7 @@ static bool try_pid(struct perfmap *m, const char *profile_path, size_t dir_leng
 void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint64_t pid)
 {
     *m = (struct perfmap){0};
-    const char *slash = strrchr(profile_path, '/');
-    const char *name = slash ? slash + 1 : profile_path;
+    const char *name = basename(profile_path);
     size_t dir_length = (size_t)(name - profile_path);
     if (pid) {
         try_pid(m, profile_path, dir_length, pid, owner);

@@ -46,10 +46,8 @@ static bool take_top(struct report *r, const char *value)
 
 static bool take_by(struct report *r, const char *value)
 {
-    static const char *const names[] = {
-        [BY_SITE] = "site", [BY_FUNCTION] = "function", [BY_MODULE] = "module"};
-    for (size_t i = 0; i < array_len(names); i++)
-        if (strcmp(names[i], value) == 0) {
+    for (size_t i = 0; i < BYS; i++)
+        if (strcmp(rows_by_names[i], value) == 0) {
             r->by = (enum rows_by)i;
             return true;
         }

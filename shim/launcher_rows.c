@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+const char *const rows_by_names[BYS] = {
+    [BY_SITE] = "site", [BY_FUNCTION] = "function", [BY_MODULE] = "module"};
+
 static struct frame key_of(const struct frame *f, enum rows_by by)
 {
     switch (by) {
@@ -12,18 +15,10 @@ static struct frame key_of(const struct frame *f, enum rows_by by)
         return (struct frame){.module = f->module};
     case BY_FUNCTION:
         return (struct frame){.function = f->function, .module = f->module};
-    case BY_SITE:
+    default:
         break;
     }
     return *f;
-}
-
-static void add(struct held *to, const struct held *h)
-{
-    for (int side = 0; side < SIDES; side++) {
-        to->bytes[side] += h->bytes[side];
-        to->blocks[side] += h->blocks[side];
-    }
 }
 
 static int by_size(const void *a, const void *b)
@@ -65,11 +60,11 @@ struct rows rows_make(const struct stacks *s, enum rows_by by, bool comparing)
             row->frame = key;
             // A function that calls itself holds its memory once.
             if (seen[n] != i + 1)
-                add(&row->with, h);
+                held_add(&row->with, h);
             seen[n] = i + 1;
             if (k + 1 < depth)
                 continue;
-            add(&row->own, h);
+            held_add(&row->own, h);
             if (h->bytes[SIDE_NOW] >= row->stack_bytes) {
                 row->stack_bytes = h->bytes[SIDE_NOW];
                 row->stack = i;

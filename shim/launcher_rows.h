@@ -6,7 +6,8 @@
 
 #include "shim/launcher_stacks.h"
 
-enum rows_by { BY_SITE, BY_FUNCTION, BY_MODULE };
+enum rows_by { BY_SITE, BY_FUNCTION, BY_MODULE, BYS };
+extern const char *const rows_by_names[BYS]; // as the option --by and JSON have them
 
 struct row {
     struct frame frame; // what the rows are not told apart by is 0

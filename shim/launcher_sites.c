@@ -39,22 +39,16 @@ static struct screen screen_of(FILE *f)
     return s;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 // " (file:line)" or " [module]"; the module is said where the function tells nothing of it.
 static void place_of(const struct stacks *s, const struct frame *f, char *out, size_t size)
 {
     const char *file = stacks_text(s, f->file), *module = stacks_text(s, f->module);
     if (*file && f->line)
-        snprintf(out, size, " (%s:%u)", base_name(file), f->line);
+        snprintf(out, size, " (%s:%u)", basename(file), f->line);
     else if (*file)
-        snprintf(out, size, " (%s)", base_name(file));
+        snprintf(out, size, " (%s)", basename(file));
     else if (*module && *module != '[' && f->function)
-        snprintf(out, size, " [%s]", base_name(module));
+        snprintf(out, size, " [%s]", basename(module));
     else
         out[0] = '\0';
 }
@@ -204,7 +198,7 @@ static void put_head(const struct report *r, const struct screen *t)
 {
     const struct held *total = &r->stacks.total;
     char a[OUT_SIZE_MAX], b[OUT_SIZE_MAX];
-    out_plain(t->f, base_name(r->names[0]), 48);
+    out_plain(t->f, basename(r->names[0]), 48);
     if (r->name_count > 1)
         fprintf(t->f, " and %zu more", r->name_count - 1);
     fprintf(t->f, ": %s%s%s live in %" PRIu64 " blocks", t->bold,
@@ -219,7 +213,7 @@ static void put_head(const struct report *r, const struct screen *t)
         return;
     double change = total->bytes[SIDE_NOW] - total->bytes[SIDE_BEFORE];
     fprintf(t->f, "%s since ", out_change(a, change));
-    out_plain(t->f, base_name(r->old_name), 48);
+    out_plain(t->f, basename(r->old_name), 48);
     fprintf(t->f, ", which was %s\n", out_size(b, total->bytes[SIDE_BEFORE]));
 }
 

@@ -4,6 +4,14 @@
 
 #include <stdlib.h>
 
+void held_add(struct held *to, const struct held *h)
+{
+    for (int side = 0; side < SIDES; side++) {
+        to->bytes[side] += h->bytes[side];
+        to->blocks[side] += h->blocks[side];
+    }
+}
+
 void stacks_init(struct stacks *s)
 {
     *s = (struct stacks){0};

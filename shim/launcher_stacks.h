@@ -31,6 +31,8 @@ struct stacks {
     struct held total;
 };
 
+void held_add(struct held *to, const struct held *h);
+
 void stacks_init(struct stacks *s);
 void stacks_free(struct stacks *s);
 
