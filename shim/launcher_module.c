@@ -114,8 +114,8 @@ static void place_module(struct module *m)
     if (m->own.has_lines || m->debug.has_lines)
         ask_lines(m, m->own.has_lines ? m->here : debug);
     for (size_t i = 0; i < m->count; i++)
-        if (!m->addresses[i].depth && !place_symbol(m, &m->addresses[i], "", 0))
-            place_offset(m, &m->addresses[i]);
+        if (!m->addresses[i].depth)
+            place_symbol(m, &m->addresses[i], "", 0);
     elf_close(&m->debug);
 }
 

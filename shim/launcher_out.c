@@ -91,17 +91,6 @@ void out_json(FILE *f, const char *text)
     fputc('"', f);
 }
 
-void out_html(FILE *f, const char *text)
-{
-    for (const char *p = text, *from = p; *p; from = p) {
-        uint32_t c = next_point(&p);
-        if (strchr("<>&\"'", (int)c) || !harmless(c))
-            fprintf(f, "&#%" PRIu32 ";", c < 0x20 ? (uint32_t)BROKEN : c);
-        else
-            fwrite(from, 1, (size_t)(p - from), f);
-    }
-}
-
 uint64_t out_whole(double x)
 {
     return x < 0 ? 0 : x < 0x1p53 ? (uint64_t)(x + 0.5) : (uint64_t)1 << 53;

@@ -16,9 +16,6 @@ const char *out_plain_text(char *out, size_t size, const char *text);
 // In quotes. Valid JSON whatever the text is, and safe inside a script element of HTML.
 void out_json(FILE *f, const char *text);
 
-// As in HTML text and in quoted attributes.
-void out_html(FILE *f, const char *text);
-
 // 100B 1.5K 20.0M, into the caller's room; with a sign where asked for.
 enum { OUT_SIZE_MAX = 16 };
 const char *out_size(char room[OUT_SIZE_MAX], double bytes);

@@ -7,7 +7,6 @@
 #include "shim/launcher_reach.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -167,7 +166,7 @@ static void find_names(pid_t pid, struct names *found)
     free(own);
 }
 
-// -1 and errno.
+// -1 where that fails.
 static int connect_here(const char *name)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -182,9 +181,7 @@ static int connect_here(const char *name)
     if (connect(fd, (struct sockaddr *)&a,
                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0)
         return fd;
-    int err = errno;
     close(fd);
-    errno = err;
     return -1;
 }
 
@@ -263,7 +260,6 @@ static int connect_elsewhere(pid_t pid, const char *name, bool here, bool other_
         waitpid(child, NULL, 0);
     }
     close(ends[0]);
-    errno = EPERM;
     return fd;
 }
 

@@ -100,7 +100,7 @@ static void handle(int sig, void (*handler)(int), bool held)
         sigaddset(&handled, sig);
 }
 
-bool term_open(void)
+void term_open(void)
 {
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGXCPU};
@@ -116,7 +116,6 @@ bool term_open(void)
     sigprocmask(SIG_BLOCK, &handled, &usual);
     atexit(restore);
     take_over();
-    return true;
 }
 
 void term_close(void)

@@ -22,9 +22,9 @@ enum term_key {
 // Is standard output a terminal that can be written all over?
 bool term_usable(void);
 
-// False where that fails. From here on Ctrl-C ends the program by way of term_wait, and a crash
-// leaves the terminal as it was.
-bool term_open(void);
+// From here on Ctrl-C ends the program by way of term_wait, and a crash leaves the terminal as it
+// was.
+void term_open(void);
 void term_close(void);
 
 // The size now; 80 by 24 where the terminal does not say.

@@ -141,11 +141,6 @@ Test(names, are_valid_json_and_end_no_script)
     same(written(out_json, "\xff\xe2\x80\xa8"), "\"\\ufffd\\u2028\"");
 }
 
-Test(names, are_text_in_html)
-{
-    same(written(out_html, "<b a='\"'>&"), "&#60;b a=&#39;&#34;&#39;&#62;&#38;");
-}
-
 static const struct {
     double bytes;
     const char *text;

@@ -74,7 +74,7 @@ Test(tables, elf_names_the_function_at_an_address)
     elf_close(&e);
 }
 
-static size_t copy_self(const char *path, unsigned char **bytes)
+static size_t copy_self(unsigned char **bytes)
 {
     struct stat st;
     int fd = open("/proc/self/exe", O_RDONLY);
@@ -82,7 +82,6 @@ static size_t copy_self(const char *path, unsigned char **bytes)
     *bytes = malloc((size_t)st.st_size);
     cr_assert(eq(i64, read(fd, *bytes, (size_t)st.st_size), st.st_size));
     close(fd);
-    (void)path;
     return (size_t)st.st_size;
 }
 
@@ -105,7 +104,7 @@ static int open_bytes(const unsigned char *bytes, size_t size)
 Test(tables, elf_survives_broken_files)
 {
     unsigned char *bytes;
-    size_t size = copy_self("self", &bytes);
+    size_t size = copy_self(&bytes);
     const Elf64_Ehdr *h = (const Elf64_Ehdr *)(const void *)bytes;
     size_t sections = h->e_shoff, count = h->e_shnum * sizeof(Elf64_Shdr);
     static const size_t cuts[] = {0, 3, 16, 63, 64, 100, 5000};
