@@ -40,9 +40,9 @@ static const char usage[] =
     "      --reverse         the other way round\n"
     "      --pid=PID,...     these processes only\n"
     "      --service=GLOB    those whose TIDEPOOL_LABELS name such a service\n\n"
-    "Keys: the first letters of the columns, or n p l u m f s r c t, sort by them; < and > take\n"
-    "the next one, i turns the order round; arrows and pages scroll; + and - change the time;\n"
-    "the space bar reads now; q ends.\n";
+    "Keys: n p l u m f s r c t sort by the columns from the left, < and > by the one beside, i\n"
+    "turns the order round; arrows and pages scroll; + and - double and halve the time; the\n"
+    "space bar reads now; q ends.\n";
 
 static bool take_seconds(const char *text, unsigned *ms)
 {
@@ -341,8 +341,12 @@ static int run_screen(struct top *t)
         uint64_t now = launcher_now_ms();
         int key = term_wait(next > now ? (unsigned)(next - now) : 0);
         go = obey(key, t, &first, &next);
-        if (go && launcher_now_ms() >= next && read_now(t))
+        // Also where /proc was not to be had this time: what is shown stays, and the next try
+        // waits.
+        if (go && launcher_now_ms() >= next) {
+            read_now(t);
             next = launcher_now_ms() + opt.interval_ms;
+        }
     }
     term_close();
     // As if the signal had done it, for whoever waits for us.

@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -376,6 +377,19 @@ def case_terminal_keys():
     t.wait_for(lambda t: t.screen()[-1].startswith("1.0 s"), "half as often")
     t.press("\033[Z\033OPxyz\t ")
     t.read()
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_terminal_while_proc_cannot_be_read():
+    t = on_terminal("-d", "0.5")
+    t.wait_for(fills_a_screen, "a table")
+    resource.prlimit(t.pid, resource.RLIMIT_NOFILE, (3, 3))
+    t.read()
+    before = t.raw.count(b"\033[1;1H")
+    t.read(1)
+    # On a slow machine there are fewer; without a wait there are thousands.
+    assert t.raw.count(b"\033[1;1H") - before < 50, t.raw.count(b"\033[1;1H")
     t.press("q")
     assert t.end() == 0 and t.restored()
 
