@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BROKEN = 0xfffd };
@@ -89,6 +89,12 @@ void out_json(FILE *f, const char *text)
             fwrite(from, 1, (size_t)(p - from), f);
     }
     fputc('"', f);
+}
+
+bool out_may_colour(void)
+{
+    const char *none = getenv("NO_COLOR");
+    return !none || !*none;
 }
 
 uint64_t out_whole(double x)

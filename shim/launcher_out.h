@@ -2,6 +2,7 @@
 #ifndef TIDEPOOL_SHIM_LAUNCHER_OUT_H
 #define TIDEPOOL_SHIM_LAUNCHER_OUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@ void out_json(FILE *f, const char *text);
 enum { OUT_SIZE_MAX = 16 };
 const char *out_size(char room[OUT_SIZE_MAX], double bytes);
 const char *out_change(char room[OUT_SIZE_MAX], double bytes);
+
+// Does nobody want text without colours? An empty NO_COLOR is as good as none.
+bool out_may_colour(void);
 
 // A count or a number of bytes that fits.
 uint64_t out_whole(double x);

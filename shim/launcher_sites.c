@@ -23,9 +23,9 @@ struct screen {
 static struct screen screen_of(FILE *f)
 {
     struct screen s = {f, SIZE_MAX, "", "", ""};
-    const char *columns = getenv("COLUMNS"), *none = getenv("NO_COLOR"), *term = getenv("TERM");
+    const char *columns = getenv("COLUMNS"), *term = getenv("TERM");
     struct winsize size;
-    if (isatty(fileno(f)) && !(none && *none) && term && strcmp(term, "dumb") != 0) {
+    if (isatty(fileno(f)) && out_may_colour() && term && strcmp(term, "dumb") != 0) {
         s.bold = "\033[1m";
         s.faint = "\033[2m";
         s.plain = "\033[0m";

@@ -12,6 +12,7 @@
 #include "shim/base.h"
 #include "shim/config_parse.h"
 #include "shim/launcher.h"
+#include "shim/launcher_out.h"
 #include "shim/launcher_term.h"
 
 enum {
@@ -254,7 +255,7 @@ static void draw(const struct top *t, size_t *first)
     struct frame f = {.text = text, .size = sizeof text};
     char line[LINE_BYTES];
     unsigned columns, rows;
-    bool colours = !getenv("NO_COLOR");
+    bool colours = out_may_colour();
     term_size(&columns, &rows);
     rows = rows < FRAME_ROWS_MAX ? rows : FRAME_ROWS_MAX;
     // Summary, heading, and the line of keys; a screen of three lines shows no process.

@@ -349,6 +349,16 @@ def case_terminal_of_other_sizes():
     assert t.end() == 0 and t.restored()
 
 
+def case_terminal_colours():
+    v = grown()
+    for wish, coloured in (None, True), ("", True), ("1", False):
+        t = on_terminal("-d", "0.2", env={} if wish is None else {"NO_COLOR": wish})
+        t.wait_for(lambda t: any(f" {v.pid} " in x for x in t.screen()), "a table")
+        assert (b"\033[7m" in t.raw) == coloured, wish
+        t.press("q")
+        assert t.end() == 0
+
+
 def case_terminal_keys():
     some = [grown() for _ in range(4)]
     pids = sorted(v.pid for v in some)
