@@ -1,7 +1,7 @@
 // launcher_control - asks a running process through its control channel (export/control.h).
 //
 // Many can be asked at once: begin them all, then finish all in one call, which reads from whoever
-// is ready. What they answer is text from outside: it goes to a terminal through launcher_out only.
+// is ready. What they answer is text from outside: whoever shows it makes it harmless.
 #ifndef TIDEPOOL_SHIM_LAUNCHER_CONTROL_H
 #define TIDEPOOL_SHIM_LAUNCHER_CONTROL_H
 

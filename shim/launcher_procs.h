@@ -1,8 +1,8 @@
 // launcher_procs - which processes of this machine have the library in them.
 //
 // Those whose maps we may read are looked at; of other users' processes, those whose control
-// channel is listed in /proc/net/unix. What was found about a process is kept for as long as it
-// lives, and looked up again now and then where it was "no": it may run another program by then.
+// channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept for some
+// scans while it has the same name, and then looked up again: it may run another program by then.
 #ifndef TIDEPOOL_SHIM_LAUNCHER_PROCS_H
 #define TIDEPOOL_SHIM_LAUNCHER_PROCS_H
 
