@@ -89,21 +89,26 @@ static void hang_up(struct control_call *c)
     c->fd = -1;
 }
 
+static bool any_open(const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fds[i].fd >= 0)
+            return true;
+    return false;
+}
+
 // Whoever is ready is read from, a piece at a time, so that none keeps another waiting.
 static void receive_all(struct control_call *calls, struct pollfd *fds, size_t count,
                         unsigned timeout_ms)
 {
     uint64_t until = launcher_now_ms() + timeout_ms;
-    for (size_t open = count; open;) {
+    while (any_open(fds, count)) {
         uint64_t now = launcher_now_ms();
-        open = 0;
         if (now > until || poll(fds, count, (int)(until - now)) <= 0)
             return;
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
             if (fds[i].fd >= 0 && fds[i].revents && !receive(&calls[i]))
                 fds[i].fd = -1;
-            open += fds[i].fd >= 0;
-        }
     }
 }
 

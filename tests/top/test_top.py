@@ -231,6 +231,15 @@ def case_what_dump_prints_is_harmless():
             os.waitpid(liar.pid, 0)
 
 
+def case_who_cannot_be_asked_is_not_waited_for():
+    """Well within the 30 s in which a process that was asked may write its profile."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for pid, why in (ended.pid, "no such process"), (os.getpid(), "has no control channel"):
+        done = subprocess.run([TOP[0], "dump", str(pid)], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 125 and why in done.stderr and done.stdout == "", done
+
+
 def case_an_impostor_is_not_asked():
     v = grown()
     ns = os.stat("/proc/self/ns/pid").st_ino
