@@ -195,6 +195,14 @@ static int run(char **command)
                          strerror(errno));
 }
 
+// What was printed has arrived, or it was in vain.
+static int finish(int status)
+{
+    if (!status && (fflush(stdout) != 0 || ferror(stdout)))
+        return launcher_fail(EXIT_OURS, "standard output: %s", strerror(errno));
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -202,7 +210,7 @@ int main(int argc, char **argv)
     char **arg = argv + 1;
     const struct subcommand *sub = *arg ? find_subcommand(*arg) : NULL;
     if (sub)
-        return sub->run(arg + 1);
+        return finish(sub->run(arg + 1));
     while (*arg && strcmp(*arg, "--") != 0) {
         const struct action *found = find_action(*arg);
         int used = 1, status = 0;
@@ -220,7 +228,7 @@ int main(int argc, char **argv)
         arg += used;
     }
     if (action)
-        return action->run();
+        return finish(action->run());
     if (!*arg || !arg[1])
         return launcher_fail(EXIT_OURS, "no command; usage: tidepool [options] -- command [args]");
     return run(arg + 1);

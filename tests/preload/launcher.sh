@@ -31,6 +31,9 @@ t() {
 # Running programs.
 t 'prints the path of the library' 0 "$L" '' "$T" --path
 t 'prints its version' 0 'tidepool [0-9]*' '' "$T" --version
+t 'a path that nobody got is no success' 125 '' 'tidepool: standard output: No space left*' \
+    sh -c "\"$T\" --path >/dev/full"
+t 'nor is one said to nobody' 125 '' 'tidepool: standard output: Bad file*' sh -c "\"$T\" --version >&-"
 t 'passes output and status on' 7 'hello' '' "$T" -- sh -c 'echo hello; exit 7'
 t 'passes a death by signal on' 137 '' '*' sh -c "\"$T\" -- sh -c 'kill -9 \$\$'"
 t 'the library is in the program' 0 'yes' '' "$T" -- sh -c 'grep -q libtidepool /proc/self/maps && echo yes'
