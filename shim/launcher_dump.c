@@ -14,6 +14,10 @@
 // Its disk may be busy with what made somebody ask.
 #define TIMEOUT_MS 30000
 
+static const char help[] =
+    "Usage: tidepool dump PID\n"
+    "Has a process that runs with --sample write its heap profile now, and prints the path.\n";
+
 static int usage(void)
 {
     return launcher_fail(EXIT_OURS, "dump: usage: tidepool dump PID");
@@ -38,6 +42,10 @@ int launcher_dump(char **args)
 
     if (!args[0] || args[1])
         return usage();
+    if (strcmp(args[0], "--help") == 0 || strcmp(args[0], "-h") == 0) {
+        fputs(help, stdout);
+        return 0;
+    }
     errno = 0;
     pid = strtol(args[0], &end, 10);
     if (errno || *end || pid <= 0 || pid != (pid_t)pid)

@@ -20,9 +20,22 @@ enum form { FORM_TOP, FORM_FOLDED, FORM_JSON };
 
 struct options {
     enum form form;
-    bool all_frames, top_given;
+    bool all_frames, top_given, help;
     const char *html, *root;
 };
+
+static const char help[] =
+    "Usage: tidepool report FILE... [options]\n"
+    "Who held the memory, by heap profiles (heap_v2) of tidepool, jemalloc, jeprof or pprof.\n"
+    "Several are added up; - is the standard input.\n\n"
+    "      --top N           so many rows, 0 for all [20]\n"
+    "      --by WHAT         a row for each site, function or module [site]\n"
+    "      --diff OLD        against an older profile, the largest change first\n"
+    "      --html OUT        also a page with a flame graph; - is the standard output\n"
+    "      --folded          folded stacks instead of the table\n"
+    "      --json            rows as JSON\n"
+    "      --root DIR        where the mapped files are: /proc/PID/root for a container\n"
+    "      --all-frames      the allocator's own frames, too\n";
 
 static int usage(const char *what, const char *arg)
 {
@@ -62,6 +75,8 @@ static bool take_switch(struct options *o, const char *name)
         o->form = FORM_JSON;
     else if (strcmp(name, "--all-frames") == 0)
         o->all_frames = true;
+    else if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        o->help = true;
     else
         return false;
     return true;
@@ -115,7 +130,7 @@ static int take_args(struct report *r, struct options *o, char **args)
     }
     r->names = (const char *const *)args;
     r->name_count = files;
-    return files ? 0 : usage("no profile", NULL);
+    return files || o->help ? 0 : usage("no profile", NULL);
 }
 
 // One line for what a profile lacks.
@@ -191,6 +206,10 @@ int launcher_report(char **args)
     int status = take_args(&r, &o, args);
     if (status)
         return status;
+    if (o.help) {
+        fputs(help, stdout);
+        return 0;
+    }
     // A table is for people, and they read its beginning; programs want all.
     if (!o.top_given)
         r.top = o.form == FORM_TOP ? TOP_DEFAULT : 0;

@@ -204,6 +204,7 @@ def options():
             (['--', '--top'], 1, '--top: No such file')):
         got, out, err = run(*args)
         check(f'refuses {args[-2:]}', got == status and words in err and err.count('\n') == 1 and out == '', (got, err))
+    check('--help', run('--help')[:2] == run(path, '-h')[:2] and '--all-frames' in run('--help')[1])
     with open('/dev/full', 'w') as full:
         p = subprocess.run([lib.TIDEPOOL, 'report', path], stdout=full, stderr=subprocess.PIPE)
     check('a full disk is no success', p.returncode == 1 and b'No space left' in p.stderr, p)

@@ -117,6 +117,7 @@ def case_bad_options():
         said = top(*options, status=125).decode()
         assert said.startswith("tidepool: top: ") and why in said and said.count("\n") == 1, said
     assert b"--service" in top("--help")
+    assert b"dump PID" in subprocess.run([TOP[0], "dump", "--help"], capture_output=True, check=True).stdout
 
 
 NAMES = [b"\x1b[2J\x1b[31mred", b'a"b\\c', b"new\nline\ttab", b"\xff\xfe\x80bad", b") R 1 2 3", b"",
