@@ -31,12 +31,6 @@ extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
 static int inspect(const char *shown, const char *path, unsigned depth);
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 // The loader this program itself was started by.
 static const char *own_loader(void)
 {
@@ -123,7 +117,7 @@ static int inspect_elf(const char *shown, int fd, const struct stat *st, const c
                              "%s is statically linked: nothing can be preloaded into "
                              "it",
                              shown);
-    if (strcmp(base_name(loader), base_name(own_loader())) != 0)
+    if (strcmp(basename(loader), basename(own_loader())) != 0)
         return launcher_fail(EXIT_CANNOT,
                              "%s is built for another C library (its loader is %s, "
                              "the library's %s)",
@@ -166,7 +160,7 @@ static int inspect_script(const char *shown, const char *head, size_t n, unsigne
         return 0;
     if (!resolve(interpreter, found, sizeof found))
         return no_interpreter(shown, interpreter);
-    char *command = strcmp(base_name(interpreter), "env") == 0 ? env_command(rest) : NULL;
+    char *command = strcmp(basename(interpreter), "env") == 0 ? env_command(rest) : NULL;
     if (command && !resolve(command, found, sizeof found))
         return no_interpreter(shown, command);
     return inspect(found, found, depth + 1);
