@@ -156,10 +156,10 @@ static void put_data(struct tree *t, FILE *f)
 {
     const struct report *r = t->r;
     fputs("{\"title\":", f);
-    out_json(f, basename(r->names[0]));
+    out_json(f, report_title(r->names[0]));
     fputs(",\"compared\":", f);
     if (r->old_name)
-        out_json(f, basename(r->old_name));
+        out_json(f, report_title(r->old_name));
     else
         fputs("null", f);
     fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n",

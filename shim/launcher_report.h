@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "shim/launcher_rows.h"
 #include "shim/launcher_stacks.h"
@@ -23,6 +24,12 @@ struct report {
 
 // The subcommand: its arguments, ended by NULL. Returns the exit code.
 int launcher_report(char **args);
+
+// What a profile is called above its table: its file's name.
+static inline const char *report_title(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : basename(path);
+}
 
 void report_top(const struct report *r, FILE *f);
 void report_json(const struct report *r, FILE *f);

@@ -198,7 +198,7 @@ static void put_head(const struct report *r, const struct screen *t)
 {
     const struct held *total = &r->stacks.total;
     char a[OUT_SIZE_MAX], b[OUT_SIZE_MAX];
-    out_plain(t->f, basename(r->names[0]), 48);
+    out_plain(t->f, report_title(r->names[0]), 48);
     if (r->name_count > 1)
         fprintf(t->f, " and %zu more", r->name_count - 1);
     fprintf(t->f, ": %s%s%s live in %" PRIu64 " blocks", t->bold,
@@ -213,7 +213,7 @@ static void put_head(const struct report *r, const struct screen *t)
         return;
     double change = total->bytes[SIDE_NOW] - total->bytes[SIDE_BEFORE];
     fprintf(t->f, "%s since ", out_change(a, change));
-    out_plain(t->f, basename(r->old_name), 48);
+    out_plain(t->f, report_title(r->old_name), 48);
     fprintf(t->f, ", which was %s\n", out_size(b, total->bytes[SIDE_BEFORE]));
 }
 
