@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "export/folder.h"
@@ -57,19 +56,11 @@ static void set_start(uint64_t now_ms)
     store(&due_ms, now_ms + options.interval_ms);
 }
 
-static uint64_t clock_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-void textfile_init(const struct textfile_options *o)
+void textfile_init(const struct textfile_options *o, uint64_t now_ms)
 {
     options = *o;
     in_use = true;
-    set_start(clock_ms());
+    set_start(now_ms);
 }
 
 void textfile_worthwhile(void)

@@ -20,7 +20,7 @@ struct textfile_options {
 
 // Once, after metrics_init(). Touches no file. The process counts as long-lived from one interval
 // after this on.
-void textfile_init(const struct textfile_options *options);
+void textfile_init(const struct textfile_options *options, uint64_t now_ms);
 
 // The process is worth a file before its first interval has gone by.
 void textfile_worthwhile(void);

@@ -85,7 +85,8 @@ void exporter_init(const struct config *c)
     textfile_init(&(struct textfile_options){.dir = c->prom_dir,
                                              .interval_ms = c->prom_interval_ms,
                                              .keep = c->prom_keep,
-                                             .log = log_trouble});
+                                             .log = log_trouble},
+                  clock_ms(CLOCK_MONOTONIC));
     begin();
 }
 

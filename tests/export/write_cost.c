@@ -147,7 +147,7 @@ int main(int argc, char **argv)
     monitor_init(&pressure_defaults, &hooks);
     pressure_grow(64 << 20); // a first look, so that all families are there
     metrics_init(&(struct metrics_options){.labels = "service=bench,shard=3"});
-    textfile_init(&(struct textfile_options){.dir = dir, .interval_ms = 60000, .log = complain});
+    textfile_init(&(struct textfile_options){.dir = dir, .interval_ms = 60000, .log = complain}, 0);
     textfile_worthwhile();
     add_neighbours(dir, neighbours);
     sem_init(&ready, 0, 0);
