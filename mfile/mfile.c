@@ -9,18 +9,13 @@
 #include "mfile/maps.h"
 #include "mfile/prefetch.h"
 #include "mfile/record.h"
+#include "mfile/rules.h"
+#include "mfile/worker.h"
 #include "shim/base.h"
 
 static struct policy policy;
 // The program may write over its environment (setproctitle), and rules are looked at for ever.
 static char policy_text[MFILE_POLICY_MAX + 1];
-
-static uint16_t rule_of_path(const char *path)
-{
-    int rule = policy_find(&policy, path);
-
-    return rule < 0 ? 0 : policy.rule[rule].hints;
-}
 
 void mfile_init(const struct mfile_options *o)
 {
@@ -28,8 +23,8 @@ void mfile_init(const struct mfile_options *o)
 
     if (o->policy && strlen(o->policy) <= MFILE_POLICY_MAX &&
         policy_parse(strcpy(policy_text, o->policy), &policy)) {
-        record_rule = rule_of_path;
-        calls_init(&policy);
+        rules_init(&policy);
+        record_rule = rules_hints;
         on |= CALLS_RECORD;
         // Without such hints files need not be told apart while they are mapped.
         if (policy.all & HINT_AT_ONCE)
@@ -48,9 +43,38 @@ static bool is_recording(void)
     return atomic_load_explicit(&calls_on, memory_order_relaxed) & CALLS_RECORD;
 }
 
-bool mfile_wants_prefetch(void)
+static bool work(void)
 {
-    return policy.all & HINT_PREFETCH;
+    bool settled = rules_settle();
+
+    return prefetch_work(rules_settle) || settled;
+}
+
+static bool waits(void)
+{
+    return record_waits() || prefetch_waits();
+}
+
+// What is promised before mmap() returns cannot wait for anybody.
+static bool asks_later(void)
+{
+    return (policy.all & HINT_AT_ONCE) && !(policy.all & HINT_POPULATE);
+}
+
+bool mfile_wants_worker(void)
+{
+    return asks_later() || (policy.all & HINT_PREFETCH) || (!worker_runs() && waits());
+}
+
+void mfile_start_worker(void)
+{
+    static const struct worker_jobs jobs = {work, waits};
+
+    if (worker_runs())
+        return;
+    worker_start(&jobs);
+    if (worker_runs() && asks_later())
+        calls_switch_on(CALLS_LATER);
 }
 
 bool mfile_wants_watchdog(void)
@@ -171,6 +195,8 @@ void mfile_postfork_parent(void)
 
 void mfile_postfork_child(void)
 {
+    calls_switch_off(CALLS_LATER);
+    worker_postfork_child();
     prefetch_postfork_child();
     record_postfork_child();
 }

@@ -6,7 +6,9 @@
 //   maps     what the kernel says is mapped
 //   policy   "GLOB=HINT;...": text to hints; pure
 //   advise   madvise, and which of it is legal where
-//   prefetch files read ahead by a thread of their own
+//   rules    the policy asked, its hints given                           (the worker, or in mmap)
+//   prefetch files read ahead                                                        (the worker)
+//   worker   a thread for what takes time
 //   lazy     what is given up when memory is short                          (the watchdog's thread)
 //
 // This header starts it, and tells what came of it.
@@ -34,9 +36,12 @@ void mfile_init(const struct mfile_options *options);
 // The table from now on, whatever the options said; what is mapped already is found in /proc.
 void mfile_record(void);
 
-// Does a policy ask for what a thread has to do?
-bool mfile_wants_prefetch(void);
+// Does the policy ask for what a thread has to do? Or is there work, and nobody to do it?
+bool mfile_wants_worker(void);
 bool mfile_wants_watchdog(void);
+
+// Unless it runs. Not in a signal handler, not from mmap().
+void mfile_start_worker(void);
 
 enum mfile_kind {
     MFILE_SHARED, // what is written reaches the file

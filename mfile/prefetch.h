@@ -1,6 +1,6 @@
-// prefetch - files read ahead beside the program, by a thread that does nothing else.
+// prefetch - files read ahead beside the program, by the worker.
 //
-// The caller of mmap() only leaves a job: a range of addresses, and which file is there. The thread
+// Whoever wants it leaves a job: a range of addresses, and which file is there. The worker
 // populates it (MADV_POPULATE_READ) in steps of 2 MiB, as long as the table says that the file is
 // still there. That takes the way of page faults, with the read-ahead and the large folios that the
 // filesystem gives those; MADV_WILLNEED gets 4 KiB folios, and a reader who comes after it pays for
@@ -10,18 +10,17 @@
 // Where the file is not known, or the kernel cannot populate, it is WILLNEED after all, in steps of
 // 128 KiB, which is all that many disks' read-ahead allows for one call.
 //
-// There is no thread until prefetch_thread() was called, and none in the child of a fork. Without
-// one the caller does the first MiB itself, by WILLNEED.
+// Without a worker the caller does the first MiB itself, by WILLNEED.
 #ifndef TIDEPOOL_MFILE_PREFETCH_H
 #define TIDEPOOL_MFILE_PREFETCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-// Starts the thread unless it runs. Not in a signal handler, not from mmap().
-void prefetch_thread(void);
+// By the worker: one job. `between` is called every 2 MiB. False: there was none.
+bool prefetch_work(bool (*between)(void));
 
-// Is there work that waits for a thread?
+// Is there a job?
 bool prefetch_waits(void);
 
 // Whole pages; inode 0 where the file is not known. Safe anywhere.

@@ -11,7 +11,7 @@
 #include "mfile/maps.h"
 #include "shim/base.h"
 
-enum { RING = 4096, ASIDE = 64, REBUILDS = 8 };
+enum { RING = 4096, ASIDE = 64, REBUILDS = 8, RECENT = 1024 };
 enum kind { PUT, REMOVE, LIFT, DROP, COPY, USE, HINT, MARK };
 
 struct note {
@@ -46,6 +46,14 @@ static struct {
     uint64_t number; // 0: free
     struct mapping m;
 } aside[ASIDE];
+// Where mappings lie that are MAPPING_FRESH; more than fit are looked for everywhere.
+static struct span {
+    uint64_t start, end;
+} recent[RECENT];
+static _Atomic uint32_t recent_count;
+static _Atomic uint32_t unanswered; // of those that were asked for
+static uint32_t serial;             // of such a mapping, in place of its device
+static _Atomic bool missed;         // such a one is not in the table: its note was lost
 
 uint32_t record_now(void)
 {
@@ -75,10 +83,34 @@ unsigned record_count(void)
     return atomic_load_explicit(&count, memory_order_relaxed);
 }
 
+static uint32_t recents(void)
+{
+    return atomic_load_explicit(&recent_count, memory_order_relaxed);
+}
+
+static void set_recents(uint32_t n)
+{
+    atomic_store_explicit(&recent_count, n, memory_order_relaxed);
+}
+
+static void note_recent(uint64_t start, uint64_t end)
+{
+    uint32_t n = recents();
+
+    if (n == RECENT) {
+        start = n = 0;
+        end = UINT64_MAX;
+    }
+    recent[n] = (struct span){start, end};
+    set_recents(n + 1);
+}
+
 static void put(const struct mapping *m)
 {
     if (!table_put(table, m))
         record_doubt();
+    else if (m->flags & MAPPING_FRESH)
+        note_recent(m->start, m->end);
 }
 
 static void keep_aside(void *number, const struct mapping *m)
@@ -191,6 +223,8 @@ static void apply(struct note *n)
     switch (n->kind) {
     case PUT:
         n->m.used = record_now();
+        if (n->m.flags & MAPPING_FRESH)
+            n->m.dev = ++serial;
         put(&n->m);
         break;
     case REMOVE:
@@ -217,12 +251,13 @@ static void apply(struct note *n)
     }
 }
 
-// The slot of turn `number`, counted from 0, if it is full.
+// The slot of turn `number`, counted from 0, if it is full. Most often it was not even given out,
+// which is seen without touching a page of the ring.
 static struct slot *full_slot(uint64_t number)
 {
     struct slot *s = &ring[number % RING];
 
-    return atomic_load(&s->seq) == number + 1 ? s : NULL;
+    return atomic_load(&tail) != number && atomic_load(&s->seq) == number + 1 ? s : NULL;
 }
 
 static void work_off(void)
@@ -281,6 +316,8 @@ static void leave_note(const struct note *n)
         // Negative where t is old: then the exchange fails.
         if ((int64_t)(t - atomic_load_explicit(&head, memory_order_acquire)) >= RING) {
             atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+            if ((n->m.flags & MAPPING_FRESH) || recents())
+                atomic_store(&missed, true);
             record_doubt();
             return;
         }
@@ -416,6 +453,93 @@ unsigned record_read(uint64_t address, struct mapping *out, unsigned limit, bool
     return n;
 }
 
+bool record_waits(void)
+{
+    return recents() || atomic_load(&unanswered) || atomic_load(&missed) ||
+           atomic_load(&head) != atomic_load(&tail);
+}
+
+unsigned record_fresh(struct mapping *out, unsigned limit)
+{
+    unsigned n = 0;
+
+    if (atomic_load(&missed))
+        record_check(true);
+    if (!take(100))
+        return 0;
+    work_off();
+    while (recents() && n < limit) {
+        struct span *s = &recent[recents() - 1];
+        struct mapping *m = table_find(table, s->start);
+        if (!m || m->start >= s->end) {
+            set_recents(recents() - 1);
+            continue;
+        }
+        s->start = m->end;
+        if (!(m->flags & MAPPING_FRESH))
+            continue;
+        out[n++] = *m;
+        atomic_fetch_add(&unanswered, 1);
+    }
+    let_go();
+    return n;
+}
+
+// What is left of a mapping that was asked for: its first piece. Its serial number tells it from
+// others that lie there by now.
+static struct mapping *first_piece(const struct mapping *asked)
+{
+    struct mapping *m;
+
+    for (uint64_t at = asked->start; (m = table_find(table, at)) && m->start < asked->end;
+         at = m->end)
+        if ((m->flags & MAPPING_FRESH) && m->dev == asked->dev)
+            return m;
+    return NULL;
+}
+
+static bool answer(const struct mapping *asked, struct mapping *known)
+{
+    struct mapping *m = first_piece(asked), piece;
+
+    if (!m)
+        return false;
+    piece = *m;
+    if (piece.end < asked->end)
+        note_recent(piece.end, asked->end);
+    // What leaves is noted before it is unmapped. So if the kernel had something else there, a part
+    // of the mapping was perhaps about to go, and the rest is asked for again.
+    if (!known && (piece.start != asked->start || atomic_load(&head) != atomic_load(&tail))) {
+        note_recent(piece.start, piece.end);
+        return false;
+    }
+    piece.flags &= (uint8_t)~MAPPING_FRESH;
+    piece.dev = 0;
+    if (known) {
+        // What the program said itself stands.
+        piece.hints = piece.flags & MAPPING_RULED ? piece.hints | known->hints : known->hints;
+        piece.flags |= MAPPING_RULED;
+        piece.inode = known->inode;
+        piece.dev = known->dev;
+        *known = piece;
+    }
+    // It may continue its neighbours now.
+    if (!table_cut(table, piece.start, piece.end, NULL, NULL) || !table_put(table, &piece))
+        record_doubt();
+    return known != NULL;
+}
+
+bool record_answer(const struct mapping *asked, struct mapping *known)
+{
+    if (!take(100))
+        return false;
+    work_off();
+    bool ok = answer(asked, known);
+    atomic_fetch_sub(&unanswered, 1);
+    let_go();
+    return ok;
+}
+
 // What the old table knew of a range that is still mapped from the same file.
 static bool is_same(const struct mapping *old, const struct mapping *m)
 {
@@ -429,7 +553,7 @@ static bool is_same(const struct mapping *old, const struct mapping *m)
 
 struct rebuild {
     struct table *old, *fresh;
-    bool failed;
+    bool failed, missed;
 };
 
 static void rebuild_part(struct rebuild *r, const struct mapping *line, uint64_t start,
@@ -444,11 +568,17 @@ static void rebuild_part(struct rebuild *r, const struct mapping *line, uint64_t
         m.used = old->used;
         m.cooled = old->cooled;
         m.paged = old->paged;
-        m.flags |= old->flags & MAPPING_EXCLUDED;
+        m.flags |= old->flags & (MAPPING_EXCLUDED | MAPPING_FRESH);
         if (old->flags & MAPPING_RULED) {
             m.hints = old->hints;
             m.flags |= MAPPING_RULED;
         }
+    } else if (r->missed) {
+        m.flags |= MAPPING_FRESH;
+    }
+    if (m.flags & MAPPING_FRESH) {
+        m.inode = 0;
+        m.dev = old ? old->dev : ++serial;
     }
     r->failed |= !table_put(r->fresh, &m);
 }
@@ -492,7 +622,7 @@ static bool rebuild_line(void *arg, const struct maps_line *line)
 // not those of calls that are under way.
 static bool rebuild(bool force)
 {
-    struct rebuild r = {table, table == &tables[0] ? &tables[1] : &tables[0], false};
+    struct rebuild r = {.old = table, .fresh = table == &tables[0] ? &tables[1] : &tables[0]};
     uint64_t seen = atomic_load(&tail);
 
     if (atomic_load(&flying) > 0 || (atomic_load(&head) != seen && !force))
@@ -500,14 +630,22 @@ static bool rebuild(bool force)
     // A note that is never finished, because its writer is stopped, would hold up all others.
     atomic_store(&head, seen);
     atomic_store(&doubtful, false);
+    r.missed = atomic_exchange(&missed, false);
     bool ok = maps_read(rebuild_line, &r) == 0 && !r.failed && atomic_load(&tail) == seen &&
               atomic_load(&flying) <= 0 && !atomic_load(&doubtful);
     table_clear(ok ? r.old : r.fresh);
-    if (ok)
-        table = r.fresh;
-    else
+    if (!ok) {
+        if (r.missed)
+            atomic_store(&missed, true);
         record_doubt();
-    return ok;
+        return false;
+    }
+    table = r.fresh;
+    if (r.missed) {
+        set_recents(0);
+        note_recent(0, UINT64_MAX);
+    }
+    return true;
 }
 
 bool record_check(bool anyway)
@@ -575,7 +713,11 @@ void record_postfork_child(void)
         table_forget_all();
         tables[0].leaf_count = tables[0].entry_count = 0;
         tables[1].leaf_count = tables[1].entry_count = 0;
+        set_recents(0);
     }
+    // Some of them were asked for by the parent's worker.
+    if (atomic_exchange(&unanswered, 0))
+        note_recent(0, UINT64_MAX);
     // Calls and notes of threads that the child does not have.
     if (!whole || atomic_load(&flying) > 0 || atomic_load(&fork_differs) ||
         atomic_load(&head) != atomic_load(&tail))

@@ -68,6 +68,18 @@ bool record_is_doubtful(void);
 // be, now; too much was going on. Takes about 0.5 us a mapping; not in signal handlers.
 bool record_check(bool anyway);
 
+// Mappings that were put with MAPPING_FRESH and are still there: they are asked for once, in any
+// order. How many, at most `count`.
+unsigned record_fresh(struct mapping *out, unsigned count);
+
+// The answer: `known` has inode, device and hints of what the kernel had at the start of `asked`,
+// or is NULL where that was something else. True: it is MAPPING_RULED now, and *known becomes what
+// is left of it.
+bool record_answer(const struct mapping *asked, struct mapping *known);
+
+// Is there something to ask for, or an answer missing, or a note that may bring something?
+bool record_waits(void);
+
 // The hints for a path that the policy knows; set it once. NULL: none.
 extern uint16_t (*record_rule)(const char *path);
 

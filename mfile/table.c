@@ -45,11 +45,20 @@ void table_forget_all(void)
     spare = NULL;
 }
 
-// The last leaf that begins at or below `address`; the first one if none does.
-static uint32_t leaf_of(const struct table *t, uint64_t address)
+static bool is_leaf_of(const struct table *t, uint32_t l, uint64_t address)
+{
+    return l < t->leaf_count && (t->first[l] <= address || !l) &&
+           (l + 1 == t->leaf_count || t->first[l + 1] > address);
+}
+
+// The last leaf that begins at or below `address`; the first one if none does. Most calls are about
+// the neighbourhood of the one before.
+static uint32_t leaf_of(struct table *t, uint64_t address)
 {
     uint32_t low = 0, high = t->leaf_count;
 
+    if (is_leaf_of(t, t->last, address))
+        return t->last;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         if (t->first[middle] <= address)
@@ -57,7 +66,7 @@ static uint32_t leaf_of(const struct table *t, uint64_t address)
         else
             high = middle;
     }
-    return low;
+    return t->last = low;
 }
 
 // The first entry of a leaf that ends above `address`; count if none does.

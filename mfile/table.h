@@ -15,6 +15,7 @@ enum {
     MAPPING_SHARED = 1,   // MAP_SHARED: what is written reaches the file
     MAPPING_RULED = 2,    // the policy was asked, or the program: `hints` is the answer
     MAPPING_EXCLUDED = 4, // refuses advice (locked, a device): not tried again
+    MAPPING_FRESH = 8, // just mapped: the policy will be asked, and its hints given, by the worker
 };
 
 // One file mapping or a part of it. Addresses are multiples of the page size.
@@ -22,7 +23,7 @@ struct mapping {
     uint64_t start, end;
     uint64_t offset; // in the file, of start
     uint64_t inode;  // 0: not looked up yet
-    uint32_t dev;    // as /proc/self/maps has it: major << 20 | minor
+    uint32_t dev;    // as /proc/self/maps has it: major << 20 | minor; FRESH: a number of record's
     uint32_t used;   // when the program last mapped, moved or advised it; table's caller's clock
     uint32_t cooled, paged; // when it was last marked cold, paged out; same clock, 0: never
     uint16_t hints;         // a bit for each hint of policy.h
@@ -41,6 +42,7 @@ struct table_leaf {
 // Zero-filled is an empty table.
 struct table {
     uint32_t leaf_count, entry_count;
+    uint32_t last;                    // the leaf that was looked for last; any number will do
     uint64_t first[TABLE_LEAVES_MAX]; // of each leaf, its first start
     struct table_leaf *leaf[TABLE_LEAVES_MAX];
 };

@@ -72,8 +72,8 @@ bool files_init(const struct config *c)
 
 void files_start(void)
 {
-    if (mfile_wants_prefetch())
-        prefetch_thread();
+    if (mfile_wants_worker())
+        mfile_start_worker();
 }
 
 void files_watch(void)
@@ -83,14 +83,14 @@ void files_watch(void)
 
 void files_read_ahead(void)
 {
-    prefetch_thread();
+    mfile_start_worker();
 }
 
 void files_tick(enum pressure_level level, uint64_t over_bytes)
 {
     // In a child of fork, where no constructor ran.
-    if (prefetch_waits())
-        prefetch_thread();
+    if (mfile_wants_worker())
+        mfile_start_worker();
     if (mfile_wants_watchdog() || range_opted())
         lazy_relieve((enum lazy_level)level, over_bytes);
 }

@@ -1,10 +1,12 @@
 // What is in a mapped file stays what it is, whatever is advised: every hint on every kind of
 // mapping, written and not, compared byte for byte in memory and in the file.
 //
-//   mapped_files policy [pressed]   under TIDEPOOL_MFILE="mapped_files.*=HINT,..."; with `pressed`
-//   under
-//                                   a limit that is passed (TIDEPOOL_LIMIT=64M), until pages were
-//                                   really taken out of memory
+//   mapped_files policy [FLAG...]   under TIDEPOOL_MFILE="*mapped_files.*=HINT,..."; each mapping
+//   gets
+//                                   these flags of smaps ("sr"), or where there is none keeps its
+//                                   own. With `pressed` under a limit that is passed
+//                                   (TIDEPOOL_LIMIT=64M), until pages were really taken out of
+//                                   memory
 //   mapped_files api                every function of tidepool.h, and what it refuses
 //   mapped_files fork               what a child finds
 
@@ -109,6 +111,65 @@ static size_t resident_pages(const struct area *a)
     for (size_t p = 0; p < PAGES; p++)
         n += vec[p] & 1;
     return n;
+}
+
+// The flags of the mapping that holds `p`, as smaps shows them.
+static void flags_of(const void *p, char *flags, size_t size)
+{
+    char line[4096];
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    unsigned long start, end;
+
+    CHECK(f, "smaps");
+    *flags = '\0';
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            inside = (unsigned long)p >= start && (unsigned long)p < end;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+            snprintf(flags, size, "%s", line + 8);
+    }
+    fclose(f);
+}
+
+static bool has_flag(const char *flags, const char *flag)
+{
+    char word[8];
+
+    snprintf(word, sizeof word, " %.5s ", flag);
+    return strstr(flags, word);
+}
+
+// A mapping gets the flag soon after mmap() has returned, from another thread.
+static void expect_flag(const struct area *a, const char *flag)
+{
+    struct timespec nap = {0, 1000000};
+    char flags[256];
+
+    for (int i = 0; i < 10000; i++) {
+        flags_of(a->at, flags, sizeof flags);
+        if (has_flag(flags, flag))
+            return;
+        nanosleep(&nap, NULL);
+    }
+    CHECK(false, "kind %d has no %s:%s", a->kind, flag, flags);
+}
+
+static void expect_flags(char **wanted)
+{
+    static const char *const all[] = {"sr", "rr", "dd", "hg", "mg"};
+    char flags[256];
+
+    for (char **flag = wanted; *flag; flag++)
+        for (unsigned i = 0; i < COUNT(areas); i++)
+            // Shared pages are not merged, and the kernel does not mark them.
+            if (strcmp(*flag, "mg") != 0 || !is_shared(&areas[i]))
+                expect_flag(&areas[i], *flag);
+    for (unsigned i = 0; !*wanted && i < COUNT(areas); i++) {
+        flags_of(areas[i].at, flags, sizeof flags);
+        for (unsigned f = 0; f < COUNT(all); f++)
+            CHECK(!has_flag(flags, all[f]), "kind %d has %s", areas[i].kind, all[f]);
+    }
 }
 
 // Live heap above the limit, until what may be paged out was: the clean file that nobody wrote to.
@@ -284,8 +345,10 @@ int main(int argc, char **argv)
     expect_all_same("as mapped");
     if (strcmp(mode, "policy") == 0) {
         lock_one();
-        if (argc > 2)
+        if (argc > 2 && strcmp(argv[2], "pressed") == 0)
             press();
+        else
+            expect_flags(argv + 2);
         expect_all_same("after the policy");
         CHECK(is_locked(&areas[0]), "a POSIX lock was lost");
     } else if (strcmp(mode, "api") == 0) {

@@ -90,11 +90,17 @@ else
     skip 'merges_pages on' 'this kernel has no KSM'
 fi
 
-# Mapped files: the same bytes whatever is advised, and when memory is short, too.
-for hint in prefetch populate sequential random hugepage mergeable cold lazyfree dontdump keep \
-    lazyfree,prefetch,sequential,hugepage; do
-    ok "mapped_files $hint" "TIDEPOOL_MFILE=mapped_files.*=$hint" "$V/mapped_files" policy
+# Mapped files: the same bytes whatever is advised, and when memory is short, too; and what is advised arrives.
+ksm='' thp=''
+if [ -e /sys/kernel/mm/ksm ]; then ksm=mg; else skip 'mergeable files' 'this kernel has no KSM'; fi
+if [ -e /sys/kernel/mm/transparent_hugepage ]; then thp=hg; else skip 'huge pages of files' 'this kernel has none'; fi
+for case in prefetch: populate: sequential:sr random:rr "hugepage:$thp" "mergeable:$ksm" cold: lazyfree: dontdump:dd keep: \
+    "lazyfree,prefetch,sequential,hugepage:sr $thp" 'populate,random:rr' 'populate,dontdump,sequential:dd sr'; do
+    hint=${case%%:*}
+    # shellcheck disable=SC2086 # flags, a word each
+    ok "mapped_files $hint" "TIDEPOOL_MFILE=*mapped_files.*=$hint" "$V/mapped_files" policy ${case#*:}
 done
+ok 'mapped_files of another name' 'TIDEPOOL_MFILE=other.*=sequential,dontdump,hugepage' "$V/mapped_files" policy
 case_ 'mapped_files pressed' 0 level_lines 'TIDEPOOL_MFILE=mapped_files.*=lazyfree,cold' TIDEPOOL_LIMIT=64M TIDEPOOL_INTERVAL=100ms \
     "$V/mapped_files" policy pressed
 for setting in '' 'TIDEPOOL_MFILE=*=lazyfree,prefetch' TIDEPOOL_WATCHDOG=off; do

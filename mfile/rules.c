@@ -1,0 +1,173 @@
+#include "mfile/rules.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "mfile/advise.h"
+#include "mfile/maps.h"
+#include "mfile/prefetch.h"
+#include "mfile/record.h"
+#include "shim/base.h"
+
+static const struct policy *policy;
+
+// What the policy said of files seen before, a word each: the rule's number, and 56 bits of a hash
+// of device, inode and time of change (a file that is renamed changes). A word is whole or not
+// there, so nobody locks.
+enum { REMEMBERED = 1024 };
+static _Atomic uint64_t remembered[REMEMBERED];
+
+// Where a file's pages come from.
+enum place { ON_DISK, IN_MEMORY, NOWHERE_KNOWN };
+
+void rules_init(const struct policy *p)
+{
+    policy = p;
+}
+
+static uint16_t hints_of(int rule)
+{
+    return rule < 0 ? 0 : policy->rule[rule].hints;
+}
+
+uint16_t rules_hints(const char *path)
+{
+    return hints_of(policy_find(policy, path));
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
+    return hash ^ hash >> 29;
+}
+
+static int rule_of_fd(int fd)
+{
+    // Not PATH_MAX: handlers of signals may have 8 KiB of stack, and half of it used.
+    char path[1024];
+    int length = maps_path_of_fd(fd, path, sizeof path);
+
+    return length < 0 || (size_t)length >= sizeof path - 1 ? -1 : policy_find(policy, path);
+}
+
+// A file with one name is looked up once; the others, a deleted one among them, each time.
+static int rule_of_file(int fd, const struct stat *st)
+{
+    uint64_t hash = mix(mix(mix(st->st_dev, st->st_ino), (uint64_t)st->st_ctim.tv_sec),
+                        (uint64_t)st->st_ctim.tv_nsec);
+    _Atomic uint64_t *slot = &remembered[hash >> 8 & (REMEMBERED - 1)];
+    uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed);
+
+    if (st->st_nlink != 1)
+        return rule_of_fd(fd);
+    if (seen && (seen ^ hash) >> 8 == 0)
+        return (int)(seen & 0xff) - 1;
+    static_assert(POLICY_RULES_MAX < 255, "a rule fits a byte");
+    int rule = rule_of_fd(fd);
+    atomic_store_explicit(slot, (hash & ~(uint64_t)0xff) | (uint64_t)(rule + 1),
+                          memory_order_relaxed);
+    return rule;
+}
+
+void rules_ask(int fd, struct mapping *m)
+{
+    struct stat st;
+    int saved = errno;
+
+    m->flags |= MAPPING_RULED;
+    if (syscall(SYS_fstat, fd, &st) == 0) {
+        m->inode = st.st_ino;
+        m->dev = major(st.st_dev) << 20 | minor(st.st_dev);
+        m->hints = hints_of(rule_of_file(fd, &st));
+    }
+    errno = saved;
+}
+
+// On tmpfs there is nothing to read, and what is not there yet would be made.
+static enum place place_of(bool told, const struct statfs *fs)
+{
+    if (!told)
+        return NOWHERE_KNOWN;
+    return fs->f_type == TMPFS_MAGIC || fs->f_type == RAMFS_MAGIC || fs->f_type == HUGETLBFS_MAGIC
+               ? IN_MEMORY
+               : ON_DISK;
+}
+
+static void give(const struct mapping *m, enum place place)
+{
+    static const struct {
+        unsigned hint;
+        enum advice advice;
+    } flags[] = {
+        {HINT_SEQUENTIAL, ADVICE_SEQUENTIAL}, {HINT_RANDOM, ADVICE_RANDOM},
+        {HINT_HUGEPAGE, ADVICE_HUGEPAGE},     {HINT_MERGEABLE, ADVICE_MERGEABLE},
+        {HINT_DONTDUMP, ADVICE_DONTDUMP},     {HINT_POPULATE, ADVICE_POPULATE},
+    };
+
+    // Reading ahead first, so that populating finds some of it done. Of what may be tmpfs nothing
+    // is said that could fill holes: the inode of a job means that it can be populated.
+    if ((m->hints & HINT_PREFETCH) && place != IN_MEMORY)
+        prefetch_post(m->start, m->end, place == ON_DISK ? m->inode : 0, m->dev);
+    for (unsigned i = 0; i < array_len(flags); i++)
+        if (m->hints & flags[i].hint)
+            advise(flags[i].advice, m->start, m->end - m->start);
+}
+
+void rules_give(int fd, const struct mapping *m)
+{
+    struct statfs fs;
+    int saved = errno;
+
+    if (!(m->hints & HINT_AT_ONCE))
+        return;
+    give(m, place_of((m->hints & HINT_PREFETCH) && syscall(SYS_fstatfs, fd, &fs) == 0, &fs));
+    errno = saved;
+}
+
+// What the kernel has at the start of a mapping. False: something else. The path's place is looked
+// for only if it is of use, and the path still leads to that file.
+static bool ask_kernel(int fd, const struct mapping *m, struct mapping *known, enum place *place)
+{
+    char path[4096];
+    struct maps_line line = {0};
+    struct statfs fs;
+    struct stat st;
+
+    if (maps_at(fd, m->start, &line, path, sizeof path) != 0 ||
+        line.offset + (m->start - line.start) != m->offset)
+        return false;
+    *known = (struct mapping){.inode = line.inode, .dev = line.dev, .hints = rules_hints(path)};
+    *place = place_of((known->hints & HINT_PREFETCH) && statfs(path, &fs) == 0 &&
+                          stat(path, &st) == 0 && st.st_ino == line.inode,
+                      &fs);
+    return true;
+}
+
+bool rules_settle(void)
+{
+    enum { BATCH = 16 };
+    struct mapping m[BATCH];
+    int fd;
+
+    if (!record_waits() || (fd = maps_open()) < 0)
+        return false;
+    // Where the list is read for each, others have a turn in between.
+    unsigned n = record_fresh(m, maps_is_quick() ? BATCH : 1);
+    for (unsigned i = 0; i < n; i++) {
+        struct mapping known = {0};
+        enum place place = NOWHERE_KNOWN;
+        bool found = ask_kernel(fd, &m[i], &known, &place);
+        if (record_answer(&m[i], found ? &known : NULL) && (known.hints & HINT_AT_ONCE))
+            give(&known, place);
+    }
+    syscall(SYS_close, fd);
+    return n != 0;
+}

@@ -1,0 +1,136 @@
+#include "mfile/worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STACK_BYTES (64 * 1024)
+#define LAST_NAP_MS 8
+// What cannot be done now (no descriptor is left) is tried again, in the end every so often.
+#define STUCK_NAP_MS 128
+// Work that takes longer than this at once is followed by a rest of four times as long, of 8 ms at
+// most.
+#define LONG_US 1000
+
+static _Atomic bool running;
+static _Atomic uint32_t woken; // counts, and is slept on
+
+_Atomic bool worker_sleeps;
+
+bool worker_runs(void)
+{
+    return atomic_load_explicit(&running, memory_order_relaxed);
+}
+
+// Not nanosleep(): it is a point of cancellation, and others may interpose it.
+static void nap(unsigned ms)
+{
+    struct timespec t = {0, (long)ms * 1000000};
+
+    syscall(SYS_nanosleep, &t, NULL);
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static bool work(const struct worker_jobs *jobs)
+{
+    uint64_t before = now_us();
+    bool done = jobs->work();
+    uint64_t took = now_us() - before;
+
+    if (took > LONG_US)
+        nap(took * 4 < LAST_NAP_MS * 1000 ? (unsigned)(took * 4 / 1000) : LAST_NAP_MS);
+    return done;
+}
+
+// False: there is something to do.
+static bool sleep_until_poked(const struct worker_jobs *jobs)
+{
+    uint32_t seen = atomic_load(&woken);
+
+    // Who has work stores it first and looks for a sleeper then; this is the other way round.
+    atomic_store(&worker_sleeps, true);
+    bool idle = !jobs->waits();
+    if (idle)
+        syscall(SYS_futex, &woken, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_store(&worker_sleeps, false);
+    return idle;
+}
+
+static void *run(void *arg)
+{
+    const struct worker_jobs *jobs = arg;
+    unsigned ms = 1, stuck_ms = 1;
+
+    prctl(PR_SET_NAME, "tidepool-files");
+    for (;;) {
+        while (work(jobs))
+            ms = stuck_ms = 1;
+        if (ms <= LAST_NAP_MS) {
+            nap(ms);
+            ms *= 2;
+        } else if (sleep_until_poked(jobs)) {
+            ms = stuck_ms = 1;
+        } else {
+            nap(stuck_ms);
+            stuck_ms = stuck_ms < STUCK_NAP_MS ? stuck_ms * 2 : STUCK_NAP_MS;
+        }
+    }
+    return NULL;
+}
+
+void worker_start(const struct worker_jobs *jobs)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+    size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN) + 16 * 1024;
+    int saved = errno;
+
+    if (atomic_exchange(&running, true))
+        return;
+    int error = pthread_attr_init(&attr);
+    if (!error) {
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attr, least > STACK_BYTES ? least : STACK_BYTES);
+        // It inherits this, so no signal reaches it even in its first instructions.
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        error = pthread_create(&thread, &attr, run, (void *)(uintptr_t)jobs);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        pthread_attr_destroy(&attr);
+    }
+    if (error)
+        atomic_store(&running, false);
+    errno = saved;
+}
+
+void worker_wake(void)
+{
+    int saved = errno;
+
+    // One of those who come together is enough.
+    if (!atomic_exchange(&worker_sleeps, false))
+        return;
+    atomic_fetch_add(&woken, 1);
+    syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+void worker_postfork_child(void)
+{
+    atomic_store(&running, false);
+    atomic_store(&worker_sleeps, false);
+}
