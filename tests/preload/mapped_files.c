@@ -9,10 +9,13 @@
 //                                   memory
 //   mapped_files api                every function of tidepool.h, and what it refuses
 //   mapped_files fork               what a child finds
+//   mapped_files many FLAG          3000 mappings at once while no descriptor is left: all get the
+//                                   flag of smaps after there are some again
 
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -337,6 +340,51 @@ static void forked(void)
     madvise(areas[2].at, BYTES, MADV_DOFORK);
 }
 
+// The mappings of the process from `from` on, below `to`, with a flag of smaps.
+static unsigned count_flagged(const char *from, const char *to, const char *flag)
+{
+    char line[4096];
+    FILE *f = fopen("/proc/self/smaps", "re");
+    unsigned long start, end;
+    bool inside = false;
+    unsigned n = 0;
+
+    CHECK(f, "smaps");
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            inside = start >= (unsigned long)from && start < (unsigned long)to;
+        else if (strncmp(line, "VmFlags:", 8) == 0)
+            n += inside && has_flag(line, flag);
+    fclose(f);
+    return n;
+}
+
+static void many(const char *flag)
+{
+    enum { MANY = 3000 };
+    struct timespec nap = {0, 10000000};
+    struct rlimit files, none;
+    unsigned n = 0;
+    // Side by side, and none continues its neighbour.
+    char *room = mmap(NULL, (size_t)MANY * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0, "%s", strerror(errno));
+    none = files;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK(mmap(room + i * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, areas[0].fd, 0) !=
+                  MAP_FAILED,
+              "%s", strerror(errno));
+    nanosleep(&nap, NULL);
+    setrlimit(RLIMIT_NOFILE, &files);
+    for (int i = 0; i < 200 && n != MANY; i++) {
+        n = count_flagged(room, room + (size_t)MANY * PAGE, flag);
+        nanosleep(&nap, NULL);
+    }
+    CHECK(n == MANY, "%u of %d have %s", n, MANY, flag);
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -356,6 +404,8 @@ int main(int argc, char **argv)
         return 0;
     } else if (strcmp(mode, "fork") == 0) {
         forked();
+    } else if (strcmp(mode, "many") == 0 && argc > 2) {
+        many(argv[2]);
     } else {
         return 2;
     }

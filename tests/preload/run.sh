@@ -100,6 +100,7 @@ for case in prefetch: populate: sequential:sr random:rr "hugepage:$thp" "mergeab
     # shellcheck disable=SC2086 # flags, a word each
     ok "mapped_files $hint" "TIDEPOOL_MFILE=*mapped_files.*=$hint" "$V/mapped_files" policy ${case#*:}
 done
+ok 'mapped_files, many of them' 'TIDEPOOL_MFILE=*mapped_files.*=sequential' "$V/mapped_files" many sr
 ok 'mapped_files of another name' 'TIDEPOOL_MFILE=other.*=sequential,dontdump,hugepage' "$V/mapped_files" policy
 case_ 'mapped_files pressed' 0 level_lines 'TIDEPOOL_MFILE=mapped_files.*=lazyfree,cold' TIDEPOOL_LIMIT=64M TIDEPOOL_INTERVAL=100ms \
     "$V/mapped_files" policy pressed
