@@ -27,9 +27,13 @@ enum { OLDEST = 64, BATCH = 32, WINDOWS = 16, WINDOW_PAGES = 32 };
 
 static _Atomic uint64_t freed;
 // By the watchdog's thread.
-static uint32_t checked, cooled_all;
-// Where the budget ended in the middle of a mapping.
-static uint64_t resume_cool, resume_page;
+static uint32_t checked;
+static bool was_critical;
+// Where marking cold goes on: mappings come in turn, or those at low addresses, which may be marked
+// again soon, would take all the time.
+static uint64_t cool_at;
+// Where paging out goes on, in the middle of a mapping.
+static uint64_t page_at;
 
 uint64_t lazy_freed_bytes(void)
 {
@@ -48,6 +52,8 @@ static uint64_t now_us(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
+
+uint64_t (*lazy_now_us)(void) = now_us;
 
 static unsigned resident_pages(uint64_t start, uint64_t pages)
 {
@@ -94,8 +100,15 @@ static void insert(struct oldest *o, const struct mapping *m)
     o->m[at] = *m;
 }
 
+static bool is_kept(const struct mapping *m)
+{
+    return (m->flags & MAPPING_EXCLUDED) || (m->hints & HINT_KEEP);
+}
+
 static bool may_cool(const struct mapping *m, enum lazy_level level, uint32_t now)
 {
+    if (is_kept(m))
+        return false;
     if (m->cooled && now - m->cooled < COOL_AGAIN)
         return false;
     if (m->hints & HINT_COLD)
@@ -107,15 +120,13 @@ static bool may_cool(const struct mapping *m, enum lazy_level level, uint32_t no
 
 static bool may_page_out(const struct mapping *m, uint32_t now)
 {
-    return (m->hints & HINT_LAZYFREE) && (!m->paged || now - m->paged >= PAGE_AGAIN);
+    return !is_kept(m) && (m->hints & HINT_LAZYFREE) && (!m->paged || now - m->paged >= PAGE_AGAIN);
 }
 
-static uint64_t start_at(uint64_t *resume, const struct mapping *m)
+// The first address of a mapping from `at` on; its start if that lies elsewhere.
+static uint64_t inside(const struct mapping *m, uint64_t at)
 {
-    uint64_t at = *resume > m->start && *resume < m->end ? *resume : m->start;
-
-    *resume = 0;
-    return at;
+    return at > m->start && at < m->end ? at : m->start;
 }
 
 static uint64_t end_of_slice(const struct mapping *m, uint64_t at)
@@ -128,11 +139,10 @@ static bool cool(const struct mapping *m, uint64_t until_us)
 {
     enum record_mark mark = RECORD_COOLED;
 
-    for (uint64_t at = start_at(&resume_cool, m); at < m->end; at = end_of_slice(m, at)) {
-        if (now_us() >= until_us) {
-            resume_cool = at;
+    for (uint64_t at = inside(m, cool_at); at < m->end; at = end_of_slice(m, at)) {
+        cool_at = at;
+        if (lazy_now_us() >= until_us)
             return false;
-        }
         // Locked, or a device: it will be refused next time, too.
         if (advise(ADVICE_COLD, at, end_of_slice(m, at) - at) == -EINVAL) {
             mark = RECORD_EXCLUDED;
@@ -143,8 +153,35 @@ static bool cool(const struct mapping *m, uint64_t until_us)
     return true;
 }
 
-// Marks cold what may be, and collects what may be paged out.
-static void pass(enum lazy_level level, struct oldest *out, uint64_t until_us)
+// One round over the mappings at most, from where the last one ended.
+static void cool_all(enum lazy_level level, uint64_t until_us)
+{
+    struct mapping m[BATCH];
+    uint64_t first = cool_at, at = first;
+    uint32_t now = record_now();
+    bool around = false, ok;
+    unsigned n;
+
+    for (;;) {
+        n = record_read(at, m, BATCH, &ok);
+        for (unsigned i = 0; i < n; i++) {
+            if (around && m[i].start >= first)
+                return;
+            at = m[i].end;
+            if (may_cool(&m[i], level, now) && !cool(&m[i], until_us))
+                return;
+        }
+        if (n == BATCH)
+            continue;
+        if (around || !first)
+            break;
+        around = true;
+        at = 0;
+    }
+    cool_at = 0;
+}
+
+static void find_oldest(struct oldest *out)
 {
     struct mapping m[BATCH];
     uint32_t now = record_now();
@@ -156,27 +193,22 @@ static void pass(enum lazy_level level, struct oldest *out, uint64_t until_us)
         n = record_read(at, m, BATCH, &ok);
         for (unsigned i = 0; i < n; i++) {
             at = m[i].end;
-            if ((m[i].flags & MAPPING_EXCLUDED) || (m[i].hints & HINT_KEEP))
-                continue;
-            if (may_cool(&m[i], level, now) && !cool(&m[i], until_us))
-                return;
-            if (out && may_page_out(&m[i], now))
+            if (may_page_out(&m[i], now))
                 insert(out, &m[i]);
         }
-    } while (n == BATCH && now_us() < until_us);
+    } while (n == BATCH);
 }
 
 // Up to `need` bytes of it. False: time is up.
 static bool page_out(const struct mapping *m, uint64_t *need, uint64_t until_us)
 {
-    uint64_t at = start_at(&resume_page, m), end;
+    uint64_t at = inside(m, page_at), end;
 
     for (; at < m->end && *need; at = end) {
         end = end_of_slice(m, at);
-        if (now_us() >= until_us) {
-            resume_page = at;
+        page_at = at;
+        if (lazy_now_us() >= until_us)
             return false;
-        }
         uint64_t before = lazy_resident_bytes(at, end);
         if (!before)
             continue;
@@ -191,27 +223,33 @@ static bool page_out(const struct mapping *m, uint64_t *need, uint64_t until_us)
     return true;
 }
 
-void lazy_relieve(enum lazy_level level, uint64_t need)
+static void page_out_oldest(uint64_t need, uint64_t until_us)
 {
     struct oldest oldest = {0};
-    uint64_t until = now_us() + BUDGET_US;
-    uint32_t now = record_now();
-    bool page = level == LAZY_CRITICAL && cooled_all;
 
-    if (level < LAZY_CRITICAL)
-        cooled_all = 0;
+    find_oldest(&oldest);
+    for (unsigned i = 0; i < oldest.count && need; i++)
+        if (!page_out(&oldest.m[i], &need, until_us))
+            break;
+}
+
+void lazy_relieve(enum lazy_level level, uint64_t need)
+{
+    uint64_t start = lazy_now_us();
+    uint32_t now = record_now();
+
     if (level == LAZY_NORMAL) {
-        resume_cool = resume_page = 0;
+        cool_at = page_at = 0;
+        was_critical = false;
         return;
     }
     if (record_is_doubtful() || !checked || now - checked >= CHECK) {
         record_check(true);
         checked = now;
     }
-    pass(level, page ? &oldest : NULL, until);
-    if (level == LAZY_CRITICAL)
-        cooled_all = now;
-    for (unsigned i = 0; i < oldest.count && need; i++)
-        if (!page_out(&oldest.m[i], &need, until))
-            break;
+    // First, and with half of the time, for marking may need all of it, each time.
+    if (level == LAZY_CRITICAL && was_critical)
+        page_out_oldest(need, start + BUDGET_US / 2);
+    cool_all(level, start + BUDGET_US);
+    was_critical = level == LAZY_CRITICAL;
 }

@@ -25,6 +25,9 @@ enum lazy_level { LAZY_NORMAL, LAZY_MODERATE, LAZY_HIGH, LAZY_CRITICAL };
 // how much should be paged out at Critical.
 void lazy_relieve(enum lazy_level level, uint64_t need_bytes);
 
+// What the 50 ms are counted by; tests have their own.
+extern uint64_t (*lazy_now_us)(void);
+
 // Bytes that were resident and are not any more, because of us, ever.
 uint64_t lazy_freed_bytes(void);
 void lazy_count_freed(uint64_t bytes);
