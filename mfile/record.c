@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "mfile/maps.h"
+#include "mfile/policy.h"
 #include "shim/base.h"
 
 enum { RING = 4096, ASIDE = 64, REBUILDS = 8, RECENT = 1024 };
@@ -517,7 +518,8 @@ static bool answer(const struct mapping *asked, struct mapping *known)
     piece.dev = 0;
     if (known) {
         // What the program said itself stands.
-        piece.hints = piece.flags & MAPPING_RULED ? piece.hints | known->hints : known->hints;
+        piece.hints = piece.flags & MAPPING_RULED ? piece.hints | (known->hints & HINT_AT_ONCE)
+                                                  : known->hints;
         piece.flags |= MAPPING_RULED;
         piece.inode = known->inode;
         piece.dev = known->dev;
