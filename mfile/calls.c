@@ -25,6 +25,11 @@ static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "the kernel takes offsets
 _Atomic unsigned calls_on;
 void (*calls_on_file)(uint64_t bytes);
 
+static unsigned on(void)
+{
+    return atomic_load_explicit(&calls_on, memory_order_relaxed);
+}
+
 void calls_switch_on(unsigned what)
 {
     atomic_fetch_or(&calls_on, what);
@@ -32,12 +37,8 @@ void calls_switch_on(unsigned what)
 
 void calls_switch_off(unsigned what)
 {
-    atomic_fetch_and(&calls_on, ~what);
-}
-
-static unsigned on(void)
-{
-    return atomic_load_explicit(&calls_on, memory_order_relaxed);
+    if (on() & what)
+        atomic_fetch_and(&calls_on, ~what);
 }
 
 static long raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)

@@ -198,5 +198,6 @@ void mfile_postfork_child(void)
     calls_switch_off(CALLS_LATER);
     worker_postfork_child();
     prefetch_postfork_child();
-    record_postfork_child();
+    if (is_recording())
+        record_postfork_child();
 }

@@ -141,5 +141,6 @@ void prefetch_post(uint64_t start, uint64_t end, uint64_t inode, uint32_t dev)
 void prefetch_postfork_child(void)
 {
     for (unsigned i = 0; i < JOBS; i++)
-        atomic_store(&jobs[i].state, FREE);
+        if (atomic_load(&jobs[i].state) != FREE)
+            atomic_store(&jobs[i].state, FREE);
 }

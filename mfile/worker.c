@@ -131,6 +131,8 @@ void worker_wake(void)
 
 void worker_postfork_child(void)
 {
+    if (!worker_runs())
+        return;
     atomic_store(&running, false);
     atomic_store(&worker_sleeps, false);
 }
