@@ -384,6 +384,8 @@ void record_put(const struct mapping *m)
 
 uint64_t record_lift(uint64_t start, uint64_t end)
 {
+    if (is_empty())
+        return 0;
     struct note n = note_of(LIFT, start, end);
 
     n.number = atomic_fetch_add(&lifts, 1) + 1;
@@ -394,6 +396,8 @@ uint64_t record_lift(uint64_t start, uint64_t end)
 void record_drop(uint64_t number, uint64_t from, uint64_t end, uint64_t to, uint64_t length,
                  bool copy_too)
 {
+    if (!number)
+        return;
     struct note n = note_of(DROP, from, end);
 
     n.number = number;
@@ -405,6 +409,8 @@ void record_drop(uint64_t number, uint64_t from, uint64_t end, uint64_t to, uint
 
 void record_copy(uint64_t from, uint64_t to, uint64_t length)
 {
+    if (is_empty())
+        return;
     struct note n = note_of(COPY, from, from + 1);
 
     n.to = to;

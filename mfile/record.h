@@ -43,8 +43,9 @@ void record_end(void);
 void record_remove(uint64_t start, uint64_t end);
 void record_put(const struct mapping *m);
 
-// mremap: takes the range out and keeps it aside; the number names it. Then it comes back at `to`,
-// `length` bytes of it (the last mapping grows or shrinks), or with `copy` at both places.
+// mremap: takes the range out and keeps it aside; the number names it, 0 where nothing is. Then it
+// comes back at `to`, `length` bytes of it (the last mapping grows or shrinks), or with `copy` at
+// both places.
 uint64_t record_lift(uint64_t start, uint64_t end);
 void record_drop(uint64_t number, uint64_t start, uint64_t end, uint64_t to, uint64_t length,
                  bool copy);
