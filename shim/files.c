@@ -48,7 +48,7 @@ static uint64_t room(void)
 // The heap's mappings and the program's, if this kernel can at all.
 static bool start_merging(void)
 {
-    if (advise(ADVICE_MERGEABLE, 0, 0) == 0)
+    if (advice_is_supported(ADVICE_MERGEABLE))
         return true;
     log_line(LOG_FEATURE, "TIDEPOOL_KSM: this kernel does not merge pages");
     return false;

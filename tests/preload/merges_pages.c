@@ -38,6 +38,7 @@ int main(int argc, char **argv)
     CHECK(is_marked(pooled) == want, "pooled");
     CHECK(is_marked(large) == want, "large");
     CHECK(is_marked(own) == want, "mapped");
+    CHECK(!is_marked(small), "not worth it");
     CHECK(!is_marked(shared), "shared memory is not ours to merge");
     return 0;
 }
