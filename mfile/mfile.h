@@ -58,8 +58,10 @@ struct mfile_stats {
         uint64_t mappings, bytes;
         uint64_t resident_bytes; // in the page cache or private; estimated from 256 samples
     } kind[MFILE_KINDS];
-    uint64_t lazily_freed_bytes; // paged out by us, and made free by tidepool_mfile_free_lazy
-    uint64_t lost_notes;         // mapping calls that the table learned of later, from /proc
+    // Paged out by us, and resident when tidepool_mfile_free_lazy offered them: what is offered
+    // again before the kernel took it counts again.
+    uint64_t lazily_freed_bytes;
+    uint64_t lost_notes; // mapping calls that the table learned of later, from /proc
 };
 
 // False while there is no table. Counts of advice are advice_count() of advise.h. Reads /proc if
