@@ -33,11 +33,6 @@ void mfile_init(const struct mfile_options *o)
     calls_switch_on(on);
 }
 
-void mfile_record(void)
-{
-    calls_switch_on(CALLS_RECORD);
-}
-
 static bool is_recording(void)
 {
     return atomic_load_explicit(&calls_on, memory_order_relaxed) & CALLS_RECORD;

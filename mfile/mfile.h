@@ -33,9 +33,6 @@ struct mfile_options {
 // not parse is none. Once, early; allocates nothing.
 void mfile_init(const struct mfile_options *options);
 
-// The table from now on, whatever the options said; what is mapped already is found in /proc.
-void mfile_record(void);
-
 // Does the policy ask for what a thread has to do? Or is there work, and nobody to do it?
 bool mfile_wants_worker(void);
 bool mfile_wants_watchdog(void);

@@ -10,6 +10,7 @@
 #include "mfile/policy.h"
 #include "mfile/prefetch.h"
 #include "mfile/record.h"
+#include "shim/base.h"
 
 static _Atomic bool opted;
 
@@ -75,12 +76,13 @@ int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes)
     struct walk w = {.visit = free_part};
     int error = 0;
 
-    if (length && address + length < address)
+    if (address + length < address)
         return -EINVAL;
     // Less than a page lies inside: nothing to free, and nothing wrong.
     if (advise_pages(address, length, true, &w.at, &w.end))
         error = walk(&w);
-    *bytes = w.bytes;
+    if (!error)
+        *bytes = w.bytes;
     return error;
 }
 
@@ -127,7 +129,8 @@ int range_advise(enum advice advice, uint64_t address, uint64_t length)
     bool inward = advice == ADVICE_COLD || advice == ADVICE_PAGEOUT;
     uint64_t start, end;
 
-    if (advice == ADVICE_FREE || advice == ADVICE_REMOVE || address + length < address)
+    ASSERT(advice != ADVICE_FREE && advice != ADVICE_REMOVE);
+    if (address + length < address)
         return -EINVAL;
     if (!advise_pages(address, length, inward, &start, &end))
         return 0;

@@ -24,7 +24,8 @@ int range_prefetch(uint64_t address, uint64_t length);
 // nothing is done: holes are punched into the files, and the data is gone, for everybody.
 int range_remove(uint64_t address, uint64_t length);
 
-// Any other advice. COLD and PAGEOUT to whole pages inside, the rest to all that is touched.
+// Any advice but FREE and REMOVE, which have the ways above. COLD and PAGEOUT to whole pages
+// inside, the rest to all that is touched.
 int range_advise(enum advice advice, uint64_t address, uint64_t length);
 
 // Puts the range at the watchdog's disposal (`lazy`), or takes it away from it.

@@ -79,11 +79,6 @@ uint64_t record_lost(void)
     return atomic_load_explicit(&lost, memory_order_relaxed);
 }
 
-unsigned record_count(void)
-{
-    return atomic_load_explicit(&count, memory_order_relaxed);
-}
-
 static uint32_t recents(void)
 {
     return atomic_load_explicit(&recent_count, memory_order_relaxed);
@@ -360,7 +355,8 @@ void record_end(void)
 // Nothing that a note could take away: no mapping in the table, and none on its way there.
 static bool is_empty(void)
 {
-    return !record_count() && atomic_load(&head) == atomic_load(&tail) && !atomic_load(&taken);
+    return !atomic_load_explicit(&count, memory_order_relaxed) &&
+           atomic_load(&head) == atomic_load(&tail) && !atomic_load(&taken);
 }
 
 static struct note note_of(enum kind kind, uint64_t start, uint64_t end)

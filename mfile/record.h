@@ -88,8 +88,7 @@ extern uint16_t (*record_rule)(const char *path);
 // taken all the time.
 unsigned record_read(uint64_t address, struct mapping *out, unsigned count, bool *ok);
 
-// Mappings in the table now, roughly, and notes that were lost.
-unsigned record_count(void);
+// Notes that found the ring full.
 uint64_t record_lost(void);
 
 // The clock of `used`, `cooled` and `paged`: 16 a second.
