@@ -41,6 +41,11 @@ void calls_switch_off(unsigned what)
         atomic_fetch_and(&calls_on, ~what);
 }
 
+bool calls_records(void)
+{
+    return on() & CALLS_RECORD;
+}
+
 static long raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
     return syscall(SYS_mmap, addr, length, prot, flags, fd, offset);

@@ -39,6 +39,9 @@ extern void (*calls_on_file)(uint64_t bytes);
 void calls_switch_on(unsigned what);
 void calls_switch_off(unsigned what);
 
+// Is there a table?
+bool calls_records(void);
+
 void *calls_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 int calls_munmap(void *addr, size_t length);
 void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void *to);

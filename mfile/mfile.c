@@ -33,11 +33,6 @@ void mfile_init(const struct mfile_options *o)
     calls_switch_on(on);
 }
 
-static bool is_recording(void)
-{
-    return atomic_load_explicit(&calls_on, memory_order_relaxed) & CALLS_RECORD;
-}
-
 static bool work(void)
 {
     bool settled = rules_settle();
@@ -155,7 +150,7 @@ bool mfile_stats(struct mfile_stats *out)
     struct sampling sampling = {0};
     uint64_t total = 0;
 
-    if (!is_recording())
+    if (!calls_records())
         return false;
     if (!checked || now - checked >= CHECK_TICKS || record_is_doubtful()) {
         record_check(true);
@@ -179,7 +174,7 @@ bool mfile_stats(struct mfile_stats *out)
 
 void mfile_prefork(void)
 {
-    if (is_recording())
+    if (calls_records())
         record_prefork();
 }
 
@@ -193,6 +188,6 @@ void mfile_postfork_child(void)
     calls_switch_off(CALLS_LATER);
     worker_postfork_child();
     prefetch_postfork_child();
-    if (is_recording())
+    if (calls_records())
         record_postfork_child();
 }

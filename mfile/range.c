@@ -143,7 +143,8 @@ int range_opt(uint64_t address, uint64_t length, bool lazy)
 
     if (address + length < address)
         return -EINVAL;
-    if (!advise_pages(address, length, lazy, &start, &end))
+    // With no table there is nobody to keep it from.
+    if (!advise_pages(address, length, lazy, &start, &end) || (!lazy && !calls_records()))
         return 0;
     calls_switch_on(CALLS_RECORD);
     if (!record_check(false))
