@@ -27,7 +27,6 @@ enum { OLDEST = 64, BATCH = 32, WINDOWS = 16, WINDOW_PAGES = 32 };
 
 static _Atomic uint64_t freed;
 // By the watchdog's thread.
-static uint32_t checked;
 static bool was_critical;
 // Where marking cold goes on: mappings come in turn, or those at low addresses, which may be marked
 // again soon, would take all the time.
@@ -236,17 +235,13 @@ static void page_out_oldest(uint64_t need, uint64_t until_us)
 void lazy_relieve(enum lazy_level level, uint64_t need)
 {
     uint64_t start = lazy_now_us();
-    uint32_t now = record_now();
 
     if (level == LAZY_NORMAL) {
         cool_at = page_at = 0;
         was_critical = false;
         return;
     }
-    if (record_is_doubtful() || !checked || now - checked >= CHECK) {
-        record_check(true);
-        checked = now;
-    }
+    record_refresh(CHECK);
     // First, and with half of the time, for marking may need all of it, each time.
     if (level == LAZY_CRITICAL && was_critical)
         page_out_oldest(need, start + BUDGET_US / 2);

@@ -144,18 +144,13 @@ static void sample_one(void *arg, const struct mapping *m)
 
 bool mfile_stats(struct mfile_stats *out)
 {
-    static uint32_t checked;
-    uint32_t now = record_now();
     struct mfile_stats s = {.lazily_freed_bytes = lazy_freed_bytes(), .lost_notes = record_lost()};
     struct sampling sampling = {0};
     uint64_t total = 0;
 
     if (!calls_records())
         return false;
-    if (!checked || now - checked >= CHECK_TICKS || record_is_doubtful()) {
-        record_check(true);
-        checked = now;
-    }
+    record_refresh(CHECK_TICKS);
     if (!each(add, &s))
         return false;
     for (unsigned k = 0; k < MFILE_KINDS; k++)

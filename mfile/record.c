@@ -670,6 +670,17 @@ bool record_check(bool anyway)
     return ok;
 }
 
+void record_refresh(uint32_t age)
+{
+    static _Atomic uint32_t checked;
+    uint32_t now = record_now(), last = atomic_load_explicit(&checked, memory_order_relaxed);
+
+    if (last && now - last < age && !record_is_doubtful())
+        return;
+    record_check(true);
+    atomic_store_explicit(&checked, now, memory_order_relaxed);
+}
+
 void record_fork_differs(void)
 {
     atomic_store_explicit(&fork_differs, true, memory_order_relaxed);

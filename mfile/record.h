@@ -69,6 +69,9 @@ bool record_is_doubtful(void);
 // be, now; too much was going on. Takes about 0.5 us a mapping; not in signal handlers.
 bool record_check(bool anyway);
 
+// The same if it is doubtful, or the last such look, by anybody, is so long ago; by record_now().
+void record_refresh(uint32_t age);
+
 // Mappings that were put with MAPPING_FRESH and are still there: they are asked for once, in any
 // order. How many, at most `count`.
 unsigned record_fresh(struct mapping *out, unsigned count);
