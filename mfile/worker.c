@@ -2,15 +2,16 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/thread.h"
+
 #define STACK_BYTES (64 * 1024)
+#define SPARE_BYTES (32 * 1024)
 #define LAST_NAP_MS 8
 // What cannot be done now (no descriptor is left) is tried again, in the end every so often.
 #define STUCK_NAP_MS 128
@@ -93,26 +94,11 @@ static void *run(void *arg)
 
 void worker_start(const struct worker_jobs *jobs)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN) + 16 * 1024;
     int saved = errno;
 
-    if (atomic_exchange(&running, true))
-        return;
-    int error = pthread_attr_init(&attr);
-    if (!error) {
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        pthread_attr_setstacksize(&attr, least > STACK_BYTES ? least : STACK_BYTES);
-        // It inherits this, so no signal reaches it even in its first instructions.
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        error = pthread_create(&thread, &attr, run, (void *)(uintptr_t)jobs);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        pthread_attr_destroy(&attr);
-    }
-    if (error)
+    // Where there is none to be had, the callers go on as without.
+    if (!atomic_exchange(&running, true) &&
+        thread_start(run, (void *)(uintptr_t)jobs, STACK_BYTES, SPARE_BYTES) != 0)
         atomic_store(&running, false);
     errno = saved;
 }

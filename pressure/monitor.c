@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,9 +12,11 @@
 #include "pressure/assist.h"
 #include "pressure/board.h"
 #include "pressure/source_psi.h"
+#include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
 #define STACK_BYTES (256 * 1024)
+#define SPARE_BYTES (64 * 1024)
 // In poll nothing but a descriptor wakes us, so it is slept in slices, short ones while the program
 // grows.
 #define QUIET_SLICE_MS 250
@@ -253,33 +253,11 @@ void monitor_want(void)
         atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
 }
 
-static int create(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
-    size_t stack = least + 64 * 1024 > STACK_BYTES ? least + 64 * 1024 : STACK_BYTES;
-
-    int e = pthread_attr_init(&attr);
-    if (e)
-        return e;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, stack);
-    // It inherits this, so no signal reaches it even in its first instructions.
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    e = pthread_create(&thread, &attr, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return e;
-}
-
 void monitor_start(void)
 {
     int saved = errno;
     if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
-        int e = create();
+        int e = thread_start(run, NULL, STACK_BYTES, SPARE_BYTES);
         if (e) {
             // Growth still looks for itself. Tried again in a child only.
             change_phase(SLEEPING, NONE);
