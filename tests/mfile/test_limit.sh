@@ -11,22 +11,13 @@ lib=$B/libtidepool.so
 passed=0 failed=0
 limit_mib=300
 high=75
-cg='' work=''
-trap 'leave; [ -z "$work" ] || rm -rf "$work"' EXIT
+work=''
+# shellcheck source=tests/setup/memcg.sh
+. "$(dirname "$0")/../setup/memcg.sh"
+trap 'memcg_leave; [ -z "$work" ] || rm -rf "$work"' EXIT
 
 pass() { passed=$((passed + 1)); echo "ok      $1"; }
 fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; }
-
-leave() {
-    local pid try
-    [ -n "$cg" ] && [ -d "$cg" ] || return 0
-    for try in $(seq 50); do
-        for pid in $(cat "$cg/cgroup.procs"); do kill -9 "$pid" 2>/dev/null; done
-        rmdir "$cg" 2>/dev/null && break
-        sleep 0.1
-    done
-    cg=''
-}
 
 # Used, in percent of the limit: what is charged, without the inactive file pages.
 used() {
@@ -43,8 +34,7 @@ run() {
     shift
     # What is in the page cache already is charged to who brought it there.
     dd if="$work/file" iflag=nocache count=0 status=none
-    cg=$parent/tidepool-mfile-$$-$RANDOM
-    mkdir "$cg" && echo $((limit_mib << 20)) >"$cg/memory.limit_in_bytes" || exit 1
+    memcg_new mfile $limit_mib || exit 1
     timeout -s KILL 90 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" "$@" \
         "$B/tests/mfile/reader" 200 "$work/file" 12 ${keep:+keep} >"$work/out" 2>"$work/err" &
     reader=$!
@@ -62,20 +52,18 @@ run() {
     done
     wait $reader 2>/dev/null
     status=$?
-    kills=$(awk '$1 == "oom_kill" { print $2 }' "$cg/memory.oom_control")
-    leave
+    kills=$(memcg_kills)
+    memcg_leave
     echo "        $name: $first % as it went to sleep, $least % at least${tenths:+, below High after $((tenths / 10)).$((tenths % 10)) s}"
 }
 
 unharmed() { [ "$status" = 0 ] && [ "$kills" = 0 ] && grep -q intact "$work/out"; }
 
 main() {
-    parent=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)
-    if ! mkdir "$parent/tidepool-mfile-try-$$" 2>/dev/null; then
+    if ! memcg_find; then
         echo "SKIPPED test_limit: no v1 memory cgroup that we may make children of"
         exit 0
     fi
-    rmdir "$parent/tidepool-mfile-try-$$"
     work=$(mktemp -d "${TMPDIR:-/var/tmp}/mfile.XXXXXX") || exit 1
     if [ "$(df --output=avail -k "$work" | tail -n 1)" -lt 1200000 ]; then
         echo "SKIPPED test_limit: less than 1.2 GB free for $work"

@@ -10,49 +10,26 @@ B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
 cases=5
-cg=''
-trap 'leave' EXIT
+# shellcheck source=tests/setup/memcg.sh
+. "$(dirname "$0")/../setup/memcg.sh"
+trap memcg_leave EXIT
 
 pass() { passed=$((passed + 1)); echo "ok      $1"; }
 fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; }
-
-parent() {
-    local path
-    path=$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)
-    [ -n "$path" ] && echo "/sys/fs/cgroup/memory$path"
-}
-
-# enter_new MIB: a fresh cgroup with this limit, in $cg.
-enter_new() {
-    cg=$parent/tidepool-kill-$$-$RANDOM
-    mkdir "$cg" && echo $(($1 << 20)) >"$cg/memory.limit_in_bytes"
-}
-
-# Whatever is still inside is ours.
-leave() {
-    local pid try
-    [ -n "$cg" ] && [ -d "$cg" ] || return 0
-    for try in $(seq 50); do
-        for pid in $(cat "$cg/cgroup.procs"); do kill -9 "$pid" 2>/dev/null; done
-        rmdir "$cg" 2>/dev/null && break
-        sleep 0.1
-    done
-    cg=''
-}
 
 # inside MIB PRELOAD CMD...: sets $status and $kills. No more than 60 s.
 inside() {
     local limit=$1 preload=$2
     shift 2
-    enter_new "$limit" || return 1
+    memcg_new kill "$limit" || return 1
     # The braces take the shell's own word about the kill.
     {
         timeout -s KILL 60 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" \
             ${preload:+LD_PRELOAD="$preload"} "$@" >"$out" 2>&1
         status=$?
     } 2>/dev/null
-    kills=$(awk '$1 == "oom_kill" { print $2 }' "$cg/memory.oom_control")
-    leave
+    kills=$(memcg_kills)
+    memcg_leave
 }
 
 # killed_without NAME MIB CMD...
@@ -87,7 +64,7 @@ lowered_while_idle() {
     for how in without with; do
         preload=''
         [ $how = with ] && preload=$lib
-        enter_new 400 || return
+        memcg_new kill 400 || return
         sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" ${preload:+LD_PRELOAD="$preload"} \
             "$B/tests/survival/giveback" 200 small 16 30 >"$out" 2>&1 &
         # It has filled and freed once this much was charged.
@@ -101,7 +78,7 @@ lowered_while_idle() {
             sleep 0.25
         done
         lowered=$(($(cat "$cg/memory.limit_in_bytes") >> 20))
-        leave
+        memcg_leave
         wait 2>/dev/null
         case $how/$lowered in
             without/400 | with/100) ;;
@@ -113,14 +90,12 @@ lowered_while_idle() {
 }
 
 main() {
-    parent=$(parent)
     out=$(mktemp)
-    if [ -z "$parent" ] || ! mkdir "$parent/tidepool-kill-try-$$" 2>/dev/null; then
+    if ! memcg_find; then
         echo "SKIPPED all of test-pressure: no v1 memory cgroup that we may make children of"
         echo "0 passed, 0 failed, $cases skipped"
         exit 0
     fi
-    rmdir "$parent/tidepool-kill-try-$$"
     [ -e "$lib" ] || { echo "$lib is not built" >&2; exit 1; }
     local p=$B/tests/survival
     killed_without 'idle threads' 230 "$p/idle" 200 64
