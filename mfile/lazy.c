@@ -20,6 +20,8 @@
 #define PAGE_AGAIN (5 * SECOND)
 // The kernel's list of mappings is read again after so long: what libc unmapped, which paths match.
 #define CHECK (5 * SECOND)
+// There are mappings that no rule was asked for.
+#define CHECK_NEW (1 * SECOND)
 #define BUDGET_US 50000
 #define SLICE_BYTES ((uint64_t)64 << 20)
 
@@ -241,7 +243,7 @@ void lazy_relieve(enum lazy_level level, uint64_t need)
         was_critical = false;
         return;
     }
-    record_refresh(CHECK);
+    record_refresh(record_has_unruled() ? CHECK_NEW : CHECK);
     // First, and with half of the time, for marking may need all of it, each time.
     if (level == LAZY_CRITICAL && was_critical)
         page_out_oldest(need, start + BUDGET_US / 2);

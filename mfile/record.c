@@ -53,8 +53,9 @@ static struct span {
 } recent[RECENT];
 static _Atomic uint32_t recent_count;
 static _Atomic uint32_t unanswered; // of those that were asked for
-static uint32_t serial;             // of such a mapping, in place of its device
-static _Atomic bool missed;         // such a one is not in the table: its note was lost
+static _Atomic bool unruled; // a mapping came that no rule was asked for: a look at /proc does
+static uint32_t serial;      // of such a mapping, in place of its device
+static _Atomic bool missed;  // such a one is not in the table: its note was lost
 
 uint32_t record_now(void)
 {
@@ -221,6 +222,8 @@ static void apply(struct note *n)
         n->m.used = record_now();
         if (n->m.flags & MAPPING_FRESH)
             n->m.dev = ++serial;
+        else if (!(n->m.flags & MAPPING_RULED))
+            atomic_store_explicit(&unruled, true, memory_order_relaxed);
         put(&n->m);
         break;
     case REMOVE:
@@ -635,12 +638,15 @@ static bool rebuild(bool force)
     atomic_store(&head, seen);
     atomic_store(&doubtful, false);
     r.missed = atomic_exchange(&missed, false);
+    bool was_unruled = atomic_exchange(&unruled, false);
     bool ok = maps_read(rebuild_line, &r) == 0 && !r.failed && atomic_load(&tail) == seen &&
               atomic_load(&flying) <= 0 && !atomic_load(&doubtful);
     table_clear(ok ? r.old : r.fresh);
     if (!ok) {
         if (r.missed)
             atomic_store(&missed, true);
+        if (was_unruled)
+            atomic_store(&unruled, true);
         record_doubt();
         return false;
     }
@@ -679,6 +685,11 @@ void record_refresh(uint32_t age)
         return;
     record_check(true);
     atomic_store_explicit(&checked, now, memory_order_relaxed);
+}
+
+bool record_has_unruled(void)
+{
+    return atomic_load_explicit(&unruled, memory_order_relaxed);
 }
 
 void record_fork_differs(void)

@@ -72,6 +72,9 @@ bool record_check(bool anyway);
 // The same if it is doubtful, or the last such look, by anybody, is so long ago; by record_now().
 void record_refresh(uint32_t age);
 
+// Did mappings come since then that no rule was asked for?
+bool record_has_unruled(void);
+
 // Mappings that were put with MAPPING_FRESH and are still there: they are asked for once, in any
 // order. How many, at most `count`.
 unsigned record_fresh(struct mapping *out, unsigned count);

@@ -110,3 +110,13 @@ Test(lazy, leaves_alone_what_no_rule_names)
     cr_expect(eq(u64, advice_count(ADVICE_COLD, ADVICE_OK), 0));
     cr_expect(eq(u64, advice_count(ADVICE_PAGEOUT, ADVICE_OK), 0));
 }
+
+Test(lazy, asks_for_a_new_mapping_after_a_second)
+{
+    start("test_lazy.*=cold");
+    lazy_relieve(LAZY_HIGH, 0);
+    char *at = map(4096);
+    sleep(2);
+    lazy_relieve(LAZY_HIGH, 0);
+    cr_expect(mapping_at(at).cooled != 0);
+}
