@@ -53,7 +53,7 @@ static bool asks_later(void)
 
 bool mfile_wants_worker(void)
 {
-    return asks_later() || (policy.all & HINT_PREFETCH) || (!worker_runs() && waits());
+    return asks_later() || (policy.all & HINT_PREFETCH) || (!worker_runs() && prefetch_waits());
 }
 
 void mfile_start_worker(void)
