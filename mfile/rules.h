@@ -1,7 +1,7 @@
 // rules - the policy asked about what is mapped, and its hints given.
 //
 // Who maps a file has it only as a descriptor, and to ask the kernel which file that is (fstat)
-// costs more than all the rest that we do in mmap(). So the worker asks, some 50 us later: what was
+// costs more than all the rest that we do in mmap(). So the worker asks, a moment later: what was
 // mapped is MAPPING_FRESH in the table until then. In mmap() itself it is asked
 //
 //   where a rule has `populate`, which promises something before mmap() returns

@@ -16,7 +16,7 @@ median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : 
 printf 'a pair of mmap and munmap, ns: raw, and what is added\n%-34s %8s %8s %8s %8s %8s\n' \
     setting mappings file more anon more
 for live in 0 100 10000; do
-    for setting in nothing "TIDEPOOL_PROM_DIR=$work" 'TIDEPOOL_MFILE=*.x=lazyfree' 'TIDEPOOL_MFILE=*.x=random'; do
+    for setting in nothing "TIDEPOOL_PROM_DIR=$work" 'TIDEPOOL_MFILE=*.x=lazyfree' 'TIDEPOOL_MFILE=*.x=random' 'TIDEPOOL_MFILE=*.x=populate'; do
         read -r file more anon anon_more < <(env LD_PRELOAD="$lib" "${setting/nothing/X=}" "$B/tests/mfile/pair" $live)
         printf '%-34s %8s %8s %8s %8s %8s\n' "${setting%=/*}" $live "$file" "$more" "$anon" "$anon_more"
         printf 'pair\t%s\t%s\t%s\t%s\t%s\t%s\n' "$setting" $live "$file" "$more" "$anon" "$anon_more" >>"$out"
