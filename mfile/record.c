@@ -513,9 +513,9 @@ static bool answer(const struct mapping *asked, struct mapping *known)
     piece = *m;
     if (piece.end < asked->end)
         note_recent(piece.end, asked->end);
-    // What leaves is noted before it is unmapped. So if the kernel had something else there, a part
-    // of the mapping was perhaps about to go, and the rest is asked for again.
-    if (!known && (piece.start != asked->start || atomic_load(&head) != atomic_load(&tail))) {
+    // What leaves is noted before it is unmapped. So if its start is in the table still, and no
+    // note waits, the kernel was asked for this mapping; else perhaps for what lies there by now.
+    if (piece.start != asked->start || atomic_load(&head) != atomic_load(&tail)) {
         note_recent(piece.start, piece.end);
         return false;
     }
