@@ -132,42 +132,76 @@ void rules_give(int fd, const struct mapping *m)
     errno = saved;
 }
 
-// What the kernel has at the start of a mapping. False: something else. The path's place is looked
-// for only if it is of use, and the path still leads to that file.
-static bool ask_kernel(int fd, const struct mapping *m, struct mapping *known, enum place *place)
+// Mappings that are asked for, and the answers.
+enum { BATCH = 64 };
+struct batch {
+    unsigned count;
+    struct mapping asked[BATCH], known[BATCH];
+    enum place place[BATCH];
+    bool found[BATCH];
+};
+
+// What the kernel has at the start of one of them, unless that is something else by now. The path's
+// place is looked for only if it is of use, and the path still leads to that file.
+static void take_line(struct batch *b, unsigned i, const struct maps_line *line)
 {
-    char path[4096];
-    struct maps_line line = {0};
+    const struct mapping *m = &b->asked[i];
+    uint16_t hints;
     struct statfs fs;
     struct stat st;
 
-    if (maps_at(fd, m->start, &line, path, sizeof path) != 0 ||
-        line.offset + (m->start - line.start) != m->offset)
-        return false;
-    *known = (struct mapping){.inode = line.inode, .dev = line.dev, .hints = rules_hints(path)};
-    *place = place_of((known->hints & HINT_PREFETCH) && statfs(path, &fs) == 0 &&
-                          stat(path, &st) == 0 && st.st_ino == line.inode,
-                      &fs);
+    if (!line->inode || line->offset + (m->start - line->start) != m->offset)
+        return;
+    hints = rules_hints(line->path);
+    b->found[i] = true;
+    b->known[i] = (struct mapping){.inode = line->inode, .dev = line->dev, .hints = hints};
+    b->place[i] = place_of((hints & HINT_PREFETCH) && statfs(line->path, &fs) == 0 &&
+                               stat(line->path, &st) == 0 && st.st_ino == line->inode,
+                           &fs);
+}
+
+static bool take_lines(void *arg, const struct maps_line *line)
+{
+    struct batch *b = arg;
+
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->asked[i].start >= line->start && b->asked[i].start < line->end)
+            take_line(b, i, line);
     return true;
+}
+
+// One by one, or all in one walk through the list where the kernel cannot be asked.
+static void ask_kernel(int fd, struct batch *b)
+{
+    char path[4096];
+
+    for (unsigned i = 0; i < b->count && maps_is_quick(); i++) {
+        struct maps_line line = {0};
+        if (maps_at(fd, b->asked[i].start, &line, path, sizeof path) == 0)
+            take_line(b, i, &line);
+    }
+    if (!maps_is_quick())
+        maps_read(take_lines, b);
 }
 
 bool rules_settle(void)
 {
-    enum { BATCH = 16 };
-    struct mapping m[BATCH];
+    struct batch b = {.count = 0};
     int fd;
 
     if (!record_waits() || (fd = maps_open()) < 0)
         return false;
-    // Where the list is read for each, others have a turn in between.
-    unsigned n = record_fresh(m, maps_is_quick() ? BATCH : 1);
-    for (unsigned i = 0; i < n; i++) {
-        struct mapping known = {0};
-        enum place place = NOWHERE_KNOWN;
-        bool found = ask_kernel(fd, &m[i], &known, &place);
-        if (record_answer(&m[i], found ? &known : NULL) && (known.hints & HINT_AT_ONCE))
-            give(&known, place);
-    }
+    b.count = record_fresh(b.asked, BATCH);
+    ask_kernel(fd, &b);
     syscall(SYS_close, fd);
-    return n != 0;
+    bool any = false;
+    for (unsigned i = 0; i < b.count; i++) {
+        if (!record_answer(&b.asked[i], b.found[i] ? &b.known[i] : NULL))
+            continue;
+        any = true;
+        if (b.known[i].hints & HINT_AT_ONCE)
+            give(&b.known[i], b.place[i]);
+    }
+    // What has to be asked for again can wait for a nap.
+    return any;
 }
