@@ -24,8 +24,8 @@
 //                reason, for usage that swings around a mark would mean a reclaim each time
 //   by a clock   at High after the cooldown, at Critical after 1 s; later where it was futile
 //   at the end   at Critical, once less than 1/32 of the limit is left, or with many threads less
-//                than 512 KiB for each, if more is held than may be kept; later where it was futile,
-//                but in an emergency at once, if 256 KiB are held
+//                than 512 KiB for each, if more is held than may be kept; later where it was
+//                futile, but in an emergency at once, if 256 KiB are held
 //   for others   from High on, if held memory has risen by 1/4 of the limit since the last
 //                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
 //                not while the process takes memory, for then it may need just this again
