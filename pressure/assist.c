@@ -17,7 +17,8 @@
 
 struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
-                                  .headroom_bytes = PRESSURE_UNLIMITED};
+                                  .headroom_bytes = PRESSURE_UNLIMITED,
+                                  .left_bytes = PRESSURE_UNLIMITED};
 
 // The growth already counted in the headroom above.
 static _Atomic uint64_t looked_at_grown;
@@ -40,6 +41,7 @@ void assist_init(const struct pressure_options *o)
     atomic_store_explicit(&assist_view.level, PRESSURE_NORMAL, memory_order_relaxed);
     store(&assist_view.keep_bytes, PRESSURE_UNLIMITED);
     store(&assist_view.headroom_bytes, PRESSURE_UNLIMITED);
+    store(&assist_view.left_bytes, PRESSURE_UNLIMITED);
     store(&assist_shrunk.due, UINT64_MAX);
     store(&assist_grown.due,
           o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
@@ -68,6 +70,8 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     atomic_store_explicit(&assist_view.level, (int)a->level, memory_order_relaxed);
     store(&assist_view.keep_bytes, a->keep_bytes);
     store(&assist_view.headroom_bytes, s->headroom_bytes);
+    store(&assist_view.left_bytes,
+          s->limit_bytes == PRESSURE_UNLIMITED ? s->limit_bytes : a->left_bytes);
     store(&looked_at_grown, s->grown_bytes);
     store(&assist_grown.due, s->grown_bytes + a->look_after_bytes);
     // Frees lead to a look where what they leave with us could be too much for us, or enough for a
@@ -101,15 +105,15 @@ static uint64_t room(void)
 }
 
 // Another thread is looking, and may be off its processor while it does: with more threads than
-// processors that takes long enough for the rest to run into the limit. As long as there is room
-// they go on; then they wait for it.
+// processors that takes long enough for the rest to run into the limit. They go on until half of
+// what the last look saw left, after promises, has been handed out; then they wait for it.
 void assist_grow_due(size_t bytes)
 {
-    uint64_t headroom = load(&assist_view.headroom_bytes);
+    uint64_t left = load(&assist_view.left_bytes);
 
-    if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) || headroom == PRESSURE_UNLIMITED)
+    if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) || left == PRESSURE_UNLIMITED)
         return;
-    if (room() < headroom / 2 + bytes)
+    if (load(&assist_grown.total) - load(&looked_at_grown) + bytes > left / 2)
         watch_look(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
 }
 

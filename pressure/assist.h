@@ -37,6 +37,7 @@ struct assist_view {
     _Alignas(64) _Atomic int level;
     _Atomic uint64_t keep_bytes;
     _Atomic uint64_t headroom_bytes;
+    _Atomic uint64_t left_bytes; // the same, after what was promised
 };
 
 extern struct assist_counter assist_grown, assist_shrunk;
