@@ -18,6 +18,8 @@
 #define WAIT_FOR_OTHER_MS 100
 // For what on_critical writes, by a thread that may be off its processor.
 #define WAIT_FOR_WORD_MS 1000
+// A sample takes some 50 us. One that took so long is no longer true.
+#define OLD_US 1000
 // And for neighbours in the cgroup to give back theirs, once a second, at the very end: so many ms.
 // One that has much to give looks every 25.
 #define NAPS 60
@@ -125,17 +127,29 @@ static uint64_t guess_held(const struct pressure_sample *s)
     return w.held_guess;
 }
 
+// Usage, and the counts as of then. Whoever loses its processor half way, with numbers that are old
+// when it has it back, asks again: it has a whole slice now.
+static void sample_usage(struct pressure_sample *s, uint64_t now)
+{
+    for (int i = 0; i < 3; i++) {
+        uint64_t start = now_us(CLOCK_MONOTONIC);
+        // The counts first: what is counted before usage is read shows in usage, or is still to
+        // come; the other way round it might show in neither.
+        uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+        uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+        sample_take(&w.source, options, now, s);
+        s->grown_bytes = grown;
+        s->shrunk_bytes = shrunk;
+        if (now_us(CLOCK_MONOTONIC) - start < OLD_US)
+            break;
+    }
+}
+
 // Under look_lock.
 static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
     uint64_t start = now_us(CLOCK_MONOTONIC);
-    // The counts first: this thread may lose its processor at any line, and what is counted before
-    // usage is read shows in usage, or is still to come; the other way round it shows in neither.
-    uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
-    sample_take(&w.source, options, now, s);
-    s->grown_bytes = grown;
-    s->shrunk_bytes = shrunk;
+    sample_usage(s, now);
     // What no limit has room for fails, or is address space only: nothing to prepare for.
     s->pending_bytes = pending < pressure_near_limit(s) ? pending : 0;
     s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
@@ -157,15 +171,19 @@ static void apply_decay(void)
     hooks->set_decay(hooks->arg, want);
 }
 
-// Under act_lock; what it came to is told to the step, and counted.
+// Under act_lock, which is free afterwards: others need not wait until this thread has its
+// processor and the look's lock again. What it came to is told to the step, and counted.
 static size_t reclaim(uint64_t keep, enum pressure_cause cause)
 {
-    if (!hooks->reclaim)
-        return 0;
-    uint64_t start = now_us(CLOCK_MONOTONIC);
-    size_t freed = hooks->reclaim(hooks->arg, keep, cause);
-    uint64_t us = now_us(CLOCK_MONOTONIC) - start;
-    if (timed_lock_take(&look_lock, 100)) {
+    size_t freed = 0;
+    uint64_t start = now_us(CLOCK_MONOTONIC), us;
+
+    if (hooks->reclaim)
+        freed = hooks->reclaim(hooks->arg, keep, cause);
+    us = now_us(CLOCK_MONOTONIC) - start;
+    apply_decay();
+    end_act();
+    if (hooks->reclaim && timed_lock_take(&look_lock, 100)) {
         w.held_guess = 0;
         board_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
@@ -228,8 +246,8 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     apply_decay();
     if (a->reclaim)
         freed = reclaim(a->keep_bytes, cause);
-    apply_decay();
-    end_act();
+    else
+        end_act();
     if (a->reclaim && a->may_nap && grower && freed < pressure_near_limit(s) / 128)
         nap_for_neighbours(s);
 }
@@ -282,10 +300,8 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     int saved = errno;
     size_t freed = 0;
     busy = true;
-    if (timed_lock_take(&act_lock, 2000)) {
+    if (timed_lock_take(&act_lock, 2000))
         freed = reclaim(keep, cause);
-        end_act();
-    }
     busy = false;
     errno = saved;
     return freed;
