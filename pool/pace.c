@@ -127,6 +127,35 @@ bool pace_passed(size_t size, uint64_t *interval)
     return true;
 }
 
+static void place_hit(struct pace *p, uint64_t from)
+{
+    const uint64_t never = ((uint64_t)1 << 56) - 1;
+    uint32_t overdrawn = overdrawn_at(p, pace_interval_bytes, now_ms());
+    unsigned doublings = doublings_of(overdrawn, pace_interval_bytes);
+    double distance = pace_distance(p, interval_of(doublings));
+
+    p->hit_doublings = doublings & 0xff;
+    // So many bytes are missed before it.
+    p->hit = distance < (double)(never - from) ? from + (uint64_t)distance + 1 : never;
+}
+
+bool pace_reached(uint64_t from, size_t size, uint64_t *interval)
+{
+    struct pace *p = &pace_self;
+
+    if (unlikely(!p->random))
+        begin(p);
+    if (p->hit <= from)
+        place_hit(p, from);
+    if (!pace_reaches(from, size))
+        return false;
+    *interval = interval_of(p->hit_doublings);
+    pace_charge(p, pace_interval_bytes, now_ms());
+    // Drawn when the next request comes, for this one may be served without being counted there.
+    p->hit = 0;
+    return true;
+}
+
 bool pace_counts(size_t size, uint64_t *interval)
 {
     // No address space holds more, and the difference stays within 64 bits.

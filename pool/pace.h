@@ -4,7 +4,8 @@
 // request is sampled when one of its bytes is a hit. So a request of `size` bytes is sampled with
 // probability 1 - exp(-size / interval), whatever came before it, and 1 / that is how many such
 // requests a sample stands for. The distance to the next hit is drawn once and counted down: in
-// bytes by requests of any size, or in requests where all are of one size (cache.h).
+// bytes by requests of any size, in requests where all are of one size (cache.h), or where somebody
+// else counts a thread's bytes already, waited for at a place on that count.
 //
 // A thread that allocates gigabytes a second would do little else than sample. Each has an
 // allowance, and its interval doubles with each step that it overdraws: a sample remembers the
@@ -27,13 +28,15 @@
 #define PACE_DOUBLINGS 20 // a pair of 1 MiB, untouched, takes 7 ns: 150 TB a second
 #define PACE_LEAST_BYTES ((uint64_t)4 << 10)
 
-// 24 bytes, for a preloaded library's thread-local space is scarce.
+// 32 bytes, for a preloaded library's thread-local space is scarce.
 struct pace {
     int64_t left;            // bytes until the next hit; below 0: it has just been passed
     uint64_t random;         // 0 before the thread's first request
     uint32_t paid_ms;        // wraps
     uint32_t overdrawn : 24; // thousandths of samples beyond the allowance, at `paid_ms`
     uint32_t doublings : 8;  // of the interval that `left` was drawn with
+    uint64_t hit : 56;       // the next one's place on a count of others'
+    uint64_t hit_doublings : 8;
 };
 
 extern _Thread_local struct pace pace_self __attribute__((tls_model("initial-exec")));
@@ -66,6 +69,17 @@ bool pace_counts(size_t size, uint64_t *interval);
 
 // The same where `left` has been lowered by `size` already and is below 0.
 bool pace_passed(size_t size, uint64_t *interval);
+
+// Where a thread's requests lie one after another on a count that is somebody else's, and others
+// between them that are counted apart. Does a request for `size` bytes from `from` on reach the
+// next hit, or is it behind already?
+static inline bool pace_reaches(uint64_t from, size_t size)
+{
+    return pace_self.hit <= from + size;
+}
+
+// Then: is it to be sampled? A hit that came before it was another's, and a new one is drawn.
+bool pace_reached(uint64_t from, size_t size, uint64_t *interval);
 
 // Where requests are counted by somebody else: the interval to draw with before the first sample,
 // and, charging the thread for one, after each.

@@ -38,12 +38,18 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
 
 // What jemalloc does for a thread each time that it has allocated or freed so much.
 struct tsd;
-struct te_ctx;
+struct te_ctx {
+    bool is_alloc; // else it counts what was freed
+    // Of the thread: bytes so far, and when the next such event is due; the last is what the fast
+    // path looks at, 0 where there is none.
+    uint64_t *current, *last_event, *next_event, *next_event_fast;
+};
 void __real_je_te_event_trigger(struct tsd *, struct te_ctx *);
 void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
 
 void (*pages_on_take)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
+uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 bool pages_merge;
 
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
@@ -185,6 +191,14 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
 {
     __real_je_te_event_trigger(tsd, ctx);
+    // An event that comes early changes nothing for jemalloc: it looks what is due.
+    if (pages_on_count && ctx->is_alloc) {
+        uint64_t next = pages_on_count(*ctx->current);
+        if (next < *ctx->next_event)
+            *ctx->next_event = next;
+        if (next < *ctx->next_event_fast)
+            *ctx->next_event_fast = next;
+    }
     if (pages_on_refill)
         pages_on_refill(true);
 }

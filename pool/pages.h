@@ -34,6 +34,11 @@ extern void (*pages_on_take)(size_t bytes);
 // Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
 
+// Called, beside that, with how many bytes a thread has been given by jemalloc ever, each time that
+// this came 64 KiB further or to where the last call asked for by what it returned. The request
+// that got there has been served. NULL for none. Set it once, early.
+extern uint64_t (*pages_on_count)(uint64_t allocated_bytes);
+
 // Lets the kernel merge equal pages of what is mapped here from now on, from 1 MiB up, and of the
 // pools' blocks. Set it before the first request.
 extern bool pages_merge;

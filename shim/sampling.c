@@ -5,6 +5,7 @@
 
 #include "export/sites.h"
 #include "pool/pace.h"
+#include "pool/pages.h"
 #include "pool/pool.h"
 #include "shim/callsite.h"
 #include "shim/heap.h"
@@ -84,21 +85,52 @@ void *sampling_try_pooled(size_t size, size_t asked, bool zero)
     return take(16, size, asked, zero, pace_probability(trial, interval));
 }
 
-// Small requests, which the fast path of malloc leads here in place of jemalloc.
+// Small requests are counted by jemalloc, and not once more: the fast path of malloc leads here in
+// place of jemalloc only from less than a request before the thread's next hit on.
+#define NEAR_BYTES SIZE_CLASS_MIN_BYTES
 
-static __attribute__((noinline)) void *small_slow(size_t size)
+// Where in a thread's storage jemalloc counts the bytes that it gave to the thread.
+static ptrdiff_t count_at;
+
+static uint64_t count_of_thread(void)
+{
+    return *(const uint64_t *)(const void *)((const char *)__builtin_thread_pointer() + count_at);
+}
+
+static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
 {
     uint64_t interval;
     void *ptr = NULL;
 
-    if (pace_passed(size, &interval))
+    if (pace_reached(from, size, &interval))
         ptr = take(16, size, size, false, pace_probability(size, interval));
     return ptr ? ptr : je_malloc(size);
 }
 
-static void *small(size_t size)
+void *sampling_small(size_t size)
 {
-    return unlikely(pace_spend(size)) ? small_slow(size) : je_malloc(size);
+    uint64_t from = count_of_thread();
+
+    return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : je_malloc(size);
+}
+
+static uint64_t on_count(uint64_t allocated_bytes)
+{
+    bool near = pace_reaches(allocated_bytes, NEAR_BYTES);
+
+    heap_small = near ? sampling_small : je_malloc;
+    return near ? UINT64_MAX : pace_self.hit - NEAR_BYTES;
+}
+
+static bool find_count(void)
+{
+    const char *at;
+    size_t len = sizeof at;
+
+    if (je_mallctl("thread.allocatedp", &at, &len, NULL, 0))
+        return false;
+    count_at = at - (const char *)__builtin_thread_pointer();
+    return true;
 }
 
 static void *small_zeroed(size_t count, size_t size)
@@ -131,9 +163,14 @@ void sampling_start(const struct config *config)
         log_line(LOG_FEATURE, "sampling is off: it needs the pools");
         return;
     }
+    if (!find_count()) {
+        log_line(LOG_FEATURE, "sampling is off: jemalloc does not count");
+        return;
+    }
     callsite_init(config->sample_unwind);
     pace_interval_bytes = config->sample_bytes;
-    heap_small = small;
+    pages_on_count = on_count;
+    heap_small = sampling_small;
     heap_small_zeroed = small_zeroed;
     heap_resized = resized;
 }

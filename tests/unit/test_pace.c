@@ -105,6 +105,42 @@ Test(pace, estimates_are_right_when_requests_are_counted)
     }
 }
 
+// Requests of two sizes, and others' between them that are as large as an interval now and then;
+// the count rounds each up.
+static double estimate_by_places(size_t size, uint64_t base, int requests, int *samples)
+{
+    uint64_t at = 1000, interval;
+    double sum = 0;
+
+    begin_at(base, 11);
+    for (int i = 0; i < requests; i++) {
+        if (i % 7 == 0)
+            at += i % 21 ? 3000 : base;
+        if (pace_reaches(at, size) && pace_reached(at, size, &interval)) {
+            sum += 1 / pace_probability(size, interval);
+            ++*samples;
+            pace_self.overdrawn = 0;
+        } else {
+            at += (size + 127) / 128 * 128;
+        }
+        if (pace_reaches(at, 500) && pace_reached(at, 500, &interval))
+            pace_self.overdrawn = 0;
+        else
+            at += 512;
+    }
+    return sum;
+}
+
+Test(pace, estimates_are_right_when_others_count)
+{
+    for (size_t size = 16; size < 1024; size += 251) {
+        int samples = 0;
+        double got = estimate_by_places(size, 16 * K, 3000000, &samples) / 3000000;
+        cr_expect(fabs(got - 1) < tolerance(samples), "%zu: %f of the truth, %d samples", size, got,
+                  samples);
+    }
+}
+
 Test(pace, the_two_ways_of_counting_agree)
 {
     double low = pace_probability(1000, 512 * K), high = pace_probability(3000, 512 * K);
