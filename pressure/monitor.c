@@ -24,6 +24,7 @@
 // A cgroup's thresholds fire both ways, and page cache makes usage swing.
 #define EVENT_GAP_MS 20
 #define MAX_EVENT_GAP_MS 500
+#define FIRST_REST_MS 100
 // Whoever calls without end costs no more than a call in so long.
 #define SERVE_GAP_MS 10
 
@@ -38,6 +39,7 @@ static _Atomic uint32_t ended;
 static bool failed_before;
 
 _Atomic bool monitor_wanted;
+static _Atomic bool patient; // nobody wanted it for now yet
 
 static struct psi_source accel;
 
@@ -204,7 +206,9 @@ static void *run(void *unused)
     (void)unused;
     const struct pressure_hooks *h = watch_hooks();
     unsigned late_ms = watch_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
-    uint64_t looked = 0, look_at = watch_options()->looks ? 0 : UINT64_MAX, tick_at = 0;
+    uint64_t looked = atomic_load(&patient) ? watch_now_ms() : 0;
+    uint64_t tick_at = looked ? looked + FIRST_REST_MS : 0;
+    uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
     bool event = false;
 
     prctl(PR_SET_NAME, "tidepool");
@@ -247,8 +251,21 @@ static void *run(void *unused)
     return NULL;
 }
 
+void monitor_want_later(void)
+{
+    if (atomic_load_explicit(&claimed, memory_order_relaxed) ||
+        atomic_load_explicit(&monitor_wanted, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&patient, true, memory_order_relaxed);
+    atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+}
+
 void monitor_want(void)
 {
+    if (atomic_load_explicit(&patient, memory_order_relaxed)) {
+        atomic_store_explicit(&patient, false, memory_order_relaxed);
+        monitor_wake();
+    }
     if (!atomic_load_explicit(&claimed, memory_order_relaxed))
         atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
 }
@@ -289,6 +306,7 @@ void monitor_child(void)
     if (atomic_load(&phase) != STOPPED)
         atomic_store(&phase, NONE);
     atomic_store(&claimed, 0);
+    atomic_store(&patient, false);
     atomic_store(&woken, 0);
     called = false;
     deaf_until_ms = 0;

@@ -37,6 +37,10 @@ void monitor_wake(void);
 // thread.
 void monitor_want(void);
 
+// The same for what has time: a thread that nobody wants more urgently rests for 100 ms before its
+// first look, so that a program which has ended by then has not paid for it (some 2 ms of work).
+void monitor_want_later(void);
+
 // Inside pressure/ only. The next look is due in so many ms: sooner, perhaps, than the thread
 // knows.
 void monitor_hasten(unsigned ms);

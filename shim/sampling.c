@@ -58,7 +58,7 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
     if (unlikely(!atomic_load_explicit(&thread_wanted, memory_order_relaxed))) {
         atomic_store_explicit(&thread_wanted, true, memory_order_relaxed);
-        watchdog_want_thread();
+        watchdog_want_thread_later();
     }
     if (!entered)
         watchdog_after();

@@ -315,6 +315,12 @@ void watchdog_want_thread(void)
         monitor_want();
 }
 
+void watchdog_want_thread_later(void)
+{
+    if (dog.thread)
+        monitor_want_later();
+}
+
 void watchdog_start_thread(void)
 {
     if (dog.thread)

@@ -343,6 +343,24 @@ Test(monitor, stopping_is_quick_and_final)
     SOON(!stats().thread);
 }
 
+static uint64_t ticked_after(uint64_t start)
+{
+    SOON(atomic_load(&ticks) > 0);
+    return watch_now_ms() - start;
+}
+
+Test(monitor, what_has_time_lets_the_thread_rest_first)
+{
+    uint64_t start = watch_now_ms();
+
+    options = pressure_defaults;
+    monitor_init(&options, &hooks);
+    monitor_want_later();
+    monitor_poke();
+    cr_expect(ge(ulong, ticked_after(start), 100));
+    cr_expect(eq(int, stats().thread, 1));
+}
+
 static int starts_alone(void)
 {
     bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
