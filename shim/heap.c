@@ -64,21 +64,22 @@ static void *alloc_counted(size_t size, size_t asked, bool zero)
     return ptr ? ptr : grow(size, zero);
 }
 
-static void *alloc_slow(size_t size, bool zero)
+// A pooled size that the thread's list did not serve; the program asked for `asked` of it.
+static void *alloc_slow(size_t size, size_t asked, bool zero)
 {
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     if (unlikely(!boot_pools()))
         return from_jemalloc(size, zero);
     if (unlikely(pace_is_on()))
-        return alloc_counted(size, size, zero);
+        return alloc_counted(size, asked, zero);
     void *ptr = pool_get_shelved(size, zero);
     return ptr ? ptr : grow(size, zero);
 }
 
 void *heap_alloc_slow(size_t size)
 {
-    return alloc_slow(size, false);
+    return alloc_slow(size, size, false);
 }
 
 static void refuse_free(const void *ptr, enum pool_misuse misuse)
@@ -116,11 +117,12 @@ void *heap_calloc(size_t count, size_t size)
         return NULL;
     }
     if (likely(!pool_takes(bytes)))
-        return bytes < SIZE_CLASS_MIN_BYTES ? heap_small_zeroed(1, bytes) : alloc_slow(bytes, true);
+        return bytes < SIZE_CLASS_MIN_BYTES ? heap_small_zeroed(1, bytes)
+                                            : alloc_slow(bytes, bytes, true);
     ptr = pool_get(bytes);
     if (likely(ptr))
         return memset(ptr, 0, bytes);
-    return alloc_slow(bytes, true);
+    return alloc_slow(bytes, bytes, true);
 }
 
 // Would a block of `have` bytes be a waste for `size`? Half of it is tolerated, because a buffer
@@ -186,7 +188,7 @@ void *heap_realloc(void *ptr, size_t size)
 static void *pooled_aligned(size_t alignment, size_t size)
 {
     size_t asked = size;
-    void *ptr = NULL;
+    void *ptr;
 
     if (size < SIZE_CLASS_MIN_BYTES || alignment > 4096 || !boot_pools())
         return NULL;
@@ -196,13 +198,11 @@ static void *pooled_aligned(size_t alignment, size_t size)
         if (!size)
             return NULL;
     }
-    if (pool_takes(size) && pace_is_on()) {
-        ptr = pool_get(size);
-        if (!ptr)
-            ptr = alloc_counted(size, asked, false);
-    } else if (pool_takes(size)) {
-        ptr = heap_alloc(size);
-    }
+    if (!pool_takes(size))
+        return NULL;
+    ptr = pool_get(size);
+    if (!ptr)
+        ptr = alloc_slow(size, asked, false);
     // jemalloc serves a pooled size where the pools cannot, and need not align it like them.
     if ((uintptr_t)ptr & (alignment - 1)) {
         heap_free(ptr);
