@@ -47,7 +47,7 @@ static struct {
     _Atomic uint32_t stacks_used;  // units
     _Atomic uint32_t records_used; // ever, 0 included
     _Atomic uint64_t free_records; // the first one, and above it a count of changes
-    _Atomic uint64_t samples, live, stacks, chunks;
+    _Atomic uint64_t samples, live, live_bytes, stacks, chunks;
 } table = {.stacks_used = 1, .records_used = 1};
 
 static void count(_Atomic uint64_t *counter, uint64_t by)
@@ -208,6 +208,7 @@ uint32_t sites_add(uint32_t stack, size_t size, double probability)
     count(&s->live_bytes, r->bytes);
     count(&table.samples, 1);
     count(&table.live, 1);
+    count(&table.live_bytes, r->bytes);
     return number;
 }
 
@@ -220,6 +221,7 @@ uint32_t sites_remove(uint32_t record)
     count(&s->live_parts, -r->parts);
     count(&s->live_bytes, -r->bytes);
     count(&table.live, (uint64_t)-1);
+    count(&table.live_bytes, -r->bytes);
     record_delete(record);
     return stack;
 }
@@ -266,9 +268,8 @@ void sites_stats(struct sites_stats *out)
     *out = (struct sites_stats){
         .samples = load(&table.samples),
         .live = load(&table.live),
+        .live_bytes = load(&table.live_bytes),
         .stacks = load(&table.stacks),
         .table_bytes = load(&table.chunks) * CHUNK_BYTES,
     };
-    for (uint32_t n = 0; (n = sites_next(n));)
-        out->live_bytes += load(&stack_at(n)->live_bytes);
 }
