@@ -204,8 +204,8 @@ uint32_t sites_add(uint32_t stack, size_t size, double probability)
     count(&s->ever_parts, r->parts);
     count(&s->ever_bytes, r->bytes);
     // After: whoever reads these first never sees more live than ever.
-    count(&s->live_parts, r->parts);
-    count(&s->live_bytes, r->bytes);
+    atomic_fetch_add_explicit(&s->live_parts, r->parts, memory_order_release);
+    atomic_fetch_add_explicit(&s->live_bytes, r->bytes, memory_order_release);
     count(&table.samples, 1);
     count(&table.live, 1);
     count(&table.live_bytes, r->bytes);
@@ -234,11 +234,14 @@ struct site sites_at(uint32_t stack)
         !atomic_load_explicit(&table.stack_chunk[stack / UNITS], memory_order_acquire))
         return (struct site){0};
     s = stack_at(stack);
+    // First what is live: see sites_add().
+    uint64_t live_parts = atomic_load_explicit(&s->live_parts, memory_order_acquire);
+    uint64_t live_bytes = atomic_load_explicit(&s->live_bytes, memory_order_acquire);
     return (struct site){
         .frame = s->frame,
         .depth = s->depth,
-        .live_blocks = (uint64_t)((double)load(&s->live_parts) / PARTS + 0.5),
-        .live_bytes = load(&s->live_bytes),
+        .live_blocks = (uint64_t)((double)live_parts / PARTS + 0.5),
+        .live_bytes = live_bytes,
         .ever_blocks = (uint64_t)((double)load(&s->ever_parts) / PARTS + 0.5),
         .ever_bytes = load(&s->ever_bytes),
     };
