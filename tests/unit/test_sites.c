@@ -84,7 +84,11 @@ Test(sites, sums_are_those_of_the_model)
         cr_expect(fabs((double)s.ever_bytes - ever[i]) < 0.5 * STEPS);
     }
     struct sites_stats stats;
+    uint64_t sum = 0;
+    for (uint32_t n = 0; (n = sites_next(n));)
+        sum += sites_at(n).live_bytes;
     sites_stats(&stats);
+    cr_expect(eq(u64, stats.live_bytes, sum));
     cr_expect(eq(u64, stats.samples, STEPS));
     cr_expect(stats.live <= LIVE && stats.live > LIVE / 2);
     // Records are used again.
