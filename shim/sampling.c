@@ -42,15 +42,13 @@ static void *take_run(size_t alignment, size_t size, size_t asked, bool zero, do
 
 static void *take(size_t alignment, size_t size, size_t asked, bool zero, double probability)
 {
-    bool entered = pool_entered();
     int saved = errno;
     void *ptr = NULL;
 
     if (!taking) {
         taking = true;
         atomic_signal_fence(memory_order_seq_cst);
-        if (entered || watchdog_before(size))
-            ptr = take_run(alignment, size, asked, zero, probability);
+        ptr = take_run(alignment, size, asked, zero, probability);
         atomic_signal_fence(memory_order_seq_cst);
         taking = false;
     }
@@ -60,6 +58,21 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
         atomic_store_explicit(&thread_wanted, true, memory_order_relaxed);
         watchdog_want_thread_later();
     }
+    errno = saved;
+    return ptr;
+}
+
+// The same where the caller has not asked the watchdog, as every request that takes pages does. One
+// that it refuses is left to the caller, who asks again.
+static void *ask_and_take(size_t alignment, size_t size, size_t asked, bool zero,
+                          double probability)
+{
+    bool entered = pool_entered();
+    int saved = errno;
+    void *ptr = NULL;
+
+    if (entered || watchdog_before(size))
+        ptr = take(alignment, size, asked, zero, probability);
     if (!entered)
         watchdog_after();
     errno = saved;
@@ -72,7 +85,9 @@ void *sampling_try(size_t alignment, size_t size, bool zero)
 
     if (!pace_counts(size, &interval))
         return NULL;
-    return take(alignment, size, size, zero, pace_probability(size, interval));
+    // For what is larger than the pools serve the callers have asked.
+    return (size > SIZE_CLASS_MAX_BYTES ? take : ask_and_take)(alignment, size, size, zero,
+                                                               pace_probability(size, interval));
 }
 
 void *sampling_try_pooled(size_t size, size_t asked, bool zero)
@@ -82,7 +97,7 @@ void *sampling_try_pooled(size_t size, size_t asked, bool zero)
 
     if (!pool_sample(size, &trial, &interval))
         return NULL;
-    return take(16, size, asked, zero, pace_probability(trial, interval));
+    return ask_and_take(16, size, asked, zero, pace_probability(trial, interval));
 }
 
 // Small requests are counted by jemalloc, and not once more: the fast path of malloc leads here in
@@ -103,7 +118,7 @@ static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
     void *ptr = NULL;
 
     if (pace_reached(from, size, &interval))
-        ptr = take(16, size, size, false, pace_probability(size, interval));
+        ptr = ask_and_take(16, size, size, false, pace_probability(size, interval));
     return ptr ? ptr : je_malloc(size);
 }
 
