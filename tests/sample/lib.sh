@@ -22,6 +22,11 @@ newest() {
     [ -z "$file" ] || ! grep -q '^MAPPED_LIBRARIES:' "$file" || echo "$file"
 }
 
+# Was libunwind there when the profile was written? It says nothing of who walked before.
+has_libunwind() { # PROFILE
+    sed -n '/^MAPPED_LIBRARIES:/,$p' "$1" | grep -q '/libunwind\.so'
+}
+
 # sampled INTERVAL CMD...: runs it with a profile at exit in a fresh $dir.
 sampled() {
     local interval=$1

@@ -17,6 +17,8 @@ $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/sample/*.cc)): $(B)/tests/sa
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -std=c++17 -O1 -g -fno-builtin $(CXXFLAGS) $(LDFLAGS) -o $@ $< -pthread -ldl
 
+$(B)/tests/sample/sites $(B)/tests/sample/sites_cxx: tests/sample/walker.h
+
 $(B)/tests/sample/plugin.so: tests/sample/lib/plugin.c $(B)/flags
 	$(call say,CC,$@)
 	@mkdir -p $(@D)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walker.h"
+
 #define MIB ((size_t)1 << 20)
 
 static unsigned long held_blocks;
@@ -69,6 +71,7 @@ static void fill(void site(size_t), size_t bytes, size_t low, size_t high)
 
 int main(void)
 {
+    walker_wait();
     fill(site_10_small, 10 * MIB, 100, 1000);
     fill(site_20_zeroed, 20 * MIB, 100, 60000);
     fill(site_30_grown, 30 * MIB, 900, 300000);

@@ -29,6 +29,9 @@ check() {
         fail "$program, $walker" "no whole profile: $(head -n 3 "$tmp/err")"
         return
     fi
+    if [ "$walker" = libunwind ]; then
+        if has_libunwind "$profile"; then pass "$program: libunwind was loaded"; else fail "$program" "libunwind was not loaded"; fi
+    fi
     total "$V/$program" "$profile" >"$tmp/total"
     fold "$V/$program" "${profile%.heap}.folded" >"$tmp/folded"
     for name; do

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "walker.h"
+
 namespace store
 {
 constexpr std::size_t MiB = 1 << 20;
@@ -57,6 +59,7 @@ __attribute__((noinline)) void refuse(std::size_t size)
 
 int main()
 {
+    walker_wait();
     using namespace store;
     static Cache cache;
     auto fill = [](std::size_t bytes, std::size_t size, auto add) {
