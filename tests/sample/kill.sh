@@ -1,12 +1,12 @@
 #!/bin/bash
 # kill.sh [RUNS] - who leaks is named, after the kernel has killed: a profile is written before.
 #
-# Real kills in real memory cgroups (v1), RUNS (5) of each kind. A run counts when the kernel killed
+# Real kills in real memory cgroups (v1), RUNS (3) of each kind. A run counts when the kernel killed
 # (memory.oom_control says so), a whole profile is there, and the first name in it is the culprit's.
 # Needs root, and a v1 memory cgroup that we may make children of; else it is skipped, loudly.
 set -u
 . "$(dirname "$0")/lib.sh"
-runs=${1:-${RUNS:-5}}
+runs=${1:-${RUNS:-3}}
 limit_mib=200
 parent=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)
 cg=

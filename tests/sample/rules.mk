@@ -1,9 +1,9 @@
 # Call sites: real programs sampled, profiles read by jeprof, a kill, and a storm of it all.
-#   make test-sample [SAMPLE_T='sites programs kill victims stress'] [RUNS=5] [STRESS_S=30]
+#   make test-sample [SAMPLE_T='sites programs kill victims stress'] [RUNS=3] [STRESS_S=15]
 .PHONY: test-sample
 SAMPLE_T ?= sites programs kill victims stress
-RUNS     ?= 5
-STRESS_S ?= 30
+RUNS     ?= 3
+STRESS_S ?= 15
 SAMPLE_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/sample/*.c)) \
               $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/sample/*.cc))
 

@@ -4,7 +4,7 @@
 # is little: what libc and the C++ runtime keep, times what one sample stands for, is below 4 MB.
 set -u
 . "$(dirname "$0")/lib.sh"
-seconds=${1:-${STRESS_S:-30}}
+seconds=${1:-${STRESS_S:-15}}
 trap 'rm -rf "$tmp"' EXIT
 
 # Every line as heap_profile.h has it; estimates of what is live are never more than of all.
@@ -24,6 +24,11 @@ in_order() {
         END { if (!whole) bad = "cut short"; if (!stacks) bad = "no stack"; print bad; exit bad != "" }' "$1"
 }
 
+# One that has ended and is not waited for yet has no channel, and `tidepool dump` waits for that.
+running() { # PID
+    grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null
+}
+
 storm() { # WALKER
     local pid status=0 asked=0 wrong= loaded= file live left
     dir=$(mktemp -d -p "$tmp")
@@ -34,9 +39,10 @@ storm() { # WALKER
     TIDEPOOL_SAMPLE=4K TIDEPOOL_SAMPLE_UNWIND=$1 TIDEPOOL_SAMPLE_DIR=$dir TIDEPOOL_STATS=exit \
         LD_PRELOAD=$LIB "$V/storm" "$seconds" "$V/plugin.so" >"$tmp/out" 2>"$tmp/err" &
     pid=$!
-    while kill -0 $pid 2>/dev/null; do
+    while running $pid; do
         sleep 0.3
-        file=$("$B/tidepool" dump $pid 2>/dev/null) || continue
+        running $pid || break
+        file=$(timeout 10 "$B/tidepool" dump $pid 2>/dev/null) || continue
         asked=$((asked + 1))
         [ -n "$loaded" ] || ! has_libunwind "$file" || loaded=1
         [ -n "$wrong" ] || wrong=$(in_order "$file") || cp "$file" "$dir/wrong"
