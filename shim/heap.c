@@ -12,16 +12,9 @@
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
-static void *small_first(size_t size);
-_Thread_local void *(*heap_small)(size_t size) = small_first;
+void *(*heap_small)(size_t size) = je_malloc;
 void *(*heap_small_zeroed)(size_t count, size_t size) = je_calloc;
 void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
-
-static void *small_first(size_t size)
-{
-    heap_small = pace_is_on() ? sampling_small : je_malloc;
-    return heap_small(size);
-}
 
 static void *from_jemalloc(size_t size, bool zero)
 {

@@ -19,10 +19,8 @@ void *heap_alloc_slow(size_t size);
 void heap_free_slow(void *ptr);
 
 // What serves requests below 1 KiB, and resizes blocks of jemalloc's: jemalloc itself, or what
-// counts for sampling first. Jumping through a pointer costs what a jump to a name costs, and a
-// thread's own lets it count only where its next sample is near.
-extern _Thread_local void *(*heap_small)(size_t size)
-    __attribute__((tls_model("initial-exec"))) HIDDEN;
+// counts for sampling first. Jumping through a pointer costs what a jump to a name costs.
+extern HIDDEN void *(*heap_small)(size_t size);
 extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
 extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
 

@@ -100,8 +100,9 @@ void *sampling_try_pooled(size_t size, size_t asked, bool zero)
     return ask_and_take(16, size, asked, zero, pace_probability(trial, interval));
 }
 
-// Small requests are counted by jemalloc, and not once more: the fast path of malloc leads here in
-// place of jemalloc only from less than a request before the thread's next hit on.
+// Small requests are counted by jemalloc, and not once more: a thread's go straight to it until
+// less than a request is left before the thread's next hit. The pointer is of the thread, and the
+// one in heap.h, which leads to it, of the process: so it costs nothing where sampling is off.
 #define NEAR_BYTES SIZE_CLASS_MIN_BYTES
 
 // Where in a thread's storage jemalloc counts the bytes that it gave to the thread.
@@ -122,18 +123,26 @@ static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
     return ptr ? ptr : je_malloc(size);
 }
 
-void *sampling_small(size_t size)
+static void *near_hit(size_t size)
 {
     uint64_t from = count_of_thread();
 
     return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : je_malloc(size);
 }
 
+static _Thread_local void *(*way)(size_t size)
+    __attribute__((tls_model("initial-exec"))) = near_hit;
+
+static void *small(size_t size)
+{
+    return way(size);
+}
+
 static uint64_t on_count(uint64_t allocated_bytes)
 {
     bool near = pace_reaches(allocated_bytes, NEAR_BYTES);
 
-    heap_small = near ? sampling_small : je_malloc;
+    way = near ? near_hit : je_malloc;
     return near ? UINT64_MAX : pace_self.hit - NEAR_BYTES;
 }
 
@@ -185,7 +194,7 @@ void sampling_start(const struct config *config)
     callsite_init(config->sample_unwind);
     pace_interval_bytes = config->sample_bytes;
     pages_on_count = on_count;
-    heap_small = sampling_small;
+    heap_small = small;
     heap_small_zeroed = small_zeroed;
     heap_resized = resized;
 }

@@ -25,10 +25,7 @@ void *sampling_try(size_t alignment, size_t size, bool zero);
 // may be a little less.
 void *sampling_try_pooled(size_t size, size_t asked, bool zero);
 
-// A request below 1 KiB, where sampling is on and the thread's next sample is near.
-void *sampling_small(size_t size);
-
-// Frees a live run. Returns its bytes.
+// Frees a live run.
 void sampling_free(void *ptr);
 
 // The stack that allocated the run that began at `ptr`, and is gone; NULL and depth 0 where
