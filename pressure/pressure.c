@@ -201,7 +201,10 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
         st->promised /= 2;
         st->promised_ms = now;
     }
-    st->promised = less(st->promised + grown, less(s->used_bytes, st->look_used) + shrunk);
+    // What was touched shows in usage, unless as much went back to the kernel meanwhile.
+    uint64_t returned = s->returned_bytes - st->look_returned;
+    uint64_t touched = less(s->used_bytes + returned, st->look_used);
+    st->promised = less(st->promised + grown, touched + shrunk);
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
@@ -229,6 +232,7 @@ static void remember(struct pressure_state *st, const struct pressure_sample *s,
     st->look_used = s->used_bytes;
     st->look_grown = s->grown_bytes;
     st->look_shrunk = s->shrunk_bytes;
+    st->look_returned = s->returned_bytes;
 }
 
 struct pressure_action pressure_step(const struct pressure_options *o, struct pressure_state *st,

@@ -112,12 +112,13 @@ struct pressure_sample {
     uint64_t rss_bytes; // of this process, file pages and all
     enum pressure_limit_kind kind;
     // What the caller knows beside the kernel's numbers.
-    uint64_t pending_bytes; // about to be taken by whoever looks
-    uint64_t cpu_us;        // processor time of this process, ever; 0 where unknown
-    uint64_t threads;       // that may be growing at the same time
-    uint64_t held_bytes;    // free memory that a reclaim could give back, roughly
-    uint64_t grown_bytes;   // counters that only rise: taken from the page level,
-    uint64_t shrunk_bytes;  // and given back to it
+    uint64_t pending_bytes;  // about to be taken by whoever looks
+    uint64_t cpu_us;         // processor time of this process, ever; 0 where unknown
+    uint64_t threads;        // that may be growing at the same time
+    uint64_t held_bytes;     // free memory that a reclaim could give back, roughly
+    uint64_t grown_bytes;    // counters that only rise: taken from the page level,
+    uint64_t shrunk_bytes;   // and given back to it,
+    uint64_t returned_bytes; // and from there to the kernel
 };
 
 static inline uint64_t pressure_near_limit(const struct pressure_sample *s)
@@ -130,7 +131,8 @@ struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
-    uint64_t look_ms, look_used, look_grown, look_shrunk, look_cpu_us; // the last look
+    uint64_t look_ms, look_used, look_grown, look_shrunk, look_returned,
+        look_cpu_us;      // the last look
     bool idle;            // hardly ran between the last two looks
     unsigned calm;        // looks in a row in which growth did not show in usage
     unsigned quiet_looks; // looks in a row in which usage did not move

@@ -42,6 +42,9 @@ struct pressure_hooks {
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.
     uint64_t (*held)(void *arg);
 
+    // Bytes of pages that the kernel was given back, ever, by a reclaim or otherwise. A load.
+    uint64_t (*returned)(void *arg);
+
     // How many threads allocate. A load, as above; without it, one.
     unsigned (*threads)(void *arg);
 

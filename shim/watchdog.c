@@ -145,6 +145,12 @@ static uint64_t held(void *arg)
     return pool_free_bytes() + dirty_bytes();
 }
 
+static uint64_t returned(void *arg)
+{
+    (void)arg;
+    return pages_returned();
+}
+
 static unsigned threads(void *arg)
 {
     (void)arg;
@@ -227,6 +233,7 @@ static struct pressure_hooks hooks = {
     .set_keep = set_keep,
     .set_decay = set_decay,
     .held = held,
+    .returned = returned,
     .threads = threads,
     .on_level = on_level,
     .tick = tick,

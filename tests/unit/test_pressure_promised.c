@@ -62,3 +62,20 @@ Test(pressure_promised, of_promises_half_the_headroom_is_believed)
     cr_expect(eq(ulong, a.left_bytes, 31 * M));
     cr_expect(eq(int, a.reclaim, 1));
 }
+
+Test(pressure_promised, pages_that_went_back_meanwhile_had_been_touched)
+{
+    promise(850, 0, 1000);
+    reclaimed(100, 850, 1000);
+    // 40 MiB were taken and touched, and 40 MiB that were there before went back.
+    struct pressure_sample s = sample_of(850);
+    s.grown_bytes = s.returned_bytes = 40 * M;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1001).left_bytes, 150 * M));
+    // More went back than was taken: nothing is promised, and no less than that.
+    s = sample_of(800);
+    s.grown_bytes = 50 * M;
+    s.returned_bytes = 100 * M;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1002).left_bytes, 200 * M));
+    s.grown_bytes = 70 * M;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1003).left_bytes, 180 * M));
+}
