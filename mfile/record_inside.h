@@ -1,0 +1,85 @@
+// record_inside - what the parts of the record share, and nobody else: record.c is what callers
+// note and read, record_ring.c the ring of notes and who has the table, record_apply.c what a note
+// does to the table, record_fresh.c the mappings that no rule was asked for yet, record_check.c the
+// table against /proc/self/maps, and record_fork.c fork.
+#ifndef TIDEPOOL_MFILE_RECORD_INSIDE_H
+#define TIDEPOOL_MFILE_RECORD_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "mfile/record.h"
+
+enum note_kind {
+    NOTE_PUT,
+    NOTE_REMOVE,
+    NOTE_LIFT,
+    NOTE_DROP,
+    NOTE_COPY,
+    NOTE_USE,
+    NOTE_HINT,
+    NOTE_MARK,
+};
+
+struct note {
+    enum note_kind kind;
+    uint64_t number; // of a lift
+    uint64_t to, length;
+    uint16_t set, clear;
+    bool copy;
+    enum record_mark mark;
+    struct mapping m; // the range, and all of it for NOTE_PUT
+};
+
+extern struct record {
+    _Atomic uint64_t tail, head; // turns of the ring given out, turns worked off
+    _Atomic pthread_t taken;     // who has the table; 0: nobody
+    _Atomic int32_t flying;      // calls between their note and their end
+    _Atomic uint32_t count;      // of the table's entries, for those who do not have it
+    _Atomic bool doubtful;
+    _Atomic bool missed;  // a fresh mapping is not in the table: its note was lost
+    _Atomic bool unruled; // a mapping came that no rule was asked for: a look at /proc does
+    _Atomic uint32_t recent_count; // of the ranges where fresh mappings are looked for
+    _Atomic uint32_t unanswered;   // of the fresh mappings that were asked for
+    // Only by who has the table.
+    uint32_t serial; // of a fresh mapping, in place of its device
+    struct table *table;
+} record;
+
+// One of them is record.table, the other is empty but while the first is checked.
+extern struct table record_tables[2];
+
+// Applies the note, or leaves it in the ring for who has the table; never waits.
+void record_tell(struct note *n);
+
+// For those who can wait; never in a mapping call. False: somebody had the table all the time.
+bool record_take(unsigned ms);
+
+// Works off what came meanwhile, too.
+void record_let_go(void);
+
+// Between two tries; 50 us.
+void record_nap(void);
+
+// By who has the table, as all that follows.
+void record_work_off(void);
+void record_apply(struct note *n);
+
+// Forgets what was lifted.
+void record_forget_aside(void);
+
+// Fresh mappings may lie there.
+void record_note_recent(uint64_t start, uint64_t end);
+
+// For anybody.
+static inline uint32_t record_recents(void)
+{
+    return atomic_load_explicit(&record.recent_count, memory_order_relaxed);
+}
+
+static inline void record_set_recents(uint32_t n)
+{
+    atomic_store_explicit(&record.recent_count, n, memory_order_relaxed);
+}
+
+#endif
