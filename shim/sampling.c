@@ -130,19 +130,18 @@ static void *near_hit(size_t size)
     return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : je_malloc(size);
 }
 
-static _Thread_local void *(*way)(size_t size)
-    __attribute__((tls_model("initial-exec"))) = near_hit;
+static _Thread_local bool far __attribute__((tls_model("initial-exec")));
 
 static void *small(size_t size)
 {
-    return way(size);
+    return likely(far) ? je_malloc(size) : near_hit(size);
 }
 
 static uint64_t on_count(uint64_t allocated_bytes)
 {
     bool near = pace_reaches(allocated_bytes, NEAR_BYTES);
 
-    way = near ? near_hit : je_malloc;
+    far = !near;
     return near ? UINT64_MAX : pace_self.hit - NEAR_BYTES;
 }
 
