@@ -36,6 +36,13 @@ struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
 struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                                      size_t keep_pages);
 
+struct edata *__real_je_ecache_alloc_grow(struct tsdn *, struct pac *, struct ehooks *,
+                                          struct ecache *extents, struct edata *expand, size_t size,
+                                          size_t alignment, bool zero, bool guarded);
+struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *, struct pac *, struct ehooks *,
+                                          struct ecache *extents, struct edata *expand, size_t size,
+                                          size_t alignment, bool zero, bool guarded);
+
 // What jemalloc does for a thread each time that it has allocated or freed so much.
 struct tsd;
 struct te_ctx {
@@ -55,9 +62,9 @@ bool pages_merge;
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
-    bool limited;
-    uint64_t left;
-} purge __attribute__((tls_model("initial-exec")));
+    uint64_t left : 63; // bytes of a purge, and one; 0: it has no end
+    uint64_t frozen : 1;
+} own __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;
 
@@ -78,8 +85,23 @@ uint64_t pages_returned(void)
 
 void pages_limit_purge(uint64_t bytes)
 {
-    purge.limited = bytes != UINT64_MAX;
-    purge.left = bytes;
+    own.left = bytes < UINT64_MAX >> 1 ? bytes + 1 : 0;
+}
+
+void pages_set_frozen(bool frozen)
+{
+    own.frozen = frozen;
+}
+
+// After it has looked among those with pages.
+struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
+                                          struct ecache *extents, struct edata *expand, size_t size,
+                                          size_t alignment, bool zero, bool guarded)
+{
+    if (own.frozen)
+        return NULL;
+    return __real_je_ecache_alloc_grow(tsdn, pac, hooks, extents, expand, size, alignment, zero,
+                                       guarded);
 }
 
 // jemalloc 5.3: an extent's third word is its size, with a serial number in the bits below a page.
@@ -92,12 +114,12 @@ static uint64_t extent_bytes(const struct edata *extent)
 struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                                      struct ecache *extents, size_t keep_pages)
 {
-    if (purge.limited && !purge.left)
+    if (own.left == 1)
         return NULL;
     struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
-    if (extent && purge.limited) {
+    if (extent && own.left) {
         uint64_t bytes = extent_bytes(extent);
-        purge.left = bytes < purge.left ? purge.left - bytes : 0;
+        own.left = bytes < own.left ? own.left - bytes : 1;
     }
     return extent;
 }

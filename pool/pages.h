@@ -3,7 +3,8 @@
 // jemalloc keeps address space and decides for itself when its pages are used again, so neither
 // malloc() nor its extent hooks see a heap of small objects grow. The build therefore wraps the
 // three functions of jemalloc's by which pages come and go (ld --wrap): pages count as taken when
-// they are committed, as given back when they are decommitted.
+// they are committed, as given back when they are decommitted. The one where it looks for an extent
+// that has no pages yet is wrapped, too, to refuse it.
 //
 // Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. What
 // has to wait for a moment without locks can be done at the next refill of a thread cache, which a
@@ -25,6 +26,9 @@ uint64_t pages_returned(void);
 // From now on a purge by this thread (arena.<i>.purge and .decay) ends once it has given back that
 // many bytes, or one extent more; those unused for longest go first. UINT64_MAX: no such end.
 void pages_limit_purge(uint64_t bytes);
+
+// While it is set, this thread's requests to jemalloc get pages that jemalloc holds, or fail.
+void pages_set_frozen(bool frozen);
 
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);

@@ -66,11 +66,16 @@ static inline void pressure_count(size_t bytes)
         assist_count_due(total);
 }
 
-// ... and the look, taken before `bytes` are asked for.
-static inline void pressure_ask(size_t bytes)
+// ... and the look, taken before `bytes` are asked for. Would it be taken?
+static inline bool pressure_asks(size_t bytes)
 {
     uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
+    return total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed);
+}
+
+static inline void pressure_ask(size_t bytes)
+{
+    if (unlikely(pressure_asks(bytes)))
         assist_grow_due(bytes);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pool/pace.h"
+#include "pool/pages.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
 #include "shim/sampling.h"
@@ -21,6 +22,20 @@ static void *from_jemalloc(size_t size, bool zero)
     return zero ? je_calloc(1, size) : je_malloc(size);
 }
 
+// Larger than the pools serve, from pages that jemalloc holds; NULL where it would have to take
+// more.
+static void *reuse(size_t size, bool zero)
+{
+    int saved = errno;
+    void *ptr;
+
+    pages_set_frozen(true);
+    ptr = from_jemalloc(size, zero);
+    pages_set_frozen(false);
+    errno = saved;
+    return ptr;
+}
+
 // A request that takes pages: the only place where memory pressure is asked, because it is the
 // only one where that can cost something and no lock is held.
 static void *grow(size_t size, bool zero)
@@ -28,6 +43,12 @@ static void *grow(size_t size, bool zero)
     bool entered = pool_entered();
     void *ptr;
 
+    // Near the limit each of these would be a look, or a reclaim, of which none is needed.
+    if (size > SIZE_CLASS_MAX_BYTES && !entered && pressure_asks(size)) {
+        ptr = reuse(size, zero);
+        if (ptr)
+            return ptr;
+    }
     if (!entered && !watchdog_before(size)) {
         errno = ENOMEM;
         return NULL;

@@ -379,3 +379,20 @@ Test(pages, what_was_given_back_and_is_taken_again_counts_again)
     cr_expect(ge(u64, pages_taken() - taken, bytes));
     cr_expect(is_zero(p, bytes));
 }
+
+Test(region, a_frozen_thread_gets_pages_that_lie_free_or_none)
+{
+    void *fresh = je_malloc(6 * M), *none, *again;
+
+    pages_set_frozen(true);
+    none = je_malloc(6 * M);
+    je_free(fresh);
+    again = je_malloc(5 * M);
+    pages_set_frozen(false);
+    cr_expect(fresh != NULL && again != NULL);
+    cr_expect(none == NULL, "nothing of that size lies free");
+    je_free(again);
+    again = je_malloc(50 * M);
+    cr_expect(again != NULL);
+    je_free(again);
+}
