@@ -205,7 +205,7 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 {
     void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
 
-    if (pages_on_refill && pages_on_refill(ptr != NULL) && !ptr)
+    if (pages_on_refill && !own.frozen && pages_on_refill(ptr != NULL) && !ptr)
         ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
     return ptr;
 }

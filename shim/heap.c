@@ -11,6 +11,9 @@
 #include "shim/sampling.h"
 #include "shim/watchdog.h"
 
+// Of free blocks, for it to be worth emptying all lists.
+#define TRIM_MIN_BYTES ((size_t)1 << 20)
+
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
 void *(*heap_small)(size_t size) = je_malloc;
@@ -22,17 +25,36 @@ static void *from_jemalloc(size_t size, bool zero)
     return zero ? je_calloc(1, size) : je_malloc(size);
 }
 
-// Larger than the pools serve, from pages that jemalloc holds; NULL where it would have to take
-// more.
+// From pages that jemalloc holds; NULL where it would have to take more.
 static void *reuse(size_t size, bool zero)
 {
     int saved = errno;
     void *ptr;
 
     pages_set_frozen(true);
-    ptr = from_jemalloc(size, zero);
+    ptr = size > SIZE_CLASS_MAX_BYTES ? from_jemalloc(size, zero) : pool_get_new(size, zero);
     pages_set_frozen(false);
     errno = saved;
+    return ptr;
+}
+
+// While memory is short, pages that lie free are better than new ones: each of those is somebody's
+// to give back, and a fault. Where none fit, those of free blocks of other sizes may, with what
+// lies between them.
+static void *reuse_if_short(size_t size, bool zero)
+{
+    void *ptr;
+
+    // Each request that is large is a look, or a reclaim, near the limit.
+    if (size > SIZE_CLASS_MAX_BYTES)
+        return pressure_asks(size) ? reuse(size, zero) : NULL;
+    if (pressure_keep_bytes() == PRESSURE_UNLIMITED)
+        return NULL;
+    ptr = reuse(size, zero);
+    if (!ptr && pool_free_bytes() >= 4 * size + TRIM_MIN_BYTES) {
+        pool_trim(0);
+        ptr = reuse(size, zero);
+    }
     return ptr;
 }
 
@@ -41,14 +63,10 @@ static void *reuse(size_t size, bool zero)
 static void *grow(size_t size, bool zero)
 {
     bool entered = pool_entered();
-    void *ptr;
+    void *ptr = entered ? NULL : reuse_if_short(size, zero);
 
-    // Near the limit each of these would be a look, or a reclaim, of which none is needed.
-    if (size > SIZE_CLASS_MAX_BYTES && !entered && pressure_asks(size)) {
-        ptr = reuse(size, zero);
-        if (ptr)
-            return ptr;
-    }
+    if (ptr)
+        return ptr;
     if (!entered && !watchdog_before(size)) {
         errno = ENOMEM;
         return NULL;
