@@ -203,10 +203,14 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
                                         struct tcache *tcache, struct cache_bin *bin,
                                         unsigned index, bool *success)
 {
+    // No request is made frozen that comes here, but a signal handler's may, which interrupted one.
+    bool frozen = own.frozen;
+    own.frozen = false;
     void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
 
-    if (pages_on_refill && !own.frozen && pages_on_refill(ptr != NULL) && !ptr)
+    if (pages_on_refill && !frozen && pages_on_refill(ptr != NULL) && !ptr)
         ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+    own.frozen = frozen;
     return ptr;
 }
 

@@ -67,6 +67,8 @@ static void *grow(size_t size, bool zero)
 
     if (ptr)
         return ptr;
+    // A handler may have interrupted a request that was made frozen, and must not be refused.
+    pages_set_frozen(false);
     if (!entered && !watchdog_before(size)) {
         errno = ENOMEM;
         return NULL;
