@@ -62,8 +62,8 @@ bool pages_merge;
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
-    uint64_t left : 63; // bytes of a purge, and one; 0: it has no end
-    uint64_t frozen : 1;
+    uint64_t left : 44;   // pages of a purge, and one; 0: it has no end
+    uint64_t frozen : 20; // pages of the extents that are refused; 0: none
 } own __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;
@@ -85,12 +85,14 @@ uint64_t pages_returned(void)
 
 void pages_limit_purge(uint64_t bytes)
 {
-    own.left = bytes < UINT64_MAX >> 1 ? bytes + 1 : 0;
+    own.left = bytes == UINT64_MAX ? 0 : (bytes + 4095) / 4096 + 1;
 }
 
-void pages_set_frozen(bool frozen)
+void pages_freeze(size_t extent_bytes)
 {
-    own.frozen = frozen;
+    size_t pages = extent_bytes / 4096;
+
+    own.frozen = pages < 1u << 20 ? pages : 0;
 }
 
 // After it has looked among those with pages.
@@ -98,16 +100,16 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, st
                                           struct ecache *extents, struct edata *expand, size_t size,
                                           size_t alignment, bool zero, bool guarded)
 {
-    if (own.frozen)
+    if (unlikely(size / 4096 == own.frozen))
         return NULL;
     return __real_je_ecache_alloc_grow(tsdn, pac, hooks, extents, expand, size, alignment, zero,
                                        guarded);
 }
 
 // jemalloc 5.3: an extent's third word is its size, with a serial number in the bits below a page.
-static uint64_t extent_bytes(const struct edata *extent)
+static uint64_t extent_pages(const struct edata *extent)
 {
-    return ((const uint64_t *)extent)[2] & ~UINT64_C(4095);
+    return ((const uint64_t *)extent)[2] / 4096;
 }
 
 // A purge asks for one extent after the other, the one unused for longest first.
@@ -118,8 +120,8 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct 
         return NULL;
     struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
     if (extent && own.left) {
-        uint64_t bytes = extent_bytes(extent);
-        own.left = bytes < own.left ? own.left - bytes : 1;
+        uint64_t pages = extent_pages(extent);
+        own.left = pages < own.left ? own.left - pages : 1;
     }
     return extent;
 }
@@ -203,14 +205,10 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
                                         struct tcache *tcache, struct cache_bin *bin,
                                         unsigned index, bool *success)
 {
-    // No request is made frozen that comes here, but a signal handler's may, which interrupted one.
-    bool frozen = own.frozen;
-    own.frozen = false;
     void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
 
-    if (pages_on_refill && !frozen && pages_on_refill(ptr != NULL) && !ptr)
+    if (pages_on_refill && pages_on_refill(ptr != NULL) && !ptr)
         ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
-    own.frozen = frozen;
     return ptr;
 }
 

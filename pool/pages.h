@@ -27,8 +27,11 @@ uint64_t pages_returned(void);
 // many bytes, or one extent more; those unused for longest go first. UINT64_MAX: no such end.
 void pages_limit_purge(uint64_t bytes);
 
-// While it is set, this thread's requests to jemalloc get pages that jemalloc holds, or fail.
-void pages_set_frozen(bool frozen);
+// Until it is 0 again, this thread's requests for which jemalloc makes an extent of just so many
+// bytes get pages that jemalloc holds, or fail. Only those: jemalloc, which asks itself for what a
+// thread's first request needs, crashes where it does not get it; nor shall a signal handler be
+// refused.
+void pages_freeze(size_t extent_bytes);
 
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);

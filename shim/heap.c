@@ -11,6 +11,8 @@
 #include "shim/sampling.h"
 #include "shim/watchdog.h"
 
+#define REUSE_MIN_BYTES SIZE_CLASS_FIRST_COLOURED_BYTES
+
 // Of free blocks, for it to be worth emptying all lists.
 #define TRIM_MIN_BYTES ((size_t)1 << 20)
 
@@ -28,12 +30,15 @@ static void *from_jemalloc(size_t size, bool zero)
 // From pages that jemalloc holds; NULL where it would have to take more.
 static void *reuse(size_t size, bool zero)
 {
+    bool large = size > SIZE_CLASS_MAX_BYTES;
     int saved = errno;
     void *ptr;
 
-    pages_set_frozen(true);
-    ptr = size > SIZE_CLASS_MAX_BYTES ? from_jemalloc(size, zero) : pool_get_new(size, zero);
-    pages_set_frozen(false);
+    // A thread's first request makes jemalloc ask for what it keeps for the thread.
+    je_free(je_malloc(1));
+    pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
+    ptr = large ? from_jemalloc(size, zero) : pool_get_new(size, zero);
+    pages_freeze(0);
     errno = saved;
     return ptr;
 }
@@ -48,7 +53,8 @@ static void *reuse_if_short(size_t size, bool zero)
     // Each request that is large is a look, or a reclaim, near the limit.
     if (size > SIZE_CLASS_MAX_BYTES)
         return pressure_asks(size) ? reuse(size, zero) : NULL;
-    if (pressure_keep_bytes() == PRESSURE_UNLIMITED)
+    // What is smaller shares its pages with others.
+    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED)
         return NULL;
     ptr = reuse(size, zero);
     if (!ptr && pool_free_bytes() >= 4 * size + TRIM_MIN_BYTES) {
@@ -68,7 +74,7 @@ static void *grow(size_t size, bool zero)
     if (ptr)
         return ptr;
     // A handler may have interrupted a request that was made frozen, and must not be refused.
-    pages_set_frozen(false);
+    pages_freeze(0);
     if (!entered && !watchdog_before(size)) {
         errno = ENOMEM;
         return NULL;

@@ -1,6 +1,5 @@
 // The region and the map of its blocks, without lists: what is a block, where it begins, and that
-// what goes back to jemalloc can be had again. Also the count of jemalloc's pages, which needs the
-// build's --wrap and says nothing at all when that is missing.
+// what goes back to jemalloc can be had again.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -336,63 +335,4 @@ Test(region_limits, without_room_there_is_no_region_and_nothing_belongs_to_it)
     cr_expect(eq(sz, region.bytes, 0));
     cr_expect(not(region_holds(&errno)));
     cr_expect(not(region_holds(NULL)));
-}
-
-static _Atomic size_t heard;
-
-static void hear(size_t bytes)
-{
-    atomic_fetch_add(&heard, bytes);
-}
-
-// Small objects never pass through malloc's slow paths of ours; only the wrap sees their pages.
-Test(pages, the_heap_of_small_objects_is_seen_to_grow_and_to_shrink)
-{
-    enum { OBJECTS = 256 * 1024 };
-    static void *p[OBJECTS];
-    uint64_t taken = pages_taken(), returned = pages_returned();
-
-    pages_on_take = hear;
-    for (int i = 0; i < OBJECTS; i++)
-        p[i] = je_malloc(64);
-    cr_expect(ge(u64, pages_taken() - taken, 16 * M));
-    cr_expect(le(u64, pages_taken() - taken, 32 * M));
-    cr_expect(eq(u64, heard, pages_taken() - taken));
-    for (int i = 0; i < OBJECTS; i++)
-        je_free(p[i]);
-    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-    cr_expect(ge(u64, pages_returned() - returned, 15 * M));
-    cr_expect(le(u64, pages_returned() - returned, pages_taken() - taken));
-}
-
-Test(pages, what_was_given_back_and_is_taken_again_counts_again)
-{
-    size_t bytes = 8 * M;
-    uint64_t taken;
-
-    je_dallocx(je_mallocx(bytes, JE_TCACHE_NONE), JE_TCACHE_NONE);
-    je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-    taken = pages_taken();
-    unsigned char *p = je_mallocx(bytes, JE_TCACHE_NONE | JE_ZERO);
-    cr_assert(p != NULL);
-    cr_expect(ge(u64, pages_taken() - taken, bytes));
-    cr_expect(is_zero(p, bytes));
-}
-
-Test(region, a_frozen_thread_gets_pages_that_lie_free_or_none)
-{
-    void *fresh = je_malloc(6 * M), *none, *again;
-
-    pages_set_frozen(true);
-    none = je_malloc(6 * M);
-    je_free(fresh);
-    again = je_malloc(5 * M);
-    pages_set_frozen(false);
-    cr_expect(fresh != NULL && again != NULL);
-    cr_expect(none == NULL, "nothing of that size lies free");
-    je_free(again);
-    again = je_malloc(50 * M);
-    cr_expect(again != NULL);
-    je_free(again);
 }
