@@ -1,7 +1,7 @@
 // boot - the life of the library in a process: settings, start, fork, exit.
 //
 // Nothing waits for the constructor: ld.so, other libraries' constructors and threads of theirs
-// may allocate before it has run, and are served by jemalloc until the pools are there.
+// may allocate before it has run, and are served by jemalloc until the environment is there.
 //
 // Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's;
 // beside them, a leaf that no mapping call waits for, the table of mapped files. The fork handlers
@@ -13,8 +13,9 @@
 
 #include "shim/config.h"
 
-// Brings the pools up, once. False while that cannot be: too early in the process's life, or
-// another thread (or this one, further up its stack) is at it. Never waits.
+// Brings the pools up, once. False while that cannot be: too early in the process's life, or this
+// thread is at it, further up its stack. Where another one is, waits for it for a tenth of a second
+// at most.
 bool boot_pools(void);
 
 // The settings in force; the defaults until the environment has been read.

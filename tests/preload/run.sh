@@ -138,6 +138,7 @@ EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_construct
 EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_constructors"
 ok short_threads "$V/short_threads"
 ok racing_start "$V/racing_start" 80
+ok trim_after_race "$V/trim_after_race" 20
 ok fork_storm "$V/fork_storm"
 ok fork_handlers "$V/fork_handlers"
 ok spawns "$V/spawns"
