@@ -33,7 +33,7 @@ void mfile_init(const struct mfile_options *o)
     calls_switch_on(on);
 }
 
-static bool work(void)
+static bool do_pending(void)
 {
     bool settled = rules_settle();
 
@@ -58,7 +58,7 @@ bool mfile_wants_worker(void)
 
 void mfile_start_worker(void)
 {
-    static const struct worker_jobs jobs = {work, waits};
+    static const struct worker_jobs jobs = {do_pending, waits};
 
     if (worker_runs())
         return;

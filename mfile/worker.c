@@ -45,7 +45,7 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static bool work(const struct worker_jobs *jobs)
+static bool work_once(const struct worker_jobs *jobs)
 {
     uint64_t before = now_us();
     bool done = jobs->work();
@@ -77,7 +77,7 @@ static void *run(void *arg)
 
     prctl(PR_SET_NAME, "tidepool-files");
     for (;;) {
-        while (work(jobs))
+        while (work_once(jobs))
             ms = stuck_ms = 1;
         if (ms <= LAST_NAP_MS) {
             nap(ms);

@@ -1,5 +1,5 @@
-// The count of jemalloc's pages, and requests that shall not take any: both need the build's --wrap,
-// and say nothing at all where that is missing.
+// The count of jemalloc's pages, and requests that shall not take any. Both need --wrap at the
+// build, and say nothing at all where that is missing.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
