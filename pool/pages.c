@@ -63,7 +63,7 @@ bool pages_merge;
 
 static _Thread_local struct {
     uint64_t left : 44;   // pages of a purge, and one; 0: it has no end
-    uint64_t frozen : 20; // pages of the extents that are refused; 0: none
+    uint64_t frozen : 20; // pages from which on extents are refused; 0: none are
 } own __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;
@@ -90,9 +90,10 @@ void pages_limit_purge(uint64_t bytes)
 
 void pages_freeze(size_t extent_bytes)
 {
+    const size_t most = (1u << 20) - 1;
     size_t pages = extent_bytes / 4096;
 
-    own.frozen = pages < 1u << 20 ? pages : 0;
+    own.frozen = pages < most ? pages : most;
 }
 
 // After it has looked among those with pages.
@@ -100,7 +101,8 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, st
                                           struct ecache *extents, struct edata *expand, size_t size,
                                           size_t alignment, bool zero, bool guarded)
 {
-    if (unlikely(size / 4096 == own.frozen))
+    // With pages around it that guard it, an extent is larger than was asked for.
+    if (unlikely(own.frozen && size / 4096 >= own.frozen))
         return NULL;
     return __real_je_ecache_alloc_grow(tsdn, pac, hooks, extents, expand, size, alignment, zero,
                                        guarded);

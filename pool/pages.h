@@ -27,10 +27,10 @@ uint64_t pages_returned(void);
 // many bytes, or one extent more; those unused for longest go first. UINT64_MAX: no such end.
 void pages_limit_purge(uint64_t bytes);
 
-// Until it is 0 again, this thread's requests for which jemalloc makes an extent of just so many
-// bytes get pages that jemalloc holds, or fail. Only those: jemalloc, which asks itself for what a
-// thread's first request needs, crashes where it does not get it; nor shall a signal handler be
-// refused.
+// Until it is 0 again, this thread's requests for which jemalloc makes an extent of so many bytes
+// or more get pages that jemalloc holds, or fail. What jemalloc wants for itself must be smaller,
+// or there already: for a thread's first request it makes 28 KiB, and crashes where it does not get
+// them. A signal handler must not be refused: whoever serves it says 0.
 void pages_freeze(size_t extent_bytes);
 
 // Called with each number of bytes taken; NULL for none. Set it once, early.
