@@ -190,6 +190,12 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 // since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
 
+// Around work on all caches or on the depot, by a thread that may be interrupted: a signal handler
+// would wait for locks that its own thread holds. Between the two this thread has no cache, and
+// what the handler wants comes from jemalloc. The second takes what the first returned.
+struct cache *cache_step_aside(void);
+void cache_step_back(struct cache *self);
+
 // Empties the calling thread's own cache into the depot; returns the bytes of its free blocks.
 uint64_t cache_drain_self(void);
 

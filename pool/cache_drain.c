@@ -95,8 +95,26 @@ static void empty_chosen(struct cache *t)
             lists_empty_class(t, class);
 }
 
+struct cache *cache_step_aside(void)
+{
+    struct cache *self = cache_self;
+
+    cache_self = &cache_departed;
+    atomic_signal_fence(memory_order_seq_cst);
+    return self;
+}
+
+void cache_step_back(struct cache *self)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    cache_self = self;
+    // Where nobody can be revoked, all were asked.
+    cache_heed_request(self);
+}
+
 void cache_drain_all(bool idle_only)
 {
+    struct cache *self = cache_step_aside();
     bool can_revoke;
 
     pthread_mutex_lock(&cache_registry.lock);
@@ -112,8 +130,7 @@ void cache_drain_all(bool idle_only)
         set_revoked(t, false);
     }
     pthread_mutex_unlock(&cache_registry.lock);
-    if (!can_revoke)
-        cache_heed_request(cache_self);
+    cache_step_back(self);
 }
 
 uint64_t cache_drain_self(void)

@@ -235,16 +235,19 @@ static uint64_t release_batch(unsigned class, struct batch batch)
 uint64_t pool_trim(uint64_t keep_bytes)
 {
     uint64_t released = 0;
+    struct cache *self;
 
     if (!region.bytes)
         return 0;
     cache_drain_all(false);
+    self = cache_step_aside();
     // The largest first: they give most for a call into jemalloc.
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
         struct batch batch;
         while (credit_taken_bytes() > keep_bytes && (batch = depot_get_oldest(class)).count)
             released += release_batch(class, batch);
     }
+    cache_step_back(self);
     return released;
 }
 

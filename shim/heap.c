@@ -13,7 +13,7 @@
 
 #define REUSE_MIN_BYTES SIZE_CLASS_FIRST_COLOURED_BYTES
 
-// Of free blocks, for it to be worth emptying all lists.
+// In lists, for it to be worth emptying them all.
 #define TRIM_MIN_BYTES ((size_t)1 << 20)
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
@@ -35,7 +35,9 @@ static void *reuse(size_t size, bool zero)
     void *ptr;
 
     // A thread's first request makes jemalloc ask for what it keeps for the thread.
+    region_enter();
     je_free(je_malloc(1));
+    region_leave();
     pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
     ptr = large ? from_jemalloc(size, zero) : pool_get_new(size, zero);
     pages_freeze(0);
@@ -54,10 +56,11 @@ static void *reuse_if_short(size_t size, bool zero)
     if (size > SIZE_CLASS_MAX_BYTES)
         return pressure_asks(size) ? reuse(size, zero) : NULL;
     // What is smaller shares its pages with others.
-    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED)
+    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
+        !pool_block_bytes(size, true))
         return NULL;
     ptr = reuse(size, zero);
-    if (!ptr && pool_free_bytes() >= 4 * size + TRIM_MIN_BYTES) {
+    if (!ptr && credit_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
         pool_trim(0);
         ptr = reuse(size, zero);
     }

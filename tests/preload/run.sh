@@ -147,6 +147,11 @@ ok deepbind "$V/deepbind"
 ok 'deepbind TIDEPOOL_DISABLE' TIDEPOOL_DISABLE=1 "$V/deepbind"
 # Not `jump`: a handler that leaves jemalloc by siglongjmp leaves its locks held, for good.
 for kind in warm cold; do LIMIT=30 ok "signal_alloc $kind" "$V/signal_alloc" $kind; done
+LIMIT=30 case_ 'signal_alloc short of memory' 0 steps_aside TIDEPOOL_LIMIT=24M "$V/signal_alloc" cold
+for guard in 0 1; do
+    case_ "beyond_limit san_guard_large:$guard" 0 level_lines MALLOC_CONF=san_guard_large:$guard TIDEPOOL_LIMIT=200M \
+        TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
+done
 ok small_process "$V/small_process"
 
 # Where something is missing.
