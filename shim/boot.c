@@ -38,13 +38,8 @@ bool je_opt_cache_oblivious = false;
 //
 // No huge pages, until TIDEPOOL_THP says otherwise. Where the system hands them out unasked, a few
 // KiB in use keep 2 MiB resident.
-//
-// jemalloc gives free pages that lie together back at once, not after the decay, where they come to
-// 8 MiB; and serves what is that large from an arena that keeps nothing. A program whose buffers
-// have some MiB pays faults for most of them, ten times the time of the rest. That the memory is
-// not hoarded is our watchdog's business.
 extern const char *je_malloc_conf;
-const char *je_malloc_conf = "thp:never,oversize_threshold:1073741824";
+const char *je_malloc_conf = "thp:never";
 
 // jemalloc's enum thp_mode_t, which it looks at for each mapping.
 enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
@@ -161,18 +156,6 @@ static void choose_huge_pages(enum config_thp thp)
     je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
 }
 
-// jemalloc makes its first arena before it has read what the threshold is.
-static void mind_oversize(void)
-{
-    size_t bytes, len = sizeof bytes;
-
-    if (je_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0))
-        return;
-    if (!bytes) // no limit
-        bytes = PTRDIFF_MAX;
-    je_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
-}
-
 // jemalloc keeps address space for ever. Where that is limited, what one arena keeps another lacks,
 // and requests fail although everything was freed.
 extern bool je_opt_retain;
@@ -222,7 +205,6 @@ static void start(void)
         max_bytes = automatic_max_bytes();
     choose_huge_pages(boot_config.thp);
     spare_address_space();
-    mind_oversize();
     watchdog_init(&boot_config, max_bytes);
     exporter_init(&boot_config);
     stats_init();

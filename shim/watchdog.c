@@ -13,6 +13,7 @@
 #include "shim/files.h"
 #include "shim/keep.h"
 #include "shim/log.h"
+#include "shim/oversize.h"
 #include "shim/sampling.h"
 
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
@@ -77,8 +78,10 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
 {
     uint64_t max = dog.pool_max_bytes;
 
-    pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
     (void)arg;
+    pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
+    if (limit_bytes != PRESSURE_UNLIMITED)
+        oversize_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
     // While memory is short the level's own ceiling is the better one.
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)

@@ -1,0 +1,38 @@
+#include "shim/oversize.h"
+
+#include "pool/je.h"
+#include "shim/base.h"
+
+#define SHIPPED_BYTES ((size_t)8 << 20)
+#define MOST_BYTES ((size_t)1 << 30)
+
+// Large blocks of one program are some of this part.
+#define PART_OF_LIMIT 16
+
+// What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
+extern size_t je_oversize_threshold;
+
+static bool user_chose(void)
+{
+    size_t bytes = 0, len = sizeof bytes;
+
+    return je_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0) || bytes != SHIPPED_BYTES;
+}
+
+void oversize_set_limit(uint64_t limit_bytes)
+{
+    uint64_t part = limit_bytes / PART_OF_LIMIT;
+    size_t bytes = part < SHIPPED_BYTES ? SHIPPED_BYTES : part < MOST_BYTES ? part : MOST_BYTES;
+    size_t mib[3], mib_len = array_len(mib), len;
+    unsigned arenas = 0;
+
+    if (bytes == je_oversize_threshold || user_chose())
+        return;
+    je_oversize_threshold = bytes;
+    len = sizeof arenas;
+    if (je_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
+        je_mallctlnametomib("arena.0.oversize_threshold", mib, &mib_len))
+        return;
+    for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
+        je_mallctlbymib(mib, mib_len, NULL, NULL, &bytes, sizeof bytes);
+}

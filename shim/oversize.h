@@ -1,0 +1,17 @@
+// oversize - how much free memory may lie together with jemalloc and stay.
+//
+// jemalloc gives free pages that lie together back at once, not after the decay, where they come to
+// 8 MiB, and serves what is that large from an arena that keeps nothing. A program whose buffers
+// have some MiB pays faults for most of them, ten times the time of the rest. But a small container
+// has not the room for more: what was freed there is needed by its neighbours, or by the program's
+// own mappings, sooner than a watchdog would look. So it is a part of the limit.
+#ifndef TIDEPOOL_SHIM_OVERSIZE_H
+#define TIDEPOOL_SHIM_OVERSIZE_H
+
+#include <stdint.h>
+
+// The limit that memory is nearest to; called when it changes, by one thread at a time. Does
+// nothing where the user chose a threshold (MALLOC_CONF).
+void oversize_set_limit(uint64_t limit_bytes);
+
+#endif
