@@ -43,6 +43,12 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *, struct pac *, struct eh
                                           struct ecache *extents, struct edata *expand, size_t size,
                                           size_t alignment, bool zero, bool guarded);
 
+// An extent, of a large block or of many small ones, comes back and stays for reuse. Its caller has
+// begun a free, and may hold a list of what else to free.
+struct pa_shard;
+void __real_je_pa_dalloc(struct tsdn *, struct pa_shard *, struct edata *, bool *deferred);
+void __wrap_je_pa_dalloc(struct tsdn *, struct pa_shard *, struct edata *, bool *deferred);
+
 // What jemalloc does for a thread each time that it has allocated or freed so much.
 struct tsd;
 struct te_ctx {
@@ -55,6 +61,7 @@ void __real_je_te_event_trigger(struct tsd *, struct te_ctx *);
 void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
 
 void (*pages_on_take)(size_t bytes);
+void (*pages_on_free)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
 uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 bool pages_merge;
@@ -126,6 +133,16 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct 
         own.left = pages < own.left ? own.left - pages : 1;
     }
     return extent;
+}
+
+void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata *extent,
+                         bool *deferred)
+{
+    uint64_t pages = extent_pages(extent);
+
+    __real_je_pa_dalloc(tsdn, shard, extent, deferred);
+    if (pages_on_free)
+        pages_on_free(pages * 4096);
 }
 
 static void take(size_t size)

@@ -36,6 +36,10 @@ void pages_freeze(size_t extent_bytes);
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);
 
+// Called with each number of bytes that jemalloc is given back and keeps for reuse, in the middle
+// of a free: it may count, and wake somebody. NULL for none. Set it once, early.
+extern void (*pages_on_free)(size_t bytes);
+
 // Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
 // may be entered again: after its thread cache was refilled, or could not be, and each 64 KiB.
 // Returns whether a second try is worth it. NULL for none. Set it once, early.

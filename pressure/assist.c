@@ -15,7 +15,8 @@
 // A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
 #define WAKE_BYTES (MIB / 4)
 
-struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX};
+struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX},
+                      assist_freed = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .headroom_bytes = PRESSURE_UNLIMITED,
                                   .left_bytes = PRESSURE_UNLIMITED};
@@ -43,6 +44,7 @@ void assist_init(const struct pressure_options *o)
     store(&assist_view.headroom_bytes, PRESSURE_UNLIMITED);
     store(&assist_view.left_bytes, PRESSURE_UNLIMITED);
     store(&assist_shrunk.due, UINT64_MAX);
+    store(&assist_freed.due, UINT64_MAX);
     store(&assist_grown.due,
           o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
 }
@@ -64,6 +66,13 @@ void assist_shrink_due(size_t bytes)
     watch_look(PRESSURE_CAUSE_ASSIST, 0, 0);
 }
 
+// Once for each look: the next one says when it is due again.
+void assist_free_due(void)
+{
+    store(&assist_freed.due, UINT64_MAX);
+    monitor_wake();
+}
+
 // Under the look's lock.
 void assist_looked(const struct pressure_action *a, const struct pressure_sample *s)
 {
@@ -82,6 +91,7 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     else
         step = s->headroom_bytes / 4 > 8 * MIB ? s->headroom_bytes / 4 : 8 * MIB;
     store(&assist_shrunk.due, s->shrunk_bytes + step);
+    store(&assist_freed.due, load(&assist_freed.total) + step);
     monitor_hasten(a->next_look_ms);
 
     // A thread is worth having once what we could give back is worth having: in a small container

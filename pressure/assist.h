@@ -40,7 +40,7 @@ struct assist_view {
     _Atomic uint64_t left_bytes; // the same, after what was promised
 };
 
-extern struct assist_counter assist_grown, assist_shrunk;
+extern struct assist_counter assist_grown, assist_shrunk, assist_freed;
 extern struct assist_view assist_view;
 
 void assist_grow_due(size_t bytes);
@@ -86,6 +86,18 @@ static inline void pressure_shrink(size_t bytes)
     uint64_t total = atomic_fetch_add_explicit(&assist_shrunk.total, bytes, memory_order_relaxed);
     if (unlikely(total + bytes >= atomic_load_explicit(&assist_shrunk.due, memory_order_relaxed)))
         assist_shrink_due(bytes);
+}
+
+// Nor can there be a look where jemalloc frees pages, and after a large free the program may ask
+// for nothing more, while its neighbours or its own mappings need them: enough of them wake the
+// thread.
+void assist_free_due(void);
+
+static inline void pressure_count_free(size_t bytes)
+{
+    uint64_t total = atomic_fetch_add_explicit(&assist_freed.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_freed.due, memory_order_relaxed)))
+        assist_free_due();
 }
 
 static inline enum pressure_level pressure_level(void)

@@ -21,8 +21,10 @@
 // grows.
 #define QUIET_SLICE_MS 250
 #define BUSY_SLICE_MS 50
+// Our own growth and frees wake us no faster than this.
+#define WAKE_GAP_MS 20
 // A cgroup's thresholds fire both ways, and page cache makes usage swing.
-#define EVENT_GAP_MS 20
+#define EVENT_GAP_MS 5
 #define MAX_EVENT_GAP_MS 500
 #define FIRST_REST_MS 100
 // Whoever calls without end costs no more than a call in so long.
@@ -93,11 +95,14 @@ static unsigned min_ms(uint64_t a, uint64_t b)
     return (unsigned)(a < b ? a : b);
 }
 
-// Sleeps so long, or until somebody wakes us: true if that one says "look now".
-static bool nap(uint64_t ms)
+// Why a look is due before its time.
+enum why { NOTHING, WAKE, EVENT };
+
+// Sleeps so long, or until somebody wakes us.
+static enum why nap(uint64_t ms)
 {
     futex_sleep(&woken, 0, (unsigned)ms);
-    return atomic_exchange(&woken, 0) & LOOK;
+    return atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
 }
 
 static unsigned fill_callers(struct pollfd *fds, uint64_t now)
@@ -114,8 +119,8 @@ static bool any_ready(const struct pollfd *fds, unsigned n)
     return false;
 }
 
-// One slice of sleep; true if something says "look now".
-static bool sleep_slice(uint64_t ms, unsigned slice_ms)
+// One slice of sleep.
+static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
 {
     struct pollfd fds[PSI_KINDS + PRESSURE_WAIT_FDS];
     enum psi_kind which[PSI_KINDS];
@@ -125,18 +130,18 @@ static bool sleep_slice(uint64_t ms, unsigned slice_ms)
     unsigned n = psi_fill(&accel, fds, which, now), callers = fill_callers(fds + n, now);
     if (!n) {
         // Those who wake us are heard at once, and callers after a slice.
-        bool look = nap(callers ? min_ms(ms, QUIET_SLICE_MS) : ms);
+        enum why why = nap(callers ? min_ms(ms, QUIET_SLICE_MS) : ms);
         called = callers && poll(fds, callers, 0) > 0;
-        return look;
+        return why;
     }
     int ready = poll(fds, n + callers, (int)min_ms(ms, slice_ms));
     now = watch_now_ms();
-    bool look = atomic_exchange(&woken, 0) & LOOK;
+    enum why why = atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
     for (unsigned i = 0; ready > 0 && i < n; i++)
-        if (fds[i].revents)
-            look |= psi_event(&accel, which[i], fds[i].revents, now);
+        if (fds[i].revents && psi_event(&accel, which[i], fds[i].revents, now))
+            why = EVENT;
     called = ready > 0 && any_ready(fds + n, callers);
-    return look;
+    return why;
 }
 
 // When the next look is due. Looks by growing threads say how much time may go by, too.
@@ -148,9 +153,8 @@ static uint64_t plan(uint64_t look_at, uint64_t looked)
     return planned < look_at ? planned : look_at;
 }
 
-// Until the next look or tick is due, or somebody calls, or something says that a look is due: true
-// then.
-static bool sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
+// Until the next look or tick is due, or somebody calls, or something says that a look is due.
+static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
 {
     uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
     unsigned slice = BUSY_SLICE_MS;
@@ -159,14 +163,15 @@ static bool sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
         *look_at = plan(*look_at, looked);
         uint64_t due = *look_at < tick_at ? *look_at : tick_at;
         if (now >= due)
-            return false;
+            return NOTHING;
         atomic_store_explicit(&sleeping_until, due, memory_order_relaxed);
-        if (sleep_slice(due - now, slice))
-            return true;
+        enum why why = sleep_slice(due - now, slice);
+        if (why)
+            return why;
         grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
         slice = grown != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
     }
-    return false;
+    return NOTHING;
 }
 
 static bool report_level(const struct pressure_hooks *h)
@@ -201,6 +206,25 @@ static void serve(const struct pressure_hooks *h)
     deaf_until_ms = watch_now_ms() + SERVE_GAP_MS;
 }
 
+static void rest_until(uint64_t ms)
+{
+    uint64_t now = watch_now_ms();
+    if (now < ms)
+        futex_sleep(&woken, 0, (unsigned)(ms - now));
+}
+
+// Events that lead to nothing come no faster than twice a second. But the first in a while counts
+// at once, and none is held back beyond the next look.
+static void hold_back_event(unsigned *gap_ms, uint64_t look_at)
+{
+    static uint64_t last;
+    uint64_t until = last + *gap_ms;
+    if (watch_now_ms() >= last + 2 * MAX_EVENT_GAP_MS)
+        *gap_ms = EVENT_GAP_MS;
+    rest_until(until < look_at ? until : look_at);
+    last = watch_now_ms();
+}
+
 static void *run(void *unused)
 {
     (void)unused;
@@ -209,21 +233,20 @@ static void *run(void *unused)
     uint64_t looked = atomic_load(&patient) ? watch_now_ms() : 0;
     uint64_t tick_at = looked ? looked + FIRST_REST_MS : 0;
     uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
-    bool event = false;
+    enum why why = NOTHING;
 
     prctl(PR_SET_NAME, "tidepool");
     board_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
         uint64_t now = watch_now_ms();
-        if (event || now >= look_at) {
+        if (why || now >= look_at) {
             if (look_at && now > look_at + late_ms)
                 board_late();
             watch_look(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
             looked = watch_now_ms();
-            // Events that lead to nothing come no faster than twice a second.
             if (report_level(h))
                 gap_ms = EVENT_GAP_MS;
-            else if (event && gap_ms < MAX_EVENT_GAP_MS)
+            else if (why == EVENT && gap_ms < MAX_EVENT_GAP_MS)
                 gap_ms *= 2;
             look_at = looked + watch_next_look_ms();
             arm(looked);
@@ -239,10 +262,13 @@ static void *run(void *unused)
         serve(h);
         if (!change_phase(RUNNING, SLEEPING))
             break;
-        event = sleep_until(&look_at, tick_at, looked) && watch_options()->looks;
-        now = watch_now_ms();
-        if (event && now < looked + gap_ms)
-            futex_sleep(&woken, 0, (unsigned)(looked + gap_ms - now));
+        why = sleep_until(&look_at, tick_at, looked);
+        if (!watch_options()->looks)
+            why = NOTHING;
+        if (why == EVENT)
+            hold_back_event(&gap_ms, look_at);
+        else if (why == WAKE)
+            rest_until(looked + WAKE_GAP_MS);
     }
     psi_close(&accel);
     board_thread(false, 0);

@@ -163,10 +163,13 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
     // A neighbour may want, all at once, what we hold; or memory that was handed out and not
     // touched yet may be touched, which no allocation tells us of. 0.05 % of a core, then.
     bool held = s->held_bytes != 0 && s->held_bytes >= s->headroom_bytes / 4;
+    unsigned least = s->held_bytes >= s->headroom_bytes ? 10 : 25;
+    // One does already.
+    bool runs = held && st->rate / 1000 * 25 >= s->headroom_bytes / 16;
     if (held || st->promised >= s->headroom_bytes / 4)
-        wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2,
-                                 s->held_bytes >= s->headroom_bytes ? 10 : 25));
-    return (unsigned)clamp64(wait, a->level == PRESSURE_CRITICAL ? 10 : 20, o->interval_ms);
+        wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2, runs ? 5 : least));
+    least = runs ? 5 : a->level == PRESSURE_CRITICAL ? 10 : 20;
+    return (unsigned)clamp64(wait, least, o->interval_ms);
 }
 
 // How much growth may go by before whoever grows looks again.

@@ -259,6 +259,11 @@ static void count_pages(size_t bytes)
     pressure_count(bytes);
 }
 
+static void count_freed_pages(size_t bytes)
+{
+    pressure_count_free(bytes);
+}
+
 // A program of small objects passes nowhere else.
 static bool on_refill(bool filled)
 {
@@ -316,6 +321,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     monitor_init(o, &hooks);
     dog.on = dog.thread = true;
     pages_on_take = count_pages;
+    pages_on_free = count_freed_pages;
     pages_on_refill = on_refill;
 }
 

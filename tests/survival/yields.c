@@ -1,0 +1,75 @@
+// yields BLOCKS BLOCK_MIB GROWN_MIB self|neighbour PAUSE_MS - free memory is for others, too.
+//
+// A process fills large blocks, rests, frees them all and asks for nothing more. After the pause
+// GROWN_MIB are taken past malloc, by mmap: by itself, as a runtime's own heap or a thread's stack
+// would, or by a neighbour in the same cgroup who is not under any allocator of ours. 1 when the
+// neighbour was killed.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "load.h"
+
+enum { MAX_BLOCKS = 1000, REST_MS = 1500 };
+
+static void map_and_touch(size_t mib)
+{
+    for (size_t i = 0; i < mib; i++) {
+        void *p = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED)
+            load_die("mmap");
+        memset(p, 1, MIB);
+    }
+}
+
+static void fill_and_free(size_t blocks, size_t mib)
+{
+    static struct block *block[MAX_BLOCKS];
+    for (size_t i = 0; i < blocks; i++)
+        block[i] = load_take(mib * MIB);
+    usleep(REST_MS * 1000);
+    for (size_t i = 0; i < blocks; i++)
+        load_give(block[i]);
+}
+
+// Forked first, so that it shares nothing but the cgroup. It grows when it is told to.
+static pid_t start_neighbour(int *tell, size_t mib)
+{
+    int ends[2];
+    char go;
+    if (pipe(ends))
+        load_die("no pipe");
+    pid_t pid = fork();
+    if (pid < 0)
+        load_die("no neighbour");
+    if (pid == 0) {
+        if (read(ends[0], &go, 1) == 1)
+            map_and_touch(mib);
+        _exit(0);
+    }
+    *tell = ends[1];
+    return pid;
+}
+
+int main(int argc, char **argv)
+{
+    load_start(argc, argv);
+    size_t blocks = argc == 6 ? strtoull(argv[1], NULL, 10) : 0;
+    if (!blocks || blocks > MAX_BLOCKS)
+        load_die("yields BLOCKS BLOCK_MIB GROWN_MIB self|neighbour PAUSE_MS");
+    size_t grown_mib = strtoull(argv[3], NULL, 10);
+    bool self = strcmp(argv[4], "self") == 0;
+    int tell = -1, status = 0;
+    pid_t pid = self ? 0 : start_neighbour(&tell, grown_mib);
+    fill_and_free(blocks, strtoull(argv[2], NULL, 10));
+    usleep((useconds_t)strtoul(argv[5], NULL, 10) * 1000);
+    if (self)
+        map_and_touch(grown_mib);
+    else if (write(tell, "", 1) != 1 || waitpid(pid, &status, 0) != pid)
+        load_die("the neighbour is gone");
+    return status != 0;
+}
