@@ -7,7 +7,7 @@
 #define MOST_BYTES ((size_t)1 << 30)
 
 // Large blocks of one program are some of this part.
-#define PART_OF_LIMIT 16
+#define PART_OF_LIMIT 8
 
 // What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
 extern size_t je_oversize_threshold;
