@@ -112,12 +112,13 @@ static void give(const struct mapping *m, enum place place)
         {HINT_DONTDUMP, ADVICE_DONTDUMP},     {HINT_POPULATE, ADVICE_POPULATE},
     };
 
-    // Reading ahead first, so that populating finds some of it done. Of what may be tmpfs nothing
-    // is said that could fill holes: the inode of a job means that it can be populated.
+    // Reading ahead first, so that populating finds some of it done. On tmpfs there is nothing to
+    // read, and holes would be filled, which counts against the limit; of what may be tmpfs nothing
+    // is said that could do so: the inode of a job means that it can be populated.
     if ((m->hints & HINT_PREFETCH) && place != IN_MEMORY)
         prefetch_post(m->start, m->end, place == ON_DISK ? m->inode : 0, m->dev);
     for (unsigned i = 0; i < array_len(flags); i++)
-        if (m->hints & flags[i].hint)
+        if (m->hints & flags[i].hint && !(flags[i].hint == HINT_POPULATE && place == IN_MEMORY))
             advise(flags[i].advice, m->start, m->end - m->start);
 }
 
@@ -128,7 +129,9 @@ void rules_give(int fd, const struct mapping *m)
 
     if (!(m->hints & HINT_AT_ONCE))
         return;
-    give(m, place_of((m->hints & HINT_PREFETCH) && syscall(SYS_fstatfs, fd, &fs) == 0, &fs));
+    give(m, place_of((m->hints & (HINT_PREFETCH | HINT_POPULATE)) &&
+                         syscall(SYS_fstatfs, fd, &fs) == 0,
+                     &fs));
     errno = saved;
 }
 
@@ -155,9 +158,10 @@ static void take_line(struct batch *b, unsigned i, const struct maps_line *line)
     hints = rules_hints(line->path);
     b->found[i] = true;
     b->known[i] = (struct mapping){.inode = line->inode, .dev = line->dev, .hints = hints};
-    b->place[i] = place_of((hints & HINT_PREFETCH) && statfs(line->path, &fs) == 0 &&
-                               stat(line->path, &st) == 0 && st.st_ino == line->inode,
-                           &fs);
+    b->place[i] =
+        place_of((hints & (HINT_PREFETCH | HINT_POPULATE)) && statfs(line->path, &fs) == 0 &&
+                     stat(line->path, &st) == 0 && st.st_ino == line->inode,
+                 &fs);
 }
 
 static bool take_lines(void *arg, const struct maps_line *line)
