@@ -21,6 +21,7 @@
 #include "shim/files.h"
 #include "shim/keep.h"
 #include "shim/log.h"
+#include "shim/oversize.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
 #include "shim/stats.h"
@@ -205,6 +206,7 @@ static void start(void)
         max_bytes = automatic_max_bytes();
     choose_huge_pages(boot_config.thp);
     spare_address_space();
+    oversize_init();
     watchdog_init(&boot_config, max_bytes);
     exporter_init(&boot_config);
     stats_init();

@@ -12,11 +12,21 @@
 // What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
 extern size_t je_oversize_threshold;
 
-static bool user_chose(void)
+static size_t chosen(void)
 {
-    size_t bytes = 0, len = sizeof bytes;
+    size_t bytes = SHIPPED_BYTES, len = sizeof bytes;
 
-    return je_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0) || bytes != SHIPPED_BYTES;
+    je_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0);
+    return bytes ? bytes : PTRDIFF_MAX; // 0: no limit
+}
+
+// jemalloc makes its first arena before it has read what the user chose.
+void oversize_init(void)
+{
+    size_t bytes = chosen();
+
+    if (bytes != SHIPPED_BYTES)
+        je_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
 }
 
 void oversize_set_limit(uint64_t limit_bytes)
@@ -26,7 +36,7 @@ void oversize_set_limit(uint64_t limit_bytes)
     size_t mib[3], mib_len = array_len(mib), len;
     unsigned arenas = 0;
 
-    if (bytes == je_oversize_threshold || user_chose())
+    if (bytes == je_oversize_threshold || chosen() != SHIPPED_BYTES)
         return;
     je_oversize_threshold = bytes;
     len = sizeof arenas;

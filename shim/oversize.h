@@ -10,6 +10,9 @@
 
 #include <stdint.h>
 
+// Once, after jemalloc has read its options.
+void oversize_init(void);
+
 // The limit that memory is nearest to; called when it changes, by one thread at a time. Does
 // nothing where the user chose a threshold (MALLOC_CONF).
 void oversize_set_limit(uint64_t limit_bytes);
