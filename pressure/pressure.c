@@ -162,11 +162,11 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
         wait = min64(wait, s->headroom_bytes / 2 / (st->rate / 1000 + 1));
     // A neighbour may want, all at once, what we hold; or memory that was handed out and not
     // touched yet may be touched, which no allocation tells us of. 0.05 % of a core, then.
-    bool held = s->held_bytes != 0 && s->held_bytes >= s->headroom_bytes / 4;
+    bool held = s->held_bytes >= max64(s->headroom_bytes / 4, 256 * KIB);
     unsigned least = s->held_bytes >= s->headroom_bytes ? 10 : 25;
     // One does already.
-    bool runs = held && st->rate / 1000 * 25 >= s->headroom_bytes / 16;
-    if (held || st->promised >= s->headroom_bytes / 4)
+    bool runs = held && st->rate && st->rate / 1000 * 25 >= s->headroom_bytes / 16;
+    if (held || st->promised >= max64(s->headroom_bytes / 4, 256 * KIB))
         wait = min64(wait, max64(s->headroom_bytes / FASTEST_BYTES_PER_MS / 2, runs ? 5 : least));
     least = runs ? 5 : a->level == PRESSURE_CRITICAL ? 10 : 20;
     return (unsigned)clamp64(wait, least, o->interval_ms);
