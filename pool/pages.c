@@ -11,6 +11,8 @@
 
 // jemalloc's own, and the names under which its callers find ours: true is failure for all three.
 void *__real_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
+void je_pages_unmap(void *addr, size_t size);
+extern bool je_opt_retain;
 bool __real_je_pages_commit(void *addr, size_t size);
 bool __real_je_pages_decommit(void *addr, size_t size);
 void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
@@ -145,7 +147,7 @@ void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata
         pages_on_free(pages * 4096);
 }
 
-static void take(size_t size)
+void pages_take(size_t size)
 {
     atomic_fetch_add_explicit(&taken, size, memory_order_relaxed);
     if (pages_on_take)
@@ -163,13 +165,27 @@ void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commi
         atomic_store_explicit(&overcommits, true, memory_order_relaxed);
         *commit = false;
     }
-    // What is asked for as committed is jemalloc's own bookkeeping, and used little by little.
+    // What is asked for as committed is jemalloc's own bookkeeping, and used little by little; all
+    // of it where jemalloc keeps no address space.
+    if (asked && !je_opt_retain)
+        pages_take(size);
     return at;
+}
+
+void pages_probe(void)
+{
+    bool commit = false;
+    int saved = errno;
+    void *at = je_opt_retain ? NULL : __wrap_je_pages_map(NULL, 4096, 4096, &commit);
+
+    if (at)
+        je_pages_unmap(at, 4096);
+    errno = saved;
 }
 
 bool __wrap_je_pages_commit(void *addr, size_t size)
 {
-    take(size);
+    pages_take(size);
     if (!__real_je_pages_commit(addr, size))
         return false;
     return !atomic_load_explicit(&overcommits, memory_order_relaxed);
@@ -224,10 +240,14 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
                                         struct tcache *tcache, struct cache_bin *bin,
                                         unsigned index, bool *success)
 {
+    // A signal handler's, where one comes here while its thread's own request is frozen.
+    uint64_t frozen = own.frozen;
+    own.frozen = 0;
     void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
 
-    if (pages_on_refill && pages_on_refill(ptr != NULL) && !ptr)
+    if (pages_on_refill && !frozen && pages_on_refill(ptr != NULL) && !ptr)
         ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+    own.frozen = frozen & 0xfffff;
     return ptr;
 }
 

@@ -33,6 +33,13 @@ void pages_limit_purge(uint64_t bytes);
 // them. A signal handler must not be refused: whoever serves it says 0.
 void pages_freeze(size_t extent_bytes);
 
+// Counts pages that were taken without a word from jemalloc.
+void pages_take(size_t bytes);
+
+// Whether this kernel overcommits shows when jemalloc maps its first pages, unless it keeps no
+// address space: then this asks. Once, before there is a region.
+void pages_probe(void);
+
 // Called with each number of bytes taken; NULL for none. Set it once, early.
 extern void (*pages_on_take)(size_t bytes);
 

@@ -92,7 +92,11 @@ static void *hook_alloc(extent_hooks_t *hooks, void *addr, size_t size, size_t a
     void *at = take(size, alignment);
     if (at) {
         *zero = true;
-        *commit = false; // so that jemalloc tells when it begins to use the pages
+        // Where jemalloc wants them committed, as it does with retain:false, it takes our word that
+        // they are not, commits nothing, and believes them zero whenever they come back.
+        if (*commit)
+            pages_take(size);
+        // Else it tells when it begins to use the pages.
     }
     return at;
 }
@@ -143,6 +147,7 @@ static int create_arena(void)
 
     if (je_mallctl("arena.0.extent_hooks", &defaults, &len, NULL, 0))
         return -ENOMEM;
+    pages_probe();
     space.hooks = *defaults;
     space.hooks.alloc = hook_alloc;
     space.hooks.dalloc = hook_dalloc;

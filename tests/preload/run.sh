@@ -76,6 +76,9 @@ for mode in '' TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
 done
 ok exports "$V/exports" "$(basename "$LIB")"
 ok trim_gives_back "$V/trim_gives_back"
+ok zero_again "$V/zero_again"
+ok 'zero_again retain:false' MALLOC_CONF=retain:false "$V/zero_again"
+ok 'zero_again under RLIMIT_AS' sh -c 'ulimit -v 4000000 && exec "$0"' "$V/zero_again"
 ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 
