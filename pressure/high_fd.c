@@ -40,7 +40,7 @@ int high_fd_move(int fd)
 // The id of an eventfd; 0 if it is something else, or the kernel shows none.
 static uint64_t eventfd_id(int fd)
 {
-    char path[48] = "/proc/self/fdinfo/", digits[12];
+    char path[48] = "/proc/thread-self/fdinfo/", digits[12];
     size_t n = 0, end = strlen(path);
     do
         digits[n++] = (char)('0' + fd % 10);

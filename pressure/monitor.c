@@ -236,6 +236,8 @@ static void *run(void *unused)
     enum why why = NOTHING;
 
     prctl(PR_SET_NAME, "tidepool");
+    if (h->begin)
+        h->begin(h->arg);
     board_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
         uint64_t now = watch_now_ms();

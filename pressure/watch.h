@@ -53,7 +53,9 @@ struct pressure_hooks {
     // thread that may allocate. What it allocates leads to no look.
     void (*on_critical)(void *arg);
 
-    // From the thread only, holding nothing; they may take their time.
+    // From the thread only, holding nothing; they may take their time. The first: before it opens
+    // anything.
+    void (*begin)(void *arg);
     void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *sample);
     void (*tick)(void *arg, uint64_t now_ms); // every second or so: ageing, export

@@ -78,37 +78,70 @@ static long innermost_pid(pid_t pid)
     return found;
 }
 
-// Inodes of the sockets that a process has; NULL where we may not look.
-static unsigned long *sockets_of(pid_t pid, size_t *count)
+// Inodes of sockets.
+struct sockets {
+    size_t count, room;
+    unsigned long *inode;
+};
+
+// Those of a folder of descriptors; none where we may not look.
+static void add_sockets(struct sockets *s, const char *path)
 {
-    char path[64], to[64];
-    unsigned long *inode = NULL;
-    size_t room = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    char to[64];
     DIR *d = opendir(path);
-    *count = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
         ssize_t n = readlinkat(dirfd(d), e->d_name, to, sizeof to - 1);
         to[n > 0 ? n : 0] = '\0';
-        if (*count == room) {
-            room = room ? room * 2 : 64;
-            unsigned long *larger = realloc(inode, room * sizeof *larger);
+        if (s->count == s->room) {
+            size_t room = s->room ? s->room * 2 : 64;
+            unsigned long *larger = realloc(s->inode, room * sizeof *larger);
             if (!larger)
                 break;
-            inode = larger;
+            s->inode = larger;
+            s->room = room;
         }
-        if (sscanf(to, "socket:[%lu]", &inode[*count]) == 1)
-            (*count)++;
+        if (sscanf(to, "socket:[%lu]", &s->inode[s->count]) == 1)
+            s->count++;
     }
     if (d)
         closedir(d);
-    return inode;
 }
 
-static bool is_among(unsigned long inode, const unsigned long *all, size_t count)
+static bool is_watchdog(const char *task)
 {
-    for (size_t i = 0; i < count; i++)
-        if (all[i] == inode)
+    char path[400], comm[32] = "";
+    snprintf(path, sizeof path, "%s/comm", task);
+    FILE *f = fopen(path, "re");
+    bool found = f && fgets(comm, sizeof comm, f) && strcmp(comm, "tidepool\n") == 0;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+// All that a process has, and its watchdog's thread, which has descriptors of its own.
+static struct sockets sockets_of(pid_t pid)
+{
+    struct sockets s = {0};
+    char tasks[64], task[350], path[360];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    add_sockets(&s, path);
+    snprintf(tasks, sizeof tasks, "/proc/%d/task", (int)pid);
+    DIR *d = opendir(tasks);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        snprintf(task, sizeof task, "%s/%s", tasks, e->d_name);
+        snprintf(path, sizeof path, "%s/fd", task);
+        if (is_watchdog(task))
+            add_sockets(&s, path);
+    }
+    if (d)
+        closedir(d);
+    return s;
+}
+
+static bool is_among(unsigned long inode, const struct sockets *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->inode[i] == inode)
             return true;
     return false;
 }
@@ -129,8 +162,7 @@ static const char *listening(char *line, const char *start, unsigned long *inode
 }
 
 // Those of one of these sockets, where some are given.
-static void scan(pid_t pid, const char *start, const unsigned long *own, size_t owned,
-                 struct names *found)
+static void scan(pid_t pid, const char *start, const struct sockets *own, struct names *found)
 {
     char line[512];
     unsigned long inode;
@@ -140,7 +172,7 @@ static void scan(pid_t pid, const char *start, const unsigned long *own, size_t 
     found->count = 0;
     while (f && found->count < NAMES_MAX && fgets(line, sizeof line, f)) {
         const char *name = listening(line, start, &inode);
-        if (name && (!own || is_among(inode, own, owned)))
+        if (name && (!own || is_among(inode, own)))
             strcpy(found->name[found->count++], name);
     }
     if (f)
@@ -155,15 +187,14 @@ static void find_names(pid_t pid, struct names *found)
         ns.st_ino = 0;
     snprintf(start, sizeof start, "@" CONTROL_PREFIX "%ju/%ld/", (uintmax_t)ns.st_ino,
              innermost_pid(pid));
-    scan(pid, start, NULL, 0, found);
+    scan(pid, start, NULL, found);
     if (found->count < 2)
         return;
     // Somebody imitates it, perhaps a hundred times.
-    size_t owned;
-    unsigned long *own = sockets_of(pid, &owned);
-    if (owned)
-        scan(pid, start, own, owned, found);
-    free(own);
+    struct sockets own = sockets_of(pid);
+    if (own.count)
+        scan(pid, start, &own, found);
+    free(own.inode);
 }
 
 // -1 where that fails.

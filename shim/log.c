@@ -3,6 +3,7 @@
 #include "shim/log.h"
 
 #include <errno.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -186,6 +187,42 @@ static bool is_ours(mode_t *mode)
         return false;
     *mode = st.st_mode;
     return st.st_dev == origin.dev && st.st_ino == origin.ino;
+}
+
+// This thread's copy of 2, where it has a table of its own. 0: it has none, and shares the
+// program's.
+static _Atomic pid_t copy_owner;
+
+void log_own_descriptors(void)
+{
+    int saved = errno;
+    atomic_store(&copy_owner, 0);
+    if (syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, CLOSE_RANGE_UNSHARE) == 0) {
+        syscall(SYS_close_range, 0U, STDERR_FILENO - 1U, 0U);
+        atomic_store(&copy_owner, (pid_t)syscall(SYS_gettid));
+        log_drop_copy();
+    }
+    errno = saved;
+}
+
+// Is the program's 2 still what it was? Where there is no /proc (in a chroot) nobody knows, and it
+// is taken for yes.
+static bool program_has_it(void)
+{
+    struct stat st;
+    if (stat("/proc/self/fd/2", &st) != 0)
+        return stat("/proc/self/fd", &st) != 0;
+    return st.st_dev == origin.dev && st.st_ino == origin.ino;
+}
+
+void log_drop_copy(void)
+{
+    int saved = errno;
+    if (atomic_load(&copy_owner) == (pid_t)syscall(SYS_gettid) && !program_has_it()) {
+        syscall(SYS_close, STDERR_FILENO);
+        atomic_store(&copy_owner, 0);
+    }
+    errno = saved;
 }
 
 // Raw calls from here on: libc's write, poll and sigtimedwait are cancellation points, and malloc

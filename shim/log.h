@@ -45,4 +45,13 @@ size_t log_format(char *out, size_t size, const char *fmt, ...)
 size_t log_vformat(char *out, size_t size, const char *fmt, va_list args)
     __attribute__((format(printf, 3, 0)));
 
+// Gives the calling thread, one of ours, a table of descriptors of its own with nothing in it but a
+// copy of 2 (Linux 5.9; before, it goes on sharing the program's). What it opens takes no number
+// that the program may count on, and is no child's to inherit.
+void log_own_descriptors(void);
+
+// To be called by that thread now and then: it lets go of its copy once the program has closed its
+// own or put something else there, so that whoever reads the other end is not kept waiting.
+void log_drop_copy(void);
+
 #endif

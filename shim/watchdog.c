@@ -188,9 +188,16 @@ static void on_critical(void *arg)
     dump_in_need();
 }
 
+static void begin(void *arg)
+{
+    (void)arg;
+    log_own_descriptors();
+}
+
 static void tick(void *arg, uint64_t now_ms)
 {
     (void)arg;
+    log_drop_copy();
     exporter_tick(now_ms);
     sampling_tick();
     int err = dog.control ? control_tick(now_ms) : 0;
@@ -239,6 +246,7 @@ static struct pressure_hooks hooks = {
     .returned = returned,
     .threads = threads,
     .on_level = on_level,
+    .begin = begin,
     .tick = tick,
     .wait_on = wait_on,
     .serve = serve,
@@ -247,7 +255,7 @@ static struct pressure_hooks hooks = {
 
 // Without a watchdog: nothing but what is exported.
 static const struct pressure_hooks only_tick = {
-    .tick = tick, .wait_on = wait_on, .serve = serve, .log = log_for_pressure};
+    .begin = begin, .tick = tick, .wait_on = wait_on, .serve = serve, .log = log_for_pressure};
 
 static unsigned percent_of(double ratio)
 {

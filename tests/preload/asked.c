@@ -65,6 +65,8 @@ static bool obey(const char *word)
         take_all();
     else if (strcmp(word, "check") == 0)
         check_all();
+    else if (strcmp(word, "hush") == 0)
+        close(STDERR_FILENO);
     else if (strncmp(word, "name ", 5) == 0)
         rename_to(word + 5);
     else if (strcmp(word, "fork") == 0)
