@@ -1,6 +1,7 @@
 #include "mfile/calls.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -132,7 +133,7 @@ int calls_munmap(void *addr, size_t length)
     return (int)result;
 }
 
-void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void *to)
+static void *remap(void *old, size_t old_length, size_t length, int flags, void *to)
 {
     uint64_t start, end = 0, to_start, to_end, number = 0;
     bool lifted = old_length != 0;
@@ -160,6 +161,30 @@ void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void 
     }
     record_end();
     return (void *)at;
+}
+
+// mremap takes only what is one mapping to the kernel, and the hints of the worker, who comes a
+// moment later, may have made two of it: then all of it gets them. (Of anonymous memory that was
+// touched two cannot be made one again: TIDEPOOL_KSM, which marks what is large, leaves a program
+// that moves two neighbours by one call without that call.)
+static bool levelled(void *old, size_t length)
+{
+    uint64_t start, end;
+    int saved = errno;
+    bool any =
+        (on() & CALLS_RULES) && pages_of(old, length, &start, &end) && rules_level(start, end);
+
+    errno = saved;
+    return any;
+}
+
+void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void *to)
+{
+    void *at = remap(old, old_length, length, flags, to);
+
+    if (at == MAP_FAILED && errno == EFAULT && levelled(old, old_length))
+        at = remap(old, old_length, length, flags, to);
+    return at;
 }
 
 int calls_madvise(void *addr, size_t length, int advice)

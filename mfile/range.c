@@ -56,6 +56,16 @@ static int walk(struct walk *w)
     return w->error;
 }
 
+// The pages of a range. 0; -EINVAL where it wraps; or 1, nothing to do, where it holds none.
+static int pages_of(uint64_t address, uint64_t length, bool inward, uint64_t *start, uint64_t *end)
+{
+    uint64_t stop;
+
+    if (__builtin_add_overflow(address, length, &stop) || stop > -advise_page_bytes())
+        return -EINVAL;
+    return advise_pages(address, length, inward, start, end) ? 0 : 1;
+}
+
 static void free_part(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
 {
     bool anonymous = !line->inode && !line->shared;
@@ -74,13 +84,12 @@ static void free_part(struct walk *w, const struct maps_line *line, uint64_t sta
 int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes)
 {
     struct walk w = {.visit = free_part};
-    int error = 0;
+    int error = pages_of(address, length, true, &w.at, &w.end);
 
-    if (address + length < address)
-        return -EINVAL;
-    // Less than a page lies inside: nothing to free, and nothing wrong.
-    if (advise_pages(address, length, true, &w.at, &w.end))
+    if (!error)
         error = walk(&w);
+    else if (error > 0) // less than a page lies inside: nothing to free, and nothing wrong
+        error = 0;
     if (!error)
         *bytes = w.bytes;
     return error;
@@ -98,9 +107,9 @@ int range_prefetch(uint64_t address, uint64_t length)
 {
     struct walk w = {.visit = prefetch_part};
 
-    if (address + length < address)
-        return -EINVAL;
-    return advise_pages(address, length, false, &w.at, &w.end) ? walk(&w) : 0;
+    int error = pages_of(address, length, false, &w.at, &w.end);
+
+    return error > 0 ? 0 : error ? error : walk(&w);
 }
 
 static void may_remove(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
@@ -113,14 +122,12 @@ static void may_remove(struct walk *w, const struct maps_line *line, uint64_t st
 int range_remove(uint64_t address, uint64_t length)
 {
     struct walk w = {.visit = may_remove};
-    uint64_t start;
+    int error = pages_of(address, length, true, &w.at, &w.end);
 
-    if (address + length < address)
-        return -EINVAL;
-    if (!advise_pages(address, length, true, &w.at, &w.end))
-        return 0;
-    start = w.at;
-    int error = walk(&w);
+    if (error)
+        return error > 0 ? 0 : error;
+    uint64_t start = w.at;
+    error = walk(&w);
     return error ? error : advise(ADVICE_REMOVE, start, w.end - start);
 }
 
@@ -130,30 +137,42 @@ int range_advise(enum advice advice, uint64_t address, uint64_t length)
     uint64_t start, end;
 
     ASSERT(advice != ADVICE_FREE && advice != ADVICE_REMOVE);
-    if (address + length < address)
-        return -EINVAL;
-    if (!advise_pages(address, length, inward, &start, &end))
-        return 0;
+    int error = pages_of(address, length, inward, &start, &end);
+
+    if (error)
+        return error > 0 ? 0 : error;
     return advise(advice, start, end - start);
 }
 
+static void count_files(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
+{
+    if (maps_is_file(line))
+        w->bytes += end - start;
+}
+
+// What is no file is never given up, so that to keep it is granted, and to give it up is not.
 int range_opt(uint64_t address, uint64_t length, bool lazy)
 {
-    uint64_t start, end;
+    struct walk w = {.visit = count_files};
+    int error = pages_of(address, length, lazy, &w.at, &w.end);
 
-    if (address + length < address)
-        return -EINVAL;
+    if (error)
+        return error > 0 ? 0 : error;
+    uint64_t start = w.at;
+    error = walk(&w);
+    if (lazy && !w.bytes)
+        return error ? error : -EINVAL;
     // With no table there is nobody to keep it from.
-    if (!advise_pages(address, length, lazy, &start, &end) || (!lazy && !calls_records()))
-        return 0;
+    if (!w.bytes || (!lazy && !calls_records()))
+        return error;
     calls_switch_on(CALLS_RECORD);
     if (!record_check(false))
         return -EAGAIN;
     if (lazy)
         atomic_store(&opted, true);
-    record_hint(start, end, lazy ? HINT_LAZYFREE : HINT_KEEP,
+    record_hint(start, w.end, lazy ? HINT_LAZYFREE : HINT_KEEP,
                 lazy ? HINT_KEEP : HINT_LAZYFREE | HINT_COLD);
-    return 0;
+    return error;
 }
 
 bool range_opted(void)

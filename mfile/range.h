@@ -1,9 +1,8 @@
 // range - advice that the program asks for, on any mapping of its own: what is legal is found in
 // /proc/self/maps, which is always right, and not in the table.
 //
-// Results are 0 or -errno: -EINVAL a range that wraps or an address that is no multiple of the page
-// size where one is needed, -ENOMEM where something of the range is not mapped (the rest is done,
-// as by madvise), else the kernel's.
+// Results are 0 or -errno: -EINVAL a range that wraps or ends in the last page of all, -ENOMEM
+// where something of the range is not mapped (the rest is done, as by madvise), else the kernel's.
 #ifndef TIDEPOOL_MFILE_RANGE_H
 #define TIDEPOOL_MFILE_RANGE_H
 
@@ -21,14 +20,16 @@ int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes);
 int range_prefetch(uint64_t address, uint64_t length);
 
 // Whole pages inside the range, on shared and writable mappings of files only, or -EACCES and
-// nothing is done: holes are punched into the files, and the data is gone, for everybody.
+// nothing is done, nor where something is not mapped: holes are punched into the files, and the
+// data is gone, for everybody.
 int range_remove(uint64_t address, uint64_t length);
 
 // Any advice but FREE and REMOVE, which have the ways above. COLD and PAGEOUT to whole pages
 // inside, the rest to all that is touched.
 int range_advise(enum advice advice, uint64_t address, uint64_t length);
 
-// Puts the range at the watchdog's disposal (`lazy`), or takes it away from it.
+// Puts the files of the range at the watchdog's disposal (`lazy`; -EINVAL where there are none), or
+// takes them away from it.
 int range_opt(uint64_t address, uint64_t length, bool lazy);
 
 // Has a program put a range at our disposal?

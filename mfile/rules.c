@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -24,6 +25,8 @@ static const struct policy *policy;
 // there, so nobody locks.
 enum { REMEMBERED = 1024 };
 static _Atomic uint64_t remembered[REMEMBERED];
+// Not where folders matter to a rule: they are renamed, and the file does not change.
+static bool folders_matter;
 
 // Where a file's pages come from.
 enum place { ON_DISK, IN_MEMORY, NOWHERE_KNOWN };
@@ -31,6 +34,9 @@ enum place { ON_DISK, IN_MEMORY, NOWHERE_KNOWN };
 void rules_init(const struct policy *p)
 {
     policy = p;
+    folders_matter = false;
+    for (unsigned r = 0; r < p->count; r++)
+        folders_matter |= memchr(p->rule[r].glob, '/', p->rule[r].length) != NULL;
 }
 
 static uint16_t hints_of(int rule)
@@ -66,7 +72,7 @@ static int rule_of_file(int fd, const struct stat *st)
     _Atomic uint64_t *slot = &remembered[hash >> 8 & (REMEMBERED - 1)];
     uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed);
 
-    if (st->st_nlink != 1)
+    if (st->st_nlink != 1 || folders_matter)
         return rule_of_fd(fd);
     if (seen && (seen ^ hash) >> 8 == 0)
         return (int)(seen & 0xff) - 1;
@@ -101,7 +107,8 @@ static enum place place_of(bool told, const struct statfs *fs)
                : ON_DISK;
 }
 
-static void give(const struct mapping *m, enum place place)
+// What the kernel keeps as flags of a mapping.
+static void give_flags(uint16_t hints, uint64_t start, uint64_t end)
 {
     static const struct {
         unsigned hint;
@@ -109,17 +116,24 @@ static void give(const struct mapping *m, enum place place)
     } flags[] = {
         {HINT_SEQUENTIAL, ADVICE_SEQUENTIAL}, {HINT_RANDOM, ADVICE_RANDOM},
         {HINT_HUGEPAGE, ADVICE_HUGEPAGE},     {HINT_MERGEABLE, ADVICE_MERGEABLE},
-        {HINT_DONTDUMP, ADVICE_DONTDUMP},     {HINT_POPULATE, ADVICE_POPULATE},
+        {HINT_DONTDUMP, ADVICE_DONTDUMP},
     };
 
+    for (unsigned i = 0; i < array_len(flags); i++)
+        if (hints & flags[i].hint)
+            advise(flags[i].advice, start, end - start);
+}
+
+static void give(const struct mapping *m, enum place place)
+{
     // Reading ahead first, so that populating finds some of it done. On tmpfs there is nothing to
     // read, and holes would be filled, which counts against the limit; of what may be tmpfs nothing
     // is said that could do so: the inode of a job means that it can be populated.
     if ((m->hints & HINT_PREFETCH) && place != IN_MEMORY)
         prefetch_post(m->start, m->end, place == ON_DISK ? m->inode : 0, m->dev);
-    for (unsigned i = 0; i < array_len(flags); i++)
-        if (m->hints & flags[i].hint && !(flags[i].hint == HINT_POPULATE && place == IN_MEMORY))
-            advise(flags[i].advice, m->start, m->end - m->start);
+    give_flags(m->hints, m->start, m->end);
+    if ((m->hints & HINT_POPULATE) && place != IN_MEMORY)
+        advise(ADVICE_POPULATE, m->start, m->end - m->start);
 }
 
 void rules_give(int fd, const struct mapping *m)
@@ -133,6 +147,22 @@ void rules_give(int fd, const struct mapping *m)
                          syscall(SYS_fstatfs, fd, &fs) == 0,
                      &fs));
     errno = saved;
+}
+
+bool rules_level(uint64_t start, uint64_t end)
+{
+    struct mapping m[4];
+    uint16_t hints = 0;
+    bool ok;
+
+    for (uint64_t at = start; at < end;) {
+        unsigned n = record_read(at, m, array_len(m), &ok);
+        for (unsigned i = 0; i < n && m[i].start < end; i++)
+            hints |= m[i].hints;
+        at = n ? m[n - 1].end : end;
+    }
+    give_flags(hints, start, end);
+    return hints & HINT_AT_ONCE;
 }
 
 // Mappings that are asked for, and the answers.

@@ -30,6 +30,10 @@ void rules_ask(int fd, struct mapping *m);
 // The hints of a mapping that have to be given at once; `fd` is its file. Keeps errno.
 void rules_give(int fd, const struct mapping *m);
 
+// Gives the hints of any mapping there, those that are flags, to all of the range: what came to a
+// part of it only had split it. False: there were none.
+bool rules_level(uint64_t start, uint64_t end);
+
 // By the worker: asks and gives for what is fresh. False: there was nothing, or it cannot be asked
 // now.
 bool rules_settle(void);

@@ -50,8 +50,10 @@ void *tidepool_mfile_map(const char *path, size_t *length, unsigned flags)
     int mode = write && !private ? O_RDWR : O_RDONLY;
     size_t bytes = length ? *length : 0;
 
+    if (flags & ~(TIDEPOOL_MFILE_WRITE | TIDEPOOL_MFILE_PRIVATE | TIDEPOOL_MFILE_CREATE))
+        return errno = EINVAL, NULL;
     if (flags & TIDEPOOL_MFILE_CREATE) {
-        if (mode != O_RDWR)
+        if (mode != O_RDWR || !bytes)
             return errno = EINVAL, NULL;
         mode |= O_CREAT;
     }

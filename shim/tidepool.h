@@ -71,13 +71,13 @@ TIDEPOOL_API unsigned tidepool_stats(struct tidepool_bucket *bucket, unsigned co
 #define TIDEPOOL_MFILE_WRITE 1u   /* else read only */
 #define TIDEPOOL_MFILE_PRIVATE 2u /* what is written stays with the process */
 #define TIDEPOOL_MFILE_CREATE                                                                      \
-    4u /* with WRITE: make it, mode 0666 less umask, and make it longer                            \
-        */
+    4u /* with WRITE: make it, mode 0666 less umask, and at least *length bytes long */
 
 /* Maps a regular file from its start: *length bytes, or all of it if that is 0 or length is NULL;
  * *length becomes what was mapped. The descriptor does not stay open, and closing it drops the
  * process's POSIX locks on that file, as any close does. NULL and errno: as of open() and mmap();
- * EINVAL for what is empty or no regular file. */
+ * EINVAL for what is empty or no regular file, for CREATE without a length, and for unknown flags.
+ */
 TIDEPOOL_API void *tidepool_mfile_map(const char *path, size_t *length, unsigned flags);
 
 /* Unmaps; as munmap(), so that address has to be a multiple of the page size. */
@@ -100,8 +100,8 @@ enum tidepool_mfile_advice {
     TIDEPOOL_MFILE_KEEP      /* the watchdog leaves it alone, whatever TIDEPOOL_MFILE says */
 };
 
-/* EINVAL also for advice that the kernel does not know, or has no use for there; EAGAIN (LAZYFREE,
- * KEEP) while other threads map without a pause. */
+/* EINVAL also for advice that the kernel does not know, or has no use for there (LAZYFREE: where
+ * there is no file); EAGAIN (LAZYFREE, KEEP) while other threads map without a pause. */
 TIDEPOOL_API int tidepool_mfile_advise(void *address, size_t length,
                                        enum tidepool_mfile_advice advice);
 
@@ -115,8 +115,9 @@ TIDEPOOL_API int64_t tidepool_mfile_free_lazy(void *address, size_t length);
 TIDEPOOL_API int tidepool_mfile_prefetch(const void *address, size_t length);
 
 /* DESTROYS what the file holds there: a hole is punched into it, which reads as zeroes for
- * everybody. Shared, writable mappings of files only, or -1 and EACCES with nothing done;
- * EOPNOTSUPP where the filesystem has no holes. */
+ * everybody. Shared, writable mappings of files only, or -1 and EACCES with nothing done,
+ * nor is anything where a part is not mapped (ENOMEM); EOPNOTSUPP where the filesystem has no
+ * holes. */
 TIDEPOOL_API int tidepool_mfile_remove(void *address, size_t length);
 
 #ifdef __cplusplus

@@ -9,6 +9,8 @@
 //                                   memory
 //   mapped_files api                every function of tidepool.h, and what it refuses
 //   mapped_files fork               what a child finds
+//   mapped_files moved              a folder that is renamed
+//   mapped_files grown FLAG         a mapping made of two, the first of which has the flag
 //   mapped_files many FLAG          3000 mappings at once while no descriptor is left: all get the
 //                                   flag of smaps after there are some again
 
@@ -255,11 +257,30 @@ static void refuse(void)
           "no such advice");
     CHECK(tidepool_mfile_prefetch(hole, SIZE_MAX) == -1 && errno == EINVAL, "wraps");
     CHECK(tidepool_mfile_free_lazy(hole, SIZE_MAX) == -1 && errno == EINVAL, "wraps");
+    // What is asked of a range and cannot be done there is not granted.
+    CHECK(tidepool_mfile_advise(hole + PAGE, PAGE, TIDEPOOL_MFILE_LAZYFREE) == -1 &&
+              errno == ENOMEM,
+          "not mapped");
+    CHECK(tidepool_mfile_advise(hole, PAGE, TIDEPOOL_MFILE_LAZYFREE) == -1 && errno == EINVAL,
+          "no file");
+    CHECK(tidepool_mfile_advise(hole, PAGE, TIDEPOOL_MFILE_KEEP) == 0, "kept anyway");
+    CHECK(tidepool_mfile_advise(hole, 2 * PAGE, TIDEPOOL_MFILE_KEEP) == -1 && errno == ENOMEM,
+          "a hole");
+    for (int advice = TIDEPOOL_MFILE_NORMAL; advice <= TIDEPOOL_MFILE_KEEP; advice++)
+        CHECK(tidepool_mfile_advise((void *)-100, 50, (enum tidepool_mfile_advice)advice) == -1 &&
+                  errno == EINVAL,
+              "advice %d at the end of all", advice);
+    CHECK(tidepool_mfile_remove((void *)-100, 50) == -1 && errno == EINVAL, "the end of all");
     CHECK(tidepool_mfile_close(hole + 1, PAGE) == -1 && errno == EINVAL, "unaligned");
     CHECK(!tidepool_mfile_map("/nowhere/at/all", NULL, 0) && errno == ENOENT, "no such file");
     CHECK(!tidepool_mfile_map("/", NULL, 0) && errno == EINVAL, "a folder");
     CHECK(!tidepool_mfile_map("/dev/null", NULL, 0) && errno == EINVAL, "a device");
     CHECK(!tidepool_mfile_map("/x", NULL, TIDEPOOL_MFILE_CREATE) && errno == EINVAL, "create only");
+    CHECK(!tidepool_mfile_map(areas[0].name, NULL, 8) && errno == EINVAL, "an unknown flag");
+    const char *empty = "/var/tmp/mapped_files.empty";
+    CHECK(!tidepool_mfile_map(empty, NULL, TIDEPOOL_MFILE_WRITE | TIDEPOOL_MFILE_CREATE) &&
+              errno == EINVAL && access(empty, F_OK) != 0,
+          "a new file of no length");
 }
 
 static void map_by_name(void)
@@ -340,6 +361,59 @@ static void forked(void)
     madvise(areas[2].at, BYTES, MADV_DOFORK);
 }
 
+// A rule that names folders goes by where the file is now. TIDEPOOL_MFILE has populate (which is
+// asked in mmap(), and remembers) and random for what is below /var/tmp/mapped_files.<pid>.b/.
+static void moved(void)
+{
+    char a[64], b[64], name[80];
+    struct area file = {.kind = SHARED_RO};
+
+    snprintf(a, sizeof a, "/var/tmp/mapped_files.%d.a", (int)getpid());
+    snprintf(b, sizeof b, "/var/tmp/mapped_files.%d.b", (int)getpid());
+    CHECK(mkdir(a, 0700) == 0, "%s: %s", a, strerror(errno));
+    snprintf(name, sizeof name, "%s/file", a);
+    file.fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(file.fd >= 0 && ftruncate(file.fd, BYTES) == 0, "%s", strerror(errno));
+    for (int round = 0; round < 2; round++) {
+        char flags[256];
+        file.at = mmap(NULL, BYTES, PROT_READ, MAP_SHARED, file.fd, 0);
+        flags_of(file.at, flags, sizeof flags);
+        CHECK(!has_flag(flags, "rr") == !round, "%s a rename: %s", round ? "after" : "before",
+              flags);
+        munmap(file.at, BYTES);
+        if (!round)
+            CHECK(rename(a, b) == 0, "%s", strerror(errno));
+    }
+    snprintf(name, sizeof name, "%s/file", b);
+    unlink(name);
+    rmdir(b);
+}
+
+// What was mapped by two calls is one mapping, and is moved by one call, though the first part has
+// its hints already.
+static void grown(const char *flag)
+{
+    struct area *a = &areas[0];
+    size_t half = BYTES / 2;
+    char *room = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    for (int round = 0; round < 20; round++) {
+        a->at = mmap(room, half, PROT_READ, MAP_SHARED | MAP_FIXED, a->fd, 0);
+        CHECK(a->at == (unsigned char *)room, "%s", strerror(errno));
+        expect_flag(a, flag);
+        CHECK(mmap(room + half, half, PROT_READ, MAP_SHARED | MAP_FIXED, a->fd, (off_t)half) ==
+                  room + half,
+              "%s", strerror(errno));
+        void *moved = mremap(room, BYTES, BYTES + PAGE, MREMAP_MAYMOVE);
+        CHECK(moved != MAP_FAILED, "round %d: %s", round, strerror(errno));
+        CHECK(memcmp(moved, a->want, a->bytes) == 0, "what is in it");
+        munmap(moved, BYTES + PAGE);
+    }
+    errno = 0;
+    CHECK(mremap(room, BYTES, BYTES + PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EFAULT,
+          "nothing is mapped there: %s", strerror(errno));
+}
+
 // The mappings of the process from `from` on, below `to`, with a flag of smaps.
 static unsigned count_flagged(const char *from, const char *to, const char *flag)
 {
@@ -401,6 +475,11 @@ int main(int argc, char **argv)
         CHECK(is_locked(&areas[0]), "a POSIX lock was lost");
     } else if (strcmp(mode, "api") == 0) {
         api();
+        return 0;
+    } else if (strcmp(mode, "moved") == 0) {
+        moved();
+    } else if (strcmp(mode, "grown") == 0 && argc > 2) {
+        grown(argv[2]);
         return 0;
     } else if (strcmp(mode, "fork") == 0) {
         forked();

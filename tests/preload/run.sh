@@ -107,6 +107,8 @@ for case in prefetch: populate: sequential:sr random:rr "hugepage:$thp" "mergeab
 done
 ok 'mapped_files, many of them' 'TIDEPOOL_MFILE=*mapped_files.*=sequential' "$V/mapped_files" many sr
 ok 'mapped_files of another name' 'TIDEPOOL_MFILE=other.*=sequential,dontdump,hugepage' "$V/mapped_files" policy
+ok 'mapped_files moved' 'TIDEPOOL_MFILE=/var/tmp/mapped_files.*.b/*=random;none=populate' "$V/mapped_files" moved
+ok 'mapped_files grown' 'TIDEPOOL_MFILE=*mapped_files.*=sequential' "$V/mapped_files" grown sr
 case_ 'mapped_files pressed' 0 level_lines 'TIDEPOOL_MFILE=mapped_files.*=lazyfree,cold' TIDEPOOL_LIMIT=64M TIDEPOOL_INTERVAL=100ms \
     "$V/mapped_files" policy pressed
 for setting in '' 'TIDEPOOL_MFILE=*=lazyfree,prefetch' TIDEPOOL_WATCHDOG=off; do
