@@ -64,7 +64,7 @@ static void collect(struct load *l, char *const *env)
         if (!equals || strncmp(*env, PREFIX, PREFIX_LENGTH) != 0)
             continue;
         int row = config_table_find(*env, (size_t)(equals - *env));
-        if (row >= 0 && !l->value[row])
+        if (row >= 0 && !l->value[row] && !config_table_unsets((unsigned)row, equals + 1))
             l->value[row] = equals + 1;
     }
 }

@@ -343,10 +343,16 @@ bool config_table_take(unsigned i, const char *text, struct config *c)
     return row->take(row, text, (char *)c + row->offset);
 }
 
+bool config_table_unsets(unsigned i, const char *text)
+{
+    return !rows[i].fallback && strcmp(text, "none") == 0;
+}
+
 bool config_option_accepts(unsigned i, const char *value)
 {
     struct config scratch;
-    return i < array_len(rows) && config_table_take(i, value, &scratch);
+    return i < array_len(rows) &&
+           (config_table_unsets(i, value) || config_table_take(i, value, &scratch));
 }
 
 int config_table_find(const char *name, size_t length)

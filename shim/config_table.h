@@ -18,6 +18,9 @@ enum config_preset { CONFIG_PRESET_DEFAULT, CONFIG_PRESET_THROUGHPUT, CONFIG_PRE
 // Writes the value into its field or fields; false, and nothing written, where it does not parse.
 bool config_table_take(unsigned i, const char *text, struct config *c);
 
+// Is the text "none", which we say where row i has no default? Then it is as if it were not set.
+bool config_table_unsets(unsigned i, const char *text);
+
 // The row of a name of this length; -1 where there is none.
 int config_table_find(const char *name, size_t length);
 

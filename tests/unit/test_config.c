@@ -228,6 +228,20 @@ Test(config, each_bad_setting_gets_its_line_and_the_good_ones_count)
     HOLDS(c.thp == CONFIG_THP_MADVISE && c.limit_bytes == 64 << 20);
 }
 
+Test(config, the_readme_s_none_is_taken_where_it_stands_for_no_default)
+{
+    struct config c, plain;
+    LOAD(plain, "prog");
+    cr_expect(
+        not(LOAD(c, "prog", "TIDEPOOL_MFILE=none", "TIDEPOOL_PROM_DIR=none", "TIDEPOOL_LABELS=none",
+                 "TIDEPOOL_ONLY=none", "TIDEPOOL_EXCEPT=none", "TIDEPOOL_WARMUP=none")));
+    cr_expect(zero(int, memcmp(&c, &plain, sizeof c)));
+    cr_expect(eq(str, lines, ""));
+    struct config_option o;
+    for (unsigned i = 0; config_option_at(i, &o); i++)
+        cr_expect(o.fallback || config_option_accepts(i, "none"), "%s", o.name);
+}
+
 Test(config, the_first_of_two_entries_counts_as_with_getenv)
 {
     struct config c;
