@@ -100,6 +100,13 @@ static inline void pressure_count_free(size_t bytes)
         assist_free_due();
 }
 
+// Changes whenever the program takes pages or large blocks are freed.
+static inline uint64_t assist_moved(void)
+{
+    return atomic_load_explicit(&assist_grown.total, memory_order_relaxed) +
+           atomic_load_explicit(&assist_freed.total, memory_order_relaxed);
+}
+
 static inline enum pressure_level pressure_level(void)
 {
     return (enum pressure_level)atomic_load_explicit(&assist_view.level, memory_order_relaxed);

@@ -18,7 +18,7 @@
 #define STACK_BYTES (256 * 1024)
 #define SPARE_BYTES (64 * 1024)
 // In poll nothing but a descriptor wakes us, so it is slept in slices, short ones while the program
-// grows.
+// grows or frees.
 #define QUIET_SLICE_MS 250
 #define BUSY_SLICE_MS 50
 // Our own growth and frees wake us no faster than this.
@@ -156,10 +156,10 @@ static uint64_t plan(uint64_t look_at, uint64_t looked)
 // Until the next look or tick is due, or somebody calls, or something says that a look is due.
 static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
 {
-    uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    uint64_t moved = assist_moved();
     unsigned slice = BUSY_SLICE_MS;
     while (atomic_load(&phase) == SLEEPING && !called) {
-        uint64_t now = watch_now_ms(), was = grown;
+        uint64_t now = watch_now_ms(), was = moved;
         *look_at = plan(*look_at, looked);
         uint64_t due = *look_at < tick_at ? *look_at : tick_at;
         if (now >= due)
@@ -168,8 +168,8 @@ static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked
         enum why why = sleep_slice(due - now, slice);
         if (why)
             return why;
-        grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-        slice = grown != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
+        moved = assist_moved();
+        slice = moved != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
     }
     return NOTHING;
 }
@@ -206,11 +206,16 @@ static void serve(const struct pressure_hooks *h)
     deaf_until_ms = watch_now_ms() + SERVE_GAP_MS;
 }
 
-static void rest_until(uint64_t ms)
+// What comes meanwhile waits; `or_look`: unless a look is asked for.
+static void rest_until(uint64_t ms, bool or_look)
 {
-    uint64_t now = watch_now_ms();
-    if (now < ms)
-        futex_sleep(&woken, 0, (unsigned)(ms - now));
+    uint64_t now;
+    while ((now = watch_now_ms()) < ms && atomic_load(&phase) == SLEEPING) {
+        uint32_t seen = atomic_load(&woken);
+        if (or_look && (seen & LOOK))
+            return;
+        futex_sleep(&woken, seen, (unsigned)(ms - now));
+    }
 }
 
 // Events that lead to nothing come no faster than twice a second. But the first in a while counts
@@ -221,7 +226,7 @@ static void hold_back_event(unsigned *gap_ms, uint64_t look_at)
     uint64_t until = last + *gap_ms;
     if (watch_now_ms() >= last + 2 * MAX_EVENT_GAP_MS)
         *gap_ms = EVENT_GAP_MS;
-    rest_until(until < look_at ? until : look_at);
+    rest_until(until < look_at ? until : look_at, true);
     last = watch_now_ms();
 }
 
@@ -269,8 +274,8 @@ static void *run(void *unused)
             why = NOTHING;
         if (why == EVENT)
             hold_back_event(&gap_ms, look_at);
-        else if (why == WAKE)
-            rest_until(looked + WAKE_GAP_MS);
+        if (why == WAKE || (why == EVENT && atomic_load(&woken) & LOOK))
+            rest_until(looked + WAKE_GAP_MS, false);
     }
     psi_close(&accel);
     board_thread(false, 0);

@@ -343,6 +343,23 @@ Test(monitor, stopping_is_quick_and_final)
     SOON(!stats().thread);
 }
 
+Test(monitor, wakes_without_end_lead_to_a_look_in_20_ms_and_no_more)
+{
+    options = pressure_defaults;
+    options.accelerators = false; // beside which wakes are heard in slices
+    monitor_init(&options, &hooks);
+    pressure_grow(64 * M);
+    monitor_poke();
+    SOON(atomic_load(&ticks) > 0);
+    uint64_t before = stats().looks, start = watch_now_ms(), now;
+    while ((now = watch_now_ms()) < start + 400) {
+        monitor_wake();
+        usleep(100);
+    }
+    cr_expect(le(ulong, stats().looks - before, (now - start) / 20 + 2));
+    cr_expect(gt(ulong, stats().looks - before, 0));
+}
+
 static uint64_t ticked_after(uint64_t start)
 {
     SOON(atomic_load(&ticks) > 0);
