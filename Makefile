@@ -1,6 +1,7 @@
 # tidepool - an LD_PRELOAD allocator for I/O servers in containers (GNU make).
 #
-#   make                          build/<flavour>/libtidepool.so and the launcher, build/<flavour>/tidepool
+#   make                          build/libtidepool.so and the launcher, build/tidepool; in truth they are in
+#                                 build/release, and those of a sanitizer in build/<its name>
 #   make demo                     redis under glibc, jemalloc and tidepool, side by side
 #   make test [T='pool/*']        unit tests, races, then programs run under the preload
 #   make test SAN=address         the modules under a sanitizer (address, undefined, thread)
@@ -66,7 +67,13 @@ $(SHIM_OBJ) $(CORE_OBJ): private TP_CFLAGS += -fno-builtin-malloc -fno-builtin-c
 .SECONDARY:
 .PHONY: all test unit race preload bench check format install uninstall clean FORCE
 
-all: $(B)/libtidepool.so $(if $(LAUNCHER_SRC),$(B)/tidepool)
+all: $(B)/libtidepool.so $(B)/tidepool
+
+ifeq ($(FLAVOUR),release)
+all: build/libtidepool.so build/tidepool
+build/libtidepool.so build/tidepool: build/%: $(B)/%
+	$(Q)ln -sf release/$* $@
+endif
 
 # Where jemalloc takes pages and gives them back: see pool/pages.h. -u: a program that does not ask
 # for the counts itself must find ours in core.a, too.
