@@ -10,15 +10,13 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
-#include "export/control.h"
-#include "mfile/mfile.h"
 #include "pool/je.h"
 #include "pool/pool.h"
 #include "pressure/timed_lock.h"
-#include "shim/callsite.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
 #include "shim/files.h"
+#include "shim/forks.h"
 #include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/oversize.h"
@@ -55,6 +53,7 @@ static bool records_files;
 
 static _Atomic(pthread_t) starter;
 static struct bell started;
+static _Atomic bool in_vain; // nobody will come to the end of it, or it waits for us
 
 // Moves on from NOT_YET; false for everyone but the one thread that does.
 static bool claim(_Atomic int *stage)
@@ -118,40 +117,9 @@ static uint64_t automatic_max_bytes(void)
     return memory / 8;
 }
 
-static void prefork(void)
-{
-    exporter_prefork();
-    callsite_prefork();
-    monitor_prefork();
-    pool_prefork();
-    mfile_prefork();
-}
-
-static void postfork_parent(void)
-{
-    mfile_postfork_parent();
-    pool_postfork_parent();
-    monitor_parent();
-    exporter_parent();
-    callsite_parent();
-}
-
-static void postfork_child(void)
-{
-    mfile_postfork_child();
-    pool_postfork_child();
-    control_child();
-    monitor_child();
-    exporter_child();
-    callsite_child();
-    sampling_child();
-    dump_child();
-}
-
 // jemalloc reads its options at the first request, which has to be before this.
 static void choose_huge_pages(enum config_thp thp)
 {
-    je_free(je_malloc(1));
     if (je_opt_thp != JE_THP_NEVER || thp == CONFIG_THP_NEVER)
         return;
     je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
@@ -204,6 +172,7 @@ static void start(void)
                                            .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
+    forks_register();
     choose_huge_pages(boot_config.thp);
     spare_address_space();
     oversize_init();
@@ -213,16 +182,12 @@ static void start(void)
     start_pools(bucket, max_bytes);
     sampling_start(&boot_config);
     dump_init(&boot_config);
-    if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
-        log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
-                              "allocate is unsafe");
 }
 
 // Another thread is at it. What jemalloc serves meanwhile comes back to its caches, where nobody
 // but the threads that freed it can reach it: sixteen that began at once kept 28 MiB for good.
 static void await_start(void)
 {
-    static _Atomic bool in_vain; // a fork left the starter behind, or it waits for us
     int saved = errno;
     uint32_t seen = bell_read(&started);
 
@@ -233,6 +198,30 @@ static void await_start(void)
     errno = saved;
 }
 
+void boot_settle(void)
+{
+    await_start();
+}
+
+void boot_child(void)
+{
+    if (atomic_load(&pools_stage) == UNDER_WAY &&
+        !pthread_equal(atomic_load(&starter), pthread_self()))
+        atomic_store(&in_vain, true);
+}
+
+// False while somebody forks: the child would have half of what we set up. Who forks after this
+// waits for us.
+static bool may_start(void)
+{
+    atomic_store(&starter, pthread_self());
+    if (!forks_under_way())
+        return true;
+    atomic_store_explicit(&pools_stage, NOT_YET, memory_order_release);
+    bell_ring(&started);
+    return false;
+}
+
 bool boot_pools(void)
 {
     int saved = errno;
@@ -241,13 +230,15 @@ bool boot_pools(void)
     if (likely(stage == UP))
         return true;
     if (stage == NOT_YET && read_settings() && claim(&pools_stage)) {
-        atomic_store(&starter, pthread_self());
-        if (boot_config.disable)
-            pool_range.span = 0;
-        else
-            start();
-        atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP, memory_order_release);
-        bell_ring(&started);
+        if (may_start()) {
+            if (boot_config.disable)
+                pool_range.span = 0;
+            else
+                start();
+            atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP,
+                                  memory_order_release);
+            bell_ring(&started);
+        }
         errno = saved;
     } else if (stage != OFF) {
         await_start();
@@ -289,6 +280,7 @@ __attribute__((constructor)) static void at_load(void)
         leave_children_alone();
     if (boot_config.disable)
         return;
+    forks_register();
     // The pools bring the fork handlers with them; and a program of small blocks alone asks nothing
     // of the pools, and is sampled nevertheless.
     if (boot_config.warmup_count || boot_config.sample_bytes || records_files)

@@ -4,8 +4,8 @@
 // may allocate before it has run, and are served by jemalloc until the environment is there.
 //
 // Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's;
-// beside them, a leaf that no mapping call waits for, the table of mapped files. The fork handlers
-// are registered after jemalloc's, so that they run outside of them.
+// beside them, a leaf that no mapping call waits for, the table of mapped files. See also
+// shim/forks.h.
 #ifndef TIDEPOOL_SHIM_BOOT_H
 #define TIDEPOOL_SHIM_BOOT_H
 
@@ -17,6 +17,11 @@
 // thread is at it, further up its stack. Where another one is, waits for it for a tenth of a second
 // at most.
 bool boot_pools(void);
+
+// Around a fork: waits for a start that is under way; and in the child, gives up one whose thread
+// is not there.
+void boot_settle(void);
+void boot_child(void);
 
 // The settings in force; the defaults until the environment has been read.
 extern struct config boot_config;

@@ -1,0 +1,19 @@
+// forks - what the modules do around a fork.
+//
+// A fork stops every other thread where it is, for ever, and the child has what they held. Before
+// it, each module brings what others may be in the middle of to an end; after it, the child forgets
+// them. The setting up of the pools is no exception: a fork waits for it, and it is put off while
+// somebody forks.
+#ifndef TIDEPOOL_SHIM_FORKS_H
+#define TIDEPOOL_SHIM_FORKS_H
+
+#include <stdbool.h>
+
+// Registers the handlers, once. Behind those of jemalloc, so that they run before its own take its
+// locks: the threads that we wait for may need these. Therefore it makes jemalloc's first request.
+void forks_register(void);
+
+// Is a thread between its handlers?
+bool forks_under_way(void);
+
+#endif
