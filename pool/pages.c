@@ -71,8 +71,10 @@ bool pages_merge;
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
-    uint64_t left : 44;   // pages of a purge, and one; 0: it has no end
+    uint64_t left : 43;   // pages of a purge, and one; 0: it has no end
     uint64_t frozen : 20; // pages from which on extents are refused; 0: none are
+    uint64_t
+        in_event : 1; // jemalloc empties lists of its caches, or does what else is due by bytes
 } own __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;
@@ -253,7 +255,15 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 
 void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
 {
+    // A signal handler's: it would empty the lists that its thread is emptying just now. What is
+    // due stays so.
+    if (own.in_event)
+        return;
+    own.in_event = true;
+    atomic_signal_fence(memory_order_seq_cst);
     __real_je_te_event_trigger(tsd, ctx);
+    atomic_signal_fence(memory_order_seq_cst);
+    own.in_event = false;
     // An event that comes early changes nothing for jemalloc: it looks what is due.
     if (pages_on_count && ctx->is_alloc) {
         uint64_t next = pages_on_count(*ctx->current);
