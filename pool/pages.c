@@ -212,9 +212,21 @@ int pages_munmap(void *addr, size_t length)
     return (int)syscall(SYS_munmap, addr, length);
 }
 
+// What a program has locked (mlockall) is given back only where that is said (Linux 5.18).
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 int pages_madvise(void *addr, size_t length, int advice)
 {
-    return (int)syscall(SYS_madvise, addr, length, advice);
+    int saved = errno;
+    long result = syscall(SYS_madvise, addr, length, advice);
+
+    if (result != 0 && errno == EINVAL && advice == MADV_DONTNEED) {
+        errno = saved;
+        result = syscall(SYS_madvise, addr, length, MADV_DONTNEED_LOCKED);
+    }
+    return (int)result;
 }
 
 // errno is the caller's of free().
