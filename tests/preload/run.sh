@@ -82,6 +82,7 @@ ok 'zero_again under RLIMIT_AS' sh -c 'ulimit -v 4000000 && exec "$0"' "$V/zero_
 ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
+ok rounds "$V/rounds"
 ok lowest_number TIDEPOOL_INTERVAL=10ms TIDEPOOL_LIMIT=128M "$V/lowest_number"
 ok 'lowest_number beside mapped files' 'TIDEPOOL_MFILE=*=random' "$V/lowest_number" "$V/lowest_number"
 

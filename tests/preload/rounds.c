@@ -1,0 +1,34 @@
+// Takes and frees the same again and again, and is no larger for it: what was freed and grew
+// together is cut again. No limit is near, so nobody gives anything back.
+
+#include "tests/preload/victim.h"
+
+enum { ROUNDS = 12 };
+
+static void rounds(size_t bytes, size_t size)
+{
+    static void *p[65536];
+    size_t count = bytes / size;
+
+    CHECK(count <= COUNT(p), "%zu blocks", count);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < count; i++) {
+            p[i] = malloc(size);
+            memset(p[i], 1, size);
+        }
+        for (size_t i = 0; i < count; i++)
+            free(p[i]);
+    }
+    size_t rss = victim_resident_bytes();
+    // The lists of other sizes may have kept some.
+    CHECK(rss < 4 * bytes, "%zu MiB by %zu: %zu MiB resident", bytes / MIB, size, rss / MIB);
+}
+
+int main(void)
+{
+    static const size_t sizes[] = {3000, 10000, 64 * KIB, 200000, MIB, 3 * MIB};
+
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        rounds(64 * MIB, sizes[i]);
+    return 0;
+}
