@@ -1,10 +1,12 @@
 #include "shim/launcher_dump.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/launcher.h"
@@ -23,14 +25,18 @@ static int usage(void)
     return launcher_fail(EXIT_OURS, "dump: usage: tidepool dump PID");
 }
 
-// The process names the file as it sees it itself: in a container, by another root.
+// The process names the file as it sees it itself: in a container, by another root, and what has
+// that name here is another file, or somebody's who wants it to be read.
 static void print_path(pid_t pid, const char *path)
 {
     char by_root[8192];
+    struct stat here, there;
 
     snprintf(by_root, sizeof by_root, "/proc/%d/root%s", (int)pid, path);
-    out_plain(stdout, access(path, F_OK) != 0 && access(by_root, F_OK) == 0 ? by_root : path,
-              SIZE_MAX);
+    bool other =
+        stat(by_root, &there) == 0 &&
+        (stat(path, &here) != 0 || here.st_dev != there.st_dev || here.st_ino != there.st_ino);
+    out_plain(stdout, other ? by_root : path, SIZE_MAX);
     putchar('\n');
 }
 
