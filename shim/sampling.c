@@ -198,14 +198,9 @@ void sampling_start(const struct config *config)
     heap_resized = resized;
 }
 
-void sampling_tick(void)
+void sampling_begin(void)
 {
-    static bool tried;
-
-    if (!pace_is_on() || tried)
-        return;
-    tried = true;
-    if (!callsite_load())
+    if (pace_is_on() && !callsite_load())
         log_line(LOG_FEATURE,
                  "libunwind.so.8 is missing: stacks are walked by the built-in walker");
 }

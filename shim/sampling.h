@@ -40,8 +40,8 @@ struct sampling_stats {
 };
 void sampling_stats(struct sampling_stats *out);
 
-// From the watchdog's thread, now and then.
-void sampling_tick(void);
+// From the watchdog's thread, while it still shares the program's descriptors.
+void sampling_begin(void);
 
 // In the child of a fork.
 void sampling_child(void);

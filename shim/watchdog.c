@@ -191,6 +191,9 @@ static void on_critical(void *arg)
 static void begin(void *arg)
 {
     (void)arg;
+    // libunwind keeps descriptors that it uses in all threads: it has to find them in the program's
+    // table.
+    sampling_begin();
     log_own_descriptors();
 }
 
@@ -199,7 +202,6 @@ static void tick(void *arg, uint64_t now_ms)
     (void)arg;
     log_drop_copy();
     exporter_tick(now_ms);
-    sampling_tick();
     int err = dog.control ? control_tick(now_ms) : 0;
     if (err)
         log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);

@@ -40,6 +40,18 @@ asked() {
     fi
 }
 
+# What a program writes is what it wrote, whoever walks its stacks by then.
+for walker in builtin fp libunwind; do
+    TIDEPOOL_SAMPLE=4K TIDEPOOL_SAMPLE_UNWIND=$walker TIDEPOOL_SAMPLE_DIR=$tmp LD_PRELOAD=$LIB /usr/bin/python3 -c "
+import os, time
+for _ in range(8):
+    keep = [bytearray(3000) for _ in range(2000)]
+    time.sleep(0.1)
+os.write(1, b'hello\n')" >"$tmp/out" 2>"$tmp/err"
+    if [ "$(od -An -tx1 "$tmp/out")" = ' 68 65 6c 6c 6f 0a' ] && [ ! -s "$tmp/err" ]; then pass "own output, $walker"
+    else fail "own output, $walker" "$(od -c "$tmp/out" | head -n 2) $(head -n 2 "$tmp/err")"; fi
+done
+
 if ! command -v jeprof >/dev/null; then
     skip programs "jeprof is not installed"
     finish programs
