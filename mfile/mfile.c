@@ -167,6 +167,12 @@ bool mfile_stats(struct mfile_stats *out)
     return true;
 }
 
+void mfile_end(void)
+{
+    calls_switch_off(CALLS_LATER);
+    worker_end();
+}
+
 void mfile_prefork(void)
 {
     if (calls_records())

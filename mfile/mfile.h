@@ -40,6 +40,9 @@ bool mfile_wants_watchdog(void);
 // Unless it runs. Not in a signal handler, not from mmap().
 void mfile_start_worker(void);
 
+// Ends it, for good, and waits for that. Rules are asked in mmap() then.
+void mfile_end(void);
+
 enum mfile_kind {
     MFILE_SHARED, // what is written reaches the file
     MFILE_SHARED_READONLY,

@@ -20,7 +20,8 @@
 // most.
 #define LONG_US 1000
 
-static _Atomic bool running;
+static _Atomic bool running, stopping;
+static _Atomic int thread_id;  // the kernel's
 static _Atomic uint32_t woken; // counts, and is slept on
 
 _Atomic bool worker_sleeps;
@@ -64,7 +65,7 @@ static bool sleep_until_poked(const struct worker_jobs *jobs)
 
     // Who has work stores it first and looks for a sleeper then; this is the other way round.
     atomic_store(&worker_sleeps, true);
-    bool idle = !jobs->waits();
+    bool idle = !jobs->waits() && !atomic_load(&stopping);
     if (idle)
         syscall(SYS_futex, &woken, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_store(&worker_sleeps, false);
@@ -76,12 +77,13 @@ static void *run(void *arg)
     const struct worker_jobs *jobs = arg;
     unsigned ms = 1, stuck_ms = 1;
 
+    atomic_store(&thread_id, (int)syscall(SYS_gettid));
     prctl(PR_SET_NAME, "tidepool-files");
     // A table of descriptors of its own, empty (Linux 5.9): what is opened here takes no number
     // that the program may count on, and no child of a fork inherits it.
     syscall(SYS_close_range, 0U, ~0U, CLOSE_RANGE_UNSHARE);
-    for (;;) {
-        while (work_once(jobs))
+    while (!atomic_load(&stopping)) {
+        while (!atomic_load(&stopping) && work_once(jobs))
             ms = stuck_ms = 1;
         if (ms <= LAST_NAP_MS) {
             nap(ms);
@@ -101,9 +103,22 @@ void worker_start(const struct worker_jobs *jobs)
     int saved = errno;
 
     // Where there is none to be had, the callers go on as without.
-    if (!atomic_exchange(&running, true) &&
+    if (!atomic_load(&stopping) && !atomic_exchange(&running, true) &&
         thread_start(run, (void *)(uintptr_t)jobs, STACK_BYTES, SPARE_BYTES) != 0)
         atomic_store(&running, false);
+    errno = saved;
+}
+
+void worker_end(void)
+{
+    int saved = errno;
+
+    atomic_store(&stopping, true);
+    if (worker_runs()) {
+        atomic_fetch_add(&woken, 1);
+        syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        thread_await_end(&thread_id);
+    }
     errno = saved;
 }
 
@@ -124,5 +139,6 @@ void worker_postfork_child(void)
     if (!worker_runs())
         return;
     atomic_store(&running, false);
+    atomic_store(&stopping, false);
     atomic_store(&worker_sleeps, false);
 }

@@ -21,6 +21,9 @@ struct worker_jobs {
 void worker_start(const struct worker_jobs *jobs);
 bool worker_runs(void);
 
+// For good, in this process. Returns when the thread is not there any more, or after half a second.
+void worker_end(void);
+
 extern _Atomic bool worker_sleeps;
 void worker_wake(void);
 

@@ -38,7 +38,9 @@ static _Atomic uint64_t sleeping_until; // in watch_now_ms
 enum { LOOK = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
+static _Atomic int thread_id; // the kernel's; 0: none yet
 static bool failed_before;
+static pid_t process; // whose memory this is: a child by vfork or CLONE_VM only borrows it
 
 _Atomic bool monitor_wanted;
 static _Atomic bool patient; // nobody wanted it for now yet
@@ -67,8 +69,15 @@ static bool change_phase(uint32_t from, uint32_t to)
     return ok;
 }
 
+void monitor_at_load(void)
+{
+    if (!process)
+        process = getpid();
+}
+
 void monitor_init(const struct pressure_options *o, const struct pressure_hooks *h)
 {
+    monitor_at_load();
     watch_init(o, h);
 }
 
@@ -240,6 +249,7 @@ static void *run(void *unused)
     uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
     enum why why = NOTHING;
 
+    atomic_store(&thread_id, (int)syscall(SYS_gettid));
     prctl(PR_SET_NAME, "tidepool");
     if (h->begin)
         h->begin(h->arg);
@@ -306,6 +316,8 @@ void monitor_want(void)
 void monitor_start(void)
 {
     int saved = errno;
+    if (getpid() != process)
+        return;
     if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
         int e = thread_start(run, NULL, STACK_BYTES, SPARE_BYTES);
         if (e) {
@@ -339,9 +351,11 @@ void monitor_child(void)
     if (atomic_load(&phase) != STOPPED)
         atomic_store(&phase, NONE);
     atomic_store(&claimed, 0);
+    atomic_store(&thread_id, 0);
     atomic_store(&patient, false);
     atomic_store(&woken, 0);
     called = false;
+    process = getpid();
     deaf_until_ms = 0;
     atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
     watch_child();
@@ -362,4 +376,15 @@ void monitor_stop(void)
     uint64_t until = watch_now_ms() + 200;
     for (uint64_t now; (now = watch_now_ms()) < until && !atomic_load(&ended);)
         futex_sleep(&ended, 0, (unsigned)(until - now));
+}
+
+void monitor_end(void)
+{
+    int saved = errno;
+    bool there = atomic_load(&phase) != NONE && atomic_load(&claimed);
+
+    monitor_stop();
+    if (there)
+        thread_await_end(&thread_id);
+    errno = saved;
 }

@@ -15,6 +15,9 @@
 #include "pressure/watch.h"
 #include "shim/base.h"
 
+// As early as can be: whose memory is this? A child that borrows it may be the first to grow.
+void monitor_at_load(void);
+
 // Once, before any growth is counted. Options and hooks must stay valid; nothing is started, no
 // file is read.
 void monitor_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
@@ -50,6 +53,9 @@ void monitor_hasten(unsigned ms);
 void monitor_prefork(void);
 void monitor_parent(void);
 void monitor_child(void);
+
+// For good as well, and returns when the thread is not there any more, or after half a second.
+void monitor_end(void);
 
 // At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
 void monitor_stop(void);

@@ -12,6 +12,7 @@
 
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "pressure/monitor.h"
 #include "pressure/timed_lock.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
@@ -284,6 +285,7 @@ __attribute__((constructor)) static void at_load(void)
         leave_children_alone();
     if (boot_config.disable)
         return;
+    monitor_at_load();
     forks_register();
     // The pools bring the fork handlers with them; and a program of small blocks alone asks nothing
     // of the pools, and is sampled nevertheless.

@@ -6,8 +6,13 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#define THREAD_AWAIT_MS 500
 
 // A stack of `stack_bytes`, but at least `spare_bytes` more than what libc takes of it for the
 // libraries' TLS. 0, or the error.
@@ -31,6 +36,20 @@ static inline int thread_start(void *(*run)(void *), void *arg, size_t stack_byt
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
     return e;
+}
+
+// Until the thread that writes its kernel's number there has gone from the process, libc's count of
+// threads included; half a second at most. Not a point of cancellation.
+static inline void thread_await_end(_Atomic int *id)
+{
+    struct timespec ms = {0, 1000000};
+
+    for (int i = 0; i < THREAD_AWAIT_MS; i++) {
+        int t = atomic_load(id);
+        if (t && syscall(SYS_tgkill, getpid(), t, 0) != 0)
+            return;
+        syscall(SYS_nanosleep, &ms, NULL);
+    }
 }
 
 #endif

@@ -83,6 +83,11 @@ ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
 ok rounds "$V/rounds"
+case_ borrows_memory 0 level_lines TIDEPOOL_LIMIT=100M "$V/borrows_memory"
+for how in exit thrd return; do
+    LIMIT=20 ok "main_leaves $how" 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" $how
+done
+LIMIT=20 case_ 'main_leaves killed' 143 silent 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" killed
 ok lowest_number TIDEPOOL_INTERVAL=10ms TIDEPOOL_LIMIT=128M "$V/lowest_number"
 ok 'lowest_number beside mapped files' 'TIDEPOOL_MFILE=*=random' "$V/lowest_number" "$V/lowest_number"
 

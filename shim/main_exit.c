@@ -1,0 +1,57 @@
+// main_exit - a program whose first thread leaves by pthread_exit() ends when its other threads
+// have.
+//
+// libc ends the process with its last thread, and ours would be that for ever: alive, deaf to every
+// signal but SIGKILL, and with no descriptor of the program's to flush a buffer to. So ours end
+// when the first one does. Growing threads go on looking for themselves; what is idle is no longer
+// given back by anybody.
+#include <assert.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <threads.h>
+#include <unistd.h>
+
+#include "mfile/mfile.h"
+#include "pressure/monitor.h"
+#include "shim/heap.h"
+
+static void end_ours(void)
+{
+    if (syscall(SYS_gettid) != getpid())
+        return;
+    mfile_end();
+    monitor_end();
+}
+
+static void *next_of(const char *name)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+
+    if (!symbol)
+        __builtin_trap();
+    return symbol;
+}
+
+HEAP_EXPORT void pthread_exit(void *value)
+{
+    void (*next)(void *);
+    void *symbol = next_of("pthread_exit");
+
+    static_assert(sizeof next == sizeof symbol, "POSIX: a function's address fits");
+    __builtin_memcpy(&next, &symbol, sizeof next);
+    end_ours();
+    next(value);
+    __builtin_unreachable();
+}
+
+HEAP_EXPORT void thrd_exit(int value)
+{
+    void (*next)(int);
+    void *symbol = next_of("thrd_exit");
+
+    __builtin_memcpy(&next, &symbol, sizeof next);
+    end_ours();
+    next(value);
+    __builtin_unreachable();
+}
