@@ -111,7 +111,7 @@ build/jemalloc/libje.a: Makefile
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
-	    -Wl,-soname,libtidepool.so $(JE_WRAP) -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \

@@ -83,6 +83,9 @@ ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
 ok rounds "$V/rounds"
+for walker in builtin fp libunwind; do
+    ok "odd_stack $walker" TIDEPOOL_SAMPLE=4K TIDEPOOL_SAMPLE_UNWIND=$walker "$V/odd_stack"
+done
 case_ borrows_memory 0 level_lines TIDEPOOL_LIMIT=100M "$V/borrows_memory"
 for how in exit thrd return; do
     LIMIT=20 ok "main_leaves $how" 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" $how
