@@ -105,7 +105,7 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
         monitor_want();
 }
 
-static uint64_t room(void)
+uint64_t pressure_room(void)
 {
     uint64_t since = load(&assist_grown.total) - load(&looked_at_grown);
     uint64_t headroom = load(&assist_view.headroom_bytes);
@@ -133,13 +133,13 @@ bool pressure_would_exceed(size_t bytes)
     if (likely(!o || o->on_limit != PRESSURE_ON_LIMIT_ENOMEM || bytes < o->on_limit_min_bytes))
         return false;
     // Nowhere near, going by the last look; before the first one there is none to go by.
-    if (watch_looked() && bytes <= room() / 2)
+    if (watch_looked() && bytes <= pressure_room() / 2)
         return false;
     // Near: the first look may reclaim, the second says what that came to.
     for (int i = 0; i < 2; i++)
-        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) && bytes <= room())
+        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) && bytes <= pressure_room())
             return false;
-    if (bytes <= room())
+    if (bytes <= pressure_room())
         return false;
     board_refused();
     return true;

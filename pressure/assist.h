@@ -119,6 +119,10 @@ static inline uint64_t pressure_keep_bytes(void)
     return atomic_load_explicit(&assist_view.keep_bytes, memory_order_relaxed);
 }
 
+// How much was left when it was last looked, less what was taken since; PRESSURE_UNLIMITED where no
+// limit is known, or nobody has looked yet.
+uint64_t pressure_room(void);
+
 // For TIDEPOOL_ON_LIMIT=enomem: would this request pass the limit, after a reclaim? Always false
 // under the other policy, for small requests, and while no limit is known.
 bool pressure_would_exceed(size_t bytes);

@@ -8,6 +8,7 @@
 #include "pool/pages.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
+#include "shim/resize.h"
 #include "shim/sampling.h"
 #include "shim/watchdog.h"
 
@@ -177,11 +178,15 @@ static bool fits_in_place(size_t size, size_t have)
 
 static void *move(void *ptr, size_t have, size_t size)
 {
+    bool tight = resize_is_tight(have, size);
     void *to = heap_alloc(size);
 
     if (!to)
         return NULL;
-    memcpy(to, ptr, have < size ? have : size);
+    if (unlikely(tight))
+        resize_copy(to, ptr, have);
+    else
+        memcpy(to, ptr, have < size ? have : size);
     heap_free(ptr);
     return to;
 }
@@ -190,8 +195,11 @@ static void *large_realloc(void *ptr, size_t size)
 {
     bool entered = pool_entered();
     void *to = NULL;
+    size_t have;
 
-    if (entered || watchdog_before(size))
+    if (!entered && !pace_is_on() && resize_is_tight(have = je_malloc_usable_size(ptr), size))
+        to = resize_tight(ptr, have, size);
+    else if (entered || watchdog_before(size))
         to = heap_resized(ptr, size);
     if (!entered)
         watchdog_after();

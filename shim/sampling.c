@@ -10,6 +10,7 @@
 #include "shim/callsite.h"
 #include "shim/heap.h"
 #include "shim/log.h"
+#include "shim/resize.h"
 #include "shim/watchdog.h"
 
 static _Atomic uint64_t dropped;
@@ -167,13 +168,17 @@ static void *small_zeroed(size_t count, size_t size)
 static void *resized(void *old, size_t size)
 {
     size_t have = je_malloc_usable_size(old);
+    bool tight = resize_is_tight(have, size);
     void *ptr = NULL;
 
     if (size && je_nallocx(size, 0) != have)
         ptr = sampling_try(16, size, false);
     if (!ptr)
-        return je_realloc(old, size);
-    __builtin_memcpy(ptr, old, have < size ? have : size);
+        return tight ? resize_tight(old, have, size) : je_realloc(old, size);
+    if (tight)
+        resize_copy(ptr, old, have);
+    else
+        __builtin_memcpy(ptr, old, have < size ? have : size);
     je_free(old);
     return ptr;
 }

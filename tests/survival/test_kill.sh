@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=8
+cases=9
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -116,6 +116,7 @@ main() {
     lives_with 'what a large free left makes room for the program itself' 64 "$p/yields" 1 32 55 self 200
     lives_with 'and for a neighbour, of one block' 32 "$p/yields" 1 16 26 neighbour 20
     lives_with 'and of many' 128 "$p/yields" 20 3 115 neighbour 300
+    lives_with 'a buffer that grows is never there twice' 130 "$p/buffer" 100 64
     killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
     rm -f "$out"
     echo "$passed passed, $failed failed, $skipped skipped"
