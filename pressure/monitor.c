@@ -285,7 +285,7 @@ static void *run(void *unused)
         if (why == EVENT)
             hold_back_event(&gap_ms, look_at);
         if (why == WAKE || (why == EVENT && atomic_load(&woken) & LOOK))
-            rest_until(looked + WAKE_GAP_MS, false);
+            rest_until(plan(looked + WAKE_GAP_MS, looked), false);
     }
     psi_close(&accel);
     board_thread(false, 0);
