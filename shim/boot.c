@@ -38,12 +38,8 @@ bool je_opt_cache_oblivious = false;
 //
 // No huge pages, until TIDEPOOL_THP says otherwise. Where the system hands them out unasked, a few
 // KiB in use keep 2 MiB resident.
-//
-// Free pages of any extent serve any request. As shipped, an extent of more than 64 times the size
-// is not cut, so that what was freed and grew together is kept beside what is taken anew: a program
-// that took and freed 100 MiB in blocks of 64 KiB, again and again, came to 1.8 GiB.
 extern const char *je_malloc_conf;
-const char *je_malloc_conf = "thp:never,lg_extent_max_active_fit:63";
+const char *je_malloc_conf = "thp:never";
 
 // jemalloc's enum thp_mode_t, which it looks at for each mapping.
 enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };

@@ -12,6 +12,12 @@
 // What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
 extern size_t je_oversize_threshold;
 
+// What is the largest extent to be cut, by powers of two of the size. jemalloc reads it whenever it
+// looks for one.
+extern size_t je_opt_lg_extent_max_active_fit;
+enum { FIT_SHIPPED = 6, FIT_ANY = 63 };
+static bool fit_is_ours;
+
 static size_t chosen(void)
 {
     size_t bytes = SHIPPED_BYTES, len = sizeof bytes;
@@ -25,6 +31,8 @@ void oversize_init(void)
 {
     size_t bytes = chosen();
 
+    fit_is_ours = je_opt_lg_extent_max_active_fit == FIT_SHIPPED;
+    oversize_set_short(false);
     if (bytes != SHIPPED_BYTES)
         je_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
 }
@@ -45,4 +53,11 @@ void oversize_set_limit(uint64_t limit_bytes)
         return;
     for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
         je_mallctlbymib(mib, mib_len, NULL, NULL, &bytes, sizeof bytes);
+}
+
+void oversize_set_short(bool is_short)
+{
+    if (fit_is_ours)
+        __atomic_store_n(&je_opt_lg_extent_max_active_fit, is_short ? FIT_SHIPPED : FIT_ANY,
+                         __ATOMIC_RELAXED);
 }

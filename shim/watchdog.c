@@ -80,6 +80,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
 
     (void)arg;
     pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
+    oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
