@@ -128,6 +128,8 @@ int heap_profile_write_folded(int fd)
     return heap_text_end(t);
 }
 
+#define TAKEN_MAX 16
+
 static int path_of(char *out, size_t size, const char *dir, unsigned number, const char *suffix)
 {
     int n = snprintf(out, size, "%s/tidepool-%d-%u%s", dir, getpid(), number, suffix);
@@ -169,6 +171,15 @@ int heap_profile_dump(const char *dir, unsigned number, const struct heap_profil
     if (path_of(path, size, dir, number, "") && size)
         path[0] = '\0';
     return e;
+}
+
+unsigned heap_profile_taken(const char *dir)
+{
+    for (unsigned n = 1; n <= TAKEN_MAX; n++)
+        if (path_of(final_path, sizeof final_path, dir, n, ".heap") ||
+            syscall(SYS_faccessat, AT_FDCWD, final_path, F_OK) != 0)
+            return n - 1;
+    return 0;
 }
 
 static void remove_file(const char *dir, unsigned number, const char *suffix)

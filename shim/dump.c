@@ -57,6 +57,8 @@ static int write_claimed(const char *why)
         .dropped = s.dropped,
         .unix_s = (uint64_t)now_s(CLOCK_REALTIME),
     };
+    if (!dump.number)
+        dump.number = heap_profile_taken(dump.dir);
     e = heap_profile_dump(dump.dir, ++dump.number, &info, dump.path, sizeof dump.path);
     atomic_fetch_add_explicit(e ? &dump.failed : &dump.written, 1, memory_order_relaxed);
     if (e)

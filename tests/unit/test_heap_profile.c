@@ -187,6 +187,23 @@ Test(heap_profile, a_dump_is_two_files_for_their_owner_alone)
     rmdir(dir);
 }
 
+Test(heap_profile, what_another_of_this_pid_left_is_left_alone)
+{
+    char dir[] = "/tmp/tidepool-test-XXXXXX", path[200];
+
+    cr_assert(ne(ptr, mkdtemp(dir), NULL));
+    cr_expect(eq(uint, heap_profile_taken(dir), 0));
+    for (unsigned n = 1; n <= 16; n++) {
+        cr_assert(eq(int, heap_profile_dump(dir, n, &info, path, sizeof path), 0));
+        cr_expect(eq(uint, heap_profile_taken(dir), n < 16 ? n : 0));
+    }
+    heap_profile_remove(dir, 3);
+    cr_expect(eq(uint, heap_profile_taken(dir), 2));
+    for (unsigned n = 1; n <= 16; n++)
+        heap_profile_remove(dir, n);
+    rmdir(dir);
+}
+
 Test(heap_profile, a_failure_leaves_nothing_behind)
 {
     char dir[] = "/tmp/tidepool-test-XXXXXX", path[200];
