@@ -40,6 +40,11 @@ static void *slot_new(void)
     return ptr;
 }
 
+bool region_has_slots_out(void)
+{
+    return atomic_load(&slots_taken) != 0;
+}
+
 static void slot_delete(uint32_t unit)
 {
     uintptr_t ptr = (uintptr_t)region_address(unit);

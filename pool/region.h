@@ -62,6 +62,10 @@ enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 // or -ENOMEM when no useful reservation could be had: then the process does without pools.
 int region_init(enum region_thp thp);
 
+// Gives up address space that was never used, where the process has set itself a limit of so many
+// bytes on all of it (RLIMIT_AS): the region keeps a quarter of them, or what it has in use.
+void region_shrink(uint64_t address_space_bytes);
+
 // A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);

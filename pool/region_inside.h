@@ -23,6 +23,9 @@ static inline size_t region_end_of_blocks(void)
     return region.bytes - region_slot_count() * REGION_SLOT_BYTES;
 }
 
+// Is one of those in use?
+bool region_has_slots_out(void);
+
 // A system call; errno is not left alone.
 bool region_make_writable(uintptr_t at, size_t bytes);
 

@@ -217,6 +217,36 @@ fail:
     return -ENOMEM;
 }
 
+// Nothing lies there, and no address of it was ever given to anybody, so whoever still goes by the
+// old size asks about no pointer that could be there.
+static void cut(size_t bytes)
+{
+    size_t old = region.bytes;
+
+    __atomic_store_n(&region.bytes, bytes, __ATOMIC_RELAXED);
+    if (space.committed > region_end_of_blocks() || region_has_slots_out()) {
+        __atomic_store_n(&region.bytes, old, __ATOMIC_RELAXED);
+        return;
+    }
+    pages_munmap((void *)(region.base + bytes), old - bytes);
+    pages_munmap((char *)region.map + MAP_BYTES_PER(bytes), MAP_BYTES_PER(old - bytes));
+}
+
+void region_shrink(uint64_t address_space_bytes)
+{
+    int saved = errno;
+
+    pthread_mutex_lock(&space.lock);
+    size_t bytes = region.bytes;
+    while (bytes > address_space_bytes / 4 && bytes / 2 >= REGION_MIN_BYTES &&
+           space.committed <= bytes / 2 - REGION_SLOTS_MAX * REGION_SLOT_BYTES)
+        bytes /= 2;
+    if (bytes < region.bytes)
+        cut(bytes);
+    pthread_mutex_unlock(&space.lock);
+    errno = saved;
+}
+
 void region_purge(void)
 {
     static size_t mib[3];

@@ -75,6 +75,11 @@ void monitor_at_load(void)
         process = getpid();
 }
 
+bool monitor_owns_memory(void)
+{
+    return getpid() == process;
+}
+
 void monitor_init(const struct pressure_options *o, const struct pressure_hooks *h)
 {
     monitor_at_load();
@@ -316,7 +321,7 @@ void monitor_want(void)
 void monitor_start(void)
 {
     int saved = errno;
-    if (getpid() != process)
+    if (!monitor_owns_memory())
         return;
     if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
         int e = thread_start(run, NULL, STACK_BYTES, SPARE_BYTES);

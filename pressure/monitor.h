@@ -17,6 +17,7 @@
 
 // As early as can be: whose memory is this? A child that borrows it may be the first to grow.
 void monitor_at_load(void);
+bool monitor_owns_memory(void); // false: a child by vfork or clone(CLONE_VM)
 
 // Once, before any growth is counted. Options and hooks must stay valid; nothing is started, no
 // file is read.

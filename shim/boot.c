@@ -130,12 +130,17 @@ static void choose_huge_pages(enum config_thp thp)
 // and requests fail although everything was freed.
 extern bool je_opt_retain;
 
+void boot_spare_address_space(void)
+{
+    je_opt_retain = false;
+}
+
 static void spare_address_space(void)
 {
     struct rlimit as;
 
     if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
-        je_opt_retain = false;
+        boot_spare_address_space();
 }
 
 static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)

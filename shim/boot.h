@@ -23,6 +23,9 @@ bool boot_pools(void);
 void boot_settle(void);
 void boot_child(void);
 
+// A limit on address space was found or set: what jemalloc frees of it from now on goes back whole.
+void boot_spare_address_space(void);
+
 // The settings in force; the defaults until the environment has been read.
 extern struct config boot_config;
 

@@ -1,0 +1,42 @@
+// limit_api - a program that limits its own address space gets back what is reserved of it.
+//
+// The pools reserve more than most such limits allow (256 GiB, of which pages are taken as they are
+// needed): after setrlimit(RLIMIT_AS) every mapping would be refused, and with it every request
+// that takes pages. A limit that is there at the start is heeded then: see pool/region_space.c.
+#include <assert.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pool/region.h"
+#include "pressure/monitor.h"
+#include "shim/boot.h"
+#include "shim/heap.h"
+
+static int set(pid_t pid, int resource, const struct rlimit *to, struct rlimit *was)
+{
+    if (to && resource == RLIMIT_AS && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
+        (!pid || pid == getpid()) && region.bytes) {
+        region_shrink(to->rlim_cur);
+        boot_spare_address_space();
+    }
+    return (int)syscall(SYS_prlimit64, pid, resource, to, was);
+}
+
+HEAP_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+{
+    return set(0, (int)resource, limit, NULL);
+}
+
+HEAP_EXPORT int prlimit(pid_t pid, __rlimit_resource_t resource, const struct rlimit *to,
+                        struct rlimit *was)
+{
+    return set(pid, (int)resource, to, was);
+}
+
+static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "one kind of program only");
+HEAP_EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
+    __attribute__((alias("setrlimit")));
+HEAP_EXPORT int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rlimit64 *to,
+                          struct rlimit64 *was) __attribute__((alias("prlimit")));
