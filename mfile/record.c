@@ -124,6 +124,19 @@ void record_mark(uint64_t start, uint64_t end, enum record_mark what)
     record_tell(&n);
 }
 
+uint16_t record_hints(uint64_t start, uint64_t end)
+{
+    const struct mapping *m;
+    uint16_t hints = 0;
+
+    if (!record_take(0))
+        return 0;
+    for (; (m = table_find(record.table, start)) && m->start < end; start = m->end)
+        hints |= m->hints;
+    record_let_go();
+    return hints;
+}
+
 unsigned record_read(uint64_t address, struct mapping *out, unsigned limit, bool *ok)
 {
     struct mapping *m;

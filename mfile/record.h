@@ -94,6 +94,9 @@ extern uint16_t (*record_rule)(const char *path);
 // taken all the time.
 unsigned record_read(uint64_t address, struct mapping *out, unsigned count, bool *ok);
 
+// The hints of all mappings there, as far as the table knows and nobody is at it: does not wait.
+uint16_t record_hints(uint64_t start, uint64_t end);
+
 // Notes that found the ring full.
 uint64_t record_lost(void);
 

@@ -107,8 +107,12 @@ static bool answer(const struct mapping *asked, struct mapping *known)
 
 bool record_answer(const struct mapping *asked, struct mapping *known)
 {
-    if (!record_take(100))
+    if (!record_take(100)) {
+        // Its place is not among the recent ones any more: it is looked for everywhere.
+        atomic_store(&record.missed, true);
+        atomic_fetch_sub(&record.unanswered, 1);
         return false;
+    }
     record_work_off();
     bool ok = answer(asked, known);
     atomic_fetch_sub(&record.unanswered, 1);

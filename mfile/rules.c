@@ -151,16 +151,8 @@ void rules_give(int fd, const struct mapping *m)
 
 bool rules_level(uint64_t start, uint64_t end)
 {
-    struct mapping m[4];
-    uint16_t hints = 0;
-    bool ok;
+    uint16_t hints = record_hints(start, end);
 
-    for (uint64_t at = start; at < end;) {
-        unsigned n = record_read(at, m, array_len(m), &ok);
-        for (unsigned i = 0; i < n && m[i].start < end; i++)
-            hints |= m[i].hints;
-        at = n ? m[n - 1].end : end;
-    }
     give_flags(hints, start, end);
     return hints & HINT_AT_ONCE;
 }
