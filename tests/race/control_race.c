@@ -239,6 +239,10 @@ static unsigned own_sockets(bool listening)
 static void *forks(void *arg)
 {
     (void)arg;
+    // One that is being opened is nobody's yet.
+    while (!atomic_load(&done) && !own_sockets(true))
+        usleep(1000);
+    usleep(50000);
     for (int i = 0; !atomic_load(&done) && i < TURNS; i++) {
         pid_t pid = fork();
         if (pid == 0) {
