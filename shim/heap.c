@@ -194,10 +194,11 @@ static void *move(void *ptr, size_t have, size_t size)
 static void *large_realloc(void *ptr, size_t size)
 {
     bool entered = pool_entered();
+    size_t have = je_malloc_usable_size(ptr);
     void *to = NULL;
-    size_t have;
 
-    if (!entered && !pace_is_on() && resize_is_tight(have = je_malloc_usable_size(ptr), size))
+    // Where requests are sampled, a block that moves is one.
+    if (!pace_is_on() && resize_is_tight(have, size))
         to = resize_tight(ptr, have, size);
     else if (entered || watchdog_before(size))
         to = heap_resized(ptr, size);

@@ -7,6 +7,7 @@
 
 #include "pool/je.h"
 #include "pool/pages.h"
+#include "pool/pool.h"
 #include "shim/watchdog.h"
 
 // Below it two blocks are no matter; and pages that go back come again for the next one.
@@ -15,7 +16,7 @@
 
 bool resize_is_tight(size_t have, size_t size)
 {
-    return have >= TIGHT_MIN_BYTES && size > have && size > pressure_room() / 2;
+    return have >= TIGHT_MIN_BYTES && size > have && size > pressure_room() / 2 && !pool_entered();
 }
 
 // jemalloc goes on believing in the pages; what it gives back once more costs nothing.
