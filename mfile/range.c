@@ -47,7 +47,7 @@ static bool walk_line(void *arg, const struct maps_line *line)
 
 static int walk(struct walk *w)
 {
-    int error = maps_read(walk_line, w);
+    int error = w->at < w->end ? maps_read(walk_line, w) : 0;
 
     if (error)
         return error;
@@ -56,14 +56,17 @@ static int walk(struct walk *w)
     return w->error;
 }
 
-// The pages of a range. 0; -EINVAL where it wraps; or 1, nothing to do, where it holds none.
+// The pages of a range, none where it holds none: then there is nothing to do, and nothing wrong.
+// -EINVAL where it wraps.
 static int pages_of(uint64_t address, uint64_t length, bool inward, uint64_t *start, uint64_t *end)
 {
     uint64_t stop;
 
     if (__builtin_add_overflow(address, length, &stop) || stop > -advise_page_bytes())
         return -EINVAL;
-    return advise_pages(address, length, inward, start, end) ? 0 : 1;
+    if (!advise_pages(address, length, inward, start, end))
+        *end = *start;
+    return 0;
 }
 
 static void free_part(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
@@ -88,8 +91,6 @@ int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes)
 
     if (!error)
         error = walk(&w);
-    else if (error > 0) // less than a page lies inside: nothing to free, and nothing wrong
-        error = 0;
     if (!error)
         *bytes = w.bytes;
     return error;
@@ -106,10 +107,9 @@ static void prefetch_part(struct walk *w, const struct maps_line *line, uint64_t
 int range_prefetch(uint64_t address, uint64_t length)
 {
     struct walk w = {.visit = prefetch_part};
-
     int error = pages_of(address, length, false, &w.at, &w.end);
 
-    return error > 0 ? 0 : error ? error : walk(&w);
+    return error ? error : walk(&w);
 }
 
 static void may_remove(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
@@ -124,8 +124,8 @@ int range_remove(uint64_t address, uint64_t length)
     struct walk w = {.visit = may_remove};
     int error = pages_of(address, length, true, &w.at, &w.end);
 
-    if (error)
-        return error > 0 ? 0 : error;
+    if (error || w.at == w.end)
+        return error;
     uint64_t start = w.at;
     error = walk(&w);
     return error ? error : advise(ADVICE_REMOVE, start, w.end - start);
@@ -139,9 +139,7 @@ int range_advise(enum advice advice, uint64_t address, uint64_t length)
     ASSERT(advice != ADVICE_FREE && advice != ADVICE_REMOVE);
     int error = pages_of(address, length, inward, &start, &end);
 
-    if (error)
-        return error > 0 ? 0 : error;
-    return advise(advice, start, end - start);
+    return error || start == end ? error : advise(advice, start, end - start);
 }
 
 static void count_files(struct walk *w, const struct maps_line *line, uint64_t start, uint64_t end)
@@ -156,8 +154,8 @@ int range_opt(uint64_t address, uint64_t length, bool lazy)
     struct walk w = {.visit = count_files};
     int error = pages_of(address, length, lazy, &w.at, &w.end);
 
-    if (error)
-        return error > 0 ? 0 : error;
+    if (error || w.at == w.end)
+        return error;
     uint64_t start = w.at;
     error = walk(&w);
     if (lazy && !w.bytes)

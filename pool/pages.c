@@ -71,10 +71,9 @@ bool pages_merge;
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
-    uint64_t left : 43;   // pages of a purge, and one; 0: it has no end
-    uint64_t frozen : 20; // pages from which on extents are refused; 0: none are
-    uint64_t
-        in_event : 1; // jemalloc empties lists of its caches, or does what else is due by bytes
+    uint64_t left : 43;    // pages of a purge, and one; 0: it has no end
+    uint64_t frozen : 20;  // pages from which on extents are refused; 0: none are
+    uint64_t in_event : 1; // jemalloc does what is due by bytes: empties lists of its caches
 } own __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint64_t taken, returned;

@@ -24,7 +24,7 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 struct region region;
 
 static struct {
-    pthread_mutex_t lock; // a leaf: nothing is called with it but mprotect
+    pthread_mutex_t lock; // a leaf: nothing is called with it but the kernel
     size_t used;          // handed to jemalloc so far; never shrinks
     size_t committed;     // readable and writable so far, map included
     extent_hooks_t hooks;
@@ -224,7 +224,7 @@ static void cut(size_t bytes)
     size_t old = region.bytes;
 
     __atomic_store_n(&region.bytes, bytes, __ATOMIC_RELAXED);
-    if (space.committed > region_end_of_blocks() || region_has_slots_out()) {
+    if (region_has_slots_out()) {
         __atomic_store_n(&region.bytes, old, __ATOMIC_RELAXED);
         return;
     }

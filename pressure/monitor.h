@@ -1,11 +1,12 @@
 // monitor - the one thread of ours, for when nobody grows: a neighbour in the cgroup does, a limit
 // was lowered, or free memory has grown old.
 //
-// It is named "tidepool", blocks all signals, keeps no descriptor below 512, allocates nothing, and
-// exists only once there is something to watch: growth past watch_min_bytes or an eighth of the
-// limit, or a ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a
-// thread allocates, so growth only asks for it, and monitor_poke, called where no lock is held and
-// malloc may be entered, makes it.
+// It is named "tidepool", blocks all signals, keeps no descriptor below 512 (and where its hooks
+// give it a table of its own, none of the program's at all), allocates nothing, and exists only
+// once there is something to watch: growth past watch_min_bytes or an eighth of the limit, or a
+// ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a thread
+// allocates, so growth only asks for it, and monitor_poke, called where no lock is held and malloc
+// may be entered, makes it.
 #ifndef TIDEPOOL_PRESSURE_MONITOR_H
 #define TIDEPOOL_PRESSURE_MONITOR_H
 
@@ -55,10 +56,10 @@ void monitor_prefork(void);
 void monitor_parent(void);
 void monitor_child(void);
 
-// For good as well, and returns when the thread is not there any more, or after half a second.
-void monitor_end(void);
-
 // At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
 void monitor_stop(void);
+
+// The same, and returns when the thread is not there any more, or after half a second.
+void monitor_end(void);
 
 #endif

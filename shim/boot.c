@@ -192,7 +192,7 @@ static void start(void)
 
 // Another thread is at it. What jemalloc serves meanwhile comes back to its caches, where nobody
 // but the threads that freed it can reach it: sixteen that began at once kept 28 MiB for good.
-static void await_start(void)
+void boot_settle(void)
 {
     int saved = errno;
     uint32_t seen = bell_read(&started);
@@ -202,11 +202,6 @@ static void await_start(void)
         !bell_wait(&started, seen, START_WAIT_MS))
         atomic_store(&in_vain, true);
     errno = saved;
-}
-
-void boot_settle(void)
-{
-    await_start();
 }
 
 void boot_child(void)
@@ -247,7 +242,7 @@ bool boot_pools(void)
         }
         errno = saved;
     } else if (stage != OFF) {
-        await_start();
+        boot_settle();
     }
     return atomic_load_explicit(&pools_stage, memory_order_acquire) == UP;
 }
@@ -288,8 +283,8 @@ __attribute__((constructor)) static void at_load(void)
         return;
     monitor_at_load();
     forks_register();
-    // The pools bring the fork handlers with them; and a program of small blocks alone asks nothing
-    // of the pools, and is sampled nevertheless.
+    // A program of small blocks alone asks nothing of the pools, and is sampled, and its mapped
+    // files are watched, nevertheless.
     if (boot_config.warmup_count || boot_config.sample_bytes || records_files)
         boot_pools();
     files_start();

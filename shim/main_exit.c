@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <threads.h>
 #include <unistd.h>
@@ -24,19 +25,10 @@ static void end_ours(void)
     monitor_end();
 }
 
-static void *next_of(const char *name)
-{
-    void *symbol = dlsym(RTLD_NEXT, name);
-
-    if (!symbol)
-        __builtin_trap();
-    return symbol;
-}
-
 HEAP_EXPORT void pthread_exit(void *value)
 {
+    void *symbol = dlsym(RTLD_NEXT, "pthread_exit");
     void (*next)(void *);
-    void *symbol = next_of("pthread_exit");
 
     static_assert(sizeof next == sizeof symbol, "POSIX: a function's address fits");
     __builtin_memcpy(&next, &symbol, sizeof next);
@@ -45,13 +37,8 @@ HEAP_EXPORT void pthread_exit(void *value)
     __builtin_unreachable();
 }
 
+// As libc's does, whose own would not come this way.
 HEAP_EXPORT void thrd_exit(int value)
 {
-    void (*next)(int);
-    void *symbol = next_of("thrd_exit");
-
-    __builtin_memcpy(&next, &symbol, sizeof next);
-    end_ours();
-    next(value);
-    __builtin_unreachable();
+    pthread_exit((void *)(intptr_t)value);
 }
