@@ -137,7 +137,7 @@ test_woken() {
         pid=$(head -n 1 $dir/cgroup.procs)
         inside $dir without timeout -s KILL 15 /t/shift 64 narrow >/tmp/neighbour 2>&1
         eval "status_$([ $how = without ] && echo without || echo with)=$?"
-        ls -l /proc/$pid/fd >/tmp/fds
+        ls -l /proc/$pid/task/*/fd >/tmp/fds
         drop $dir
     done
     if [ $status_without -eq 0 ]; then fail "$name" 'no proof: the neighbour was not held up'

@@ -322,9 +322,9 @@ def case_a_network_one_may_not_enter():
 
 def case_the_channel_outlives_a_program_that_closes_all():
     v = grown()
-    first = name_of(v.pid)
+    first, shared = name_of(v.pid), control.shares_descriptors(v)
     v.tell("close")
-    control.answers_still(v, first)
+    control.answers_still(v, first, shared)
     assert rows(f"--pid={v.pid}")[v.pid]["state"] == "ok"
 
 
