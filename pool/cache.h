@@ -178,7 +178,8 @@ void *cache_pop_slow(unsigned class);
 bool cache_push_slow(uint32_t unit);
 
 // Is the request of `class`, which the lists did not serve, to be sampled? Then *interval is what
-// that was drawn with, and the next one is drawn; else it is counted.
+// that was drawn with, the next one is drawn, and the lists serve this one if they can; else it is
+// counted.
 enum cache_sample {
     CACHE_ORDINARY,
     CACHE_SAMPLED,

@@ -264,10 +264,10 @@ void lists_init(struct cache *t, uint64_t interval)
     }
 }
 
-void lists_count_request(struct cache *t, unsigned class)
+void lists_count_request(struct cache *t, unsigned class, int by)
 {
     cache_next_version(&t->ledger[class]);
-    move_start(&t->bin[class], &t->ledger[class], 1);
+    move_start(&t->bin[class], &t->ledger[class], (uint64_t)by);
     cache_next_version(&t->ledger[class]);
 }
 

@@ -28,7 +28,8 @@ void lists_empty(struct cache *t);
 void lists_draw(struct cache *t, unsigned class, uint64_t interval);
 void lists_draw_nearer(struct cache *t, unsigned class);
 
-// A request that came past the lists counts as if it had been served by one.
-void lists_count_request(struct cache *t, unsigned class);
+// A request that came past the lists counts as if it had been served by one: 1. One that the list
+// is about to serve and that is not to be counted: -1.
+void lists_count_request(struct cache *t, unsigned class, int by);
 
 #endif

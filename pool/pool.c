@@ -139,12 +139,16 @@ void *pool_run_new(size_t size, size_t alignment, bool zero)
     if (alignment > RUN_ALIGNMENT_MAX || size > region.bytes / 8 ||
         region_run_bytes() + size > region.bytes / 2)
         return NULL;
-    return region_run_new(size, alignment, zero, alignment > 64 ? 0 : pooled_class(size));
+    return region_run_new(size, alignment, zero);
 }
 
-size_t pool_run_size(const void *ptr)
+size_t pool_sampled_size(const void *ptr)
 {
-    return region_is_run(ptr) ? region_run_size(ptr) : 0;
+    unsigned class = region_entry_at(ptr)->class;
+
+    if (!region_is_sampled(ptr))
+        return 0;
+    return class >= SIZE_CLASS_RUN ? region_run_size(ptr) : size_class_bytes(class);
 }
 
 void pool_set_frugal(bool frugal)
@@ -172,11 +176,8 @@ static enum pool_misuse misuse_of(const void *ptr)
     if (unit >> 32)
         return POOL_INVALID_FREE;
     e = region_entry((uint32_t)unit);
-    // In this KiB a live run begins, elsewhere: its link is no unit.
-    if (e->class >= SIZE_CLASS_RUN && e->link)
-        return POOL_INVALID_FREE;
-    // In this KiB a block that is live begins, elsewhere.
-    if (e->link && region_entry(e->link) == e)
+    // In this KiB a block begins that is live, or sampled and live, elsewhere.
+    if (e->link && (region_entry(e->link) == e || region_entry(~e->link) == e))
         return POOL_INVALID_FREE;
     return e->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
 }
@@ -186,7 +187,7 @@ enum pool_misuse pool_put_slow(void *ptr)
     uint32_t unit = (uint32_t)region_unit(ptr);
 
     if (!region_is_live(ptr))
-        return region_is_run(ptr) ? POOL_RUN : misuse_of(ptr);
+        return region_is_sampled(ptr) ? POOL_SAMPLED : misuse_of(ptr);
     if (region_entry(unit)->class == SIZE_CLASS_SIGNAL) {
         region_block_delete(unit);
         return POOL_FINE;

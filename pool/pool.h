@@ -56,7 +56,7 @@ void *pool_get_shelved(size_t size, bool zero);
 
 // Is the request for `size` bytes, which the lists did not serve, to be sampled (pace.h)? Counts
 // it: ask once. When it is, a request of *trial bytes was drawn for with *interval: what its
-// probability follows from.
+// probability follows from; and the lists may have a block for it now.
 bool pool_sample(size_t size, size_t *trial, uint64_t *interval);
 
 // A run (region.h) in place of what a request of that size and alignment would have got; NULL where
@@ -102,14 +102,14 @@ enum pool_misuse {
     POOL_RELEASED,     // fine as well: there was no room for it, jemalloc has it
     POOL_DOUBLE_FREE,  // the start of a block that is free now
     POOL_INVALID_FREE, // an address that is not the start of a block
-    POOL_RUN,          // fine, but a run: to be deleted by whoever made it
+    POOL_SAMPLED,      // fine, but sampled: whoever marked it comes first
 };
 
-// Changes nothing where there was misuse, nor with a run.
+// Changes nothing where there was misuse, nor with what is sampled.
 enum pool_misuse pool_put_slow(void *ptr);
 
-// Bytes of the live run at `ptr`; 0 when there is none.
-size_t pool_run_size(const void *ptr);
+// Bytes of the live block or run at `ptr` that is sampled; 0 when there is none.
+size_t pool_sampled_size(const void *ptr);
 
 // Bytes of the live block at `ptr`, or run; 0 when there is none.
 static inline size_t pool_usable_size(const void *ptr)
@@ -117,7 +117,7 @@ static inline size_t pool_usable_size(const void *ptr)
     uint64_t unit = region_unit(ptr);
     const struct entry *e = region_entry_at(ptr);
 
-    return likely(unit == e->link) ? size_class_bytes(e->class) : pool_run_size(ptr);
+    return likely(unit == e->link) ? size_class_bytes(e->class) : pool_sampled_size(ptr);
 }
 
 // Prepares `count` free blocks for requests of `size`, as far as the limits allow; returns how

@@ -160,16 +160,15 @@ void *region_block_new(unsigned class, bool zero)
 }
 
 // What the entry of a run says about its size.
-static unsigned run_class(size_t size, unsigned class)
+static unsigned run_class(size_t size)
 {
-    if (size < SIZE_CLASS_MIN_BYTES)
-        return SIZE_CLASS_RUN + (unsigned)((je_nallocx(size ? size : 1, 0) + 15) / 16);
-    return class && size_class_is_coloured(class) ? SIZE_CLASS_RUN_COLOURED : SIZE_CLASS_RUN;
+    if (size >= SIZE_CLASS_MIN_BYTES)
+        return SIZE_CLASS_RUN;
+    return SIZE_CLASS_RUN + (unsigned)((je_nallocx(size ? size : 1, 0) + 15) / 16);
 }
 
-void *region_run_new(size_t size, size_t alignment, bool zero, unsigned class)
+void *region_run_new(size_t size, size_t alignment, bool zero)
 {
-    unsigned marked = run_class(size, class);
     // No smaller than a block, so that each start has an entry.
     size_t bytes = size < SIZE_CLASS_MIN_BYTES ? SIZE_CLASS_MIN_BYTES : size;
     int saved = errno;
@@ -177,14 +176,12 @@ void *region_run_new(size_t size, size_t alignment, bool zero, unsigned class)
 
     if (!region.bytes || inside || size > region.bytes)
         return NULL;
-    if (marked == SIZE_CLASS_RUN_COLOURED)
-        bytes = size_class_run_bytes(class);
     ptr = run_new(bytes, (unsigned)__builtin_ctzl(alignment), zero);
     errno = saved;
     if (!ptr)
         return NULL;
     struct entry *e = region_entry_at(ptr);
-    e->class = (uint8_t)marked;
+    e->class = (uint8_t)run_class(size);
     e->link = ~(uint32_t)region_unit(ptr);
     region_set_note(ptr, 0);
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
@@ -197,8 +194,6 @@ size_t region_run_size(const void *ptr)
 
     if (marked == SIZE_CLASS_RUN)
         return je_sallocx(ptr, 0);
-    if (marked == SIZE_CLASS_RUN_COLOURED)
-        return je_sallocx(ptr, 0) - SIZE_CLASS_COLOUR_BYTES;
     return (size_t)(marked - SIZE_CLASS_RUN) * 16;
 }
 

@@ -19,10 +19,14 @@
 // frees wait for the next call from outside. (A handler that leaves such a call for good, by
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
-// A *run* is a block of any size that is on no list, for a request that is sampled. Its entry has a
-// class of its own and carries a note, and its link is the complement of its unit: so the fast path
-// of free() takes it for no live block, and who comes after looks again. The note outlives the run,
-// until a block begins there again.
+// A block that is out and *sampled* has the complement of its unit for a link: so the fast path of
+// free() takes it for no live block, and who comes after looks again. Its entry carries a note. The
+// complement is no block's unit that could follow it on a list: blocks of one class begin on 256
+// bytes, or within the first KiB of a page, and complements of those units do neither.
+//
+// A *run* is a block of any size that is on no list, for a request that is sampled and not of a
+// pooled size: always marked so, and of classes of its own. The note outlives a run, until a block
+// begins there again, and the mark of a block.
 //
 // An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
 // only to diagnose a wrong free.
@@ -41,7 +45,7 @@
 struct entry {
     uint32_t link;
     uint8_t class;
-    uint8_t note[3]; // a number, little end first; of runs only
+    uint8_t note[3]; // a number, little end first; of what is or was sampled only
 };
 
 static_assert(sizeof(struct entry) == 8, "one entry for each KiB: 0.8 % of the pooled memory");
@@ -71,11 +75,11 @@ void region_shrink(uint64_t address_space_bytes);
 void *region_block_new(unsigned class, bool zero);
 
 // A fresh live run of at least `size` bytes; `alignment` is a power of two. NULL as above. Counted
-// as no block. `class` is the one that the request would have got, or 0: no more of the run may be
-// used than of such a block, or sampled blocks would be resized in place more often than others.
-void *region_run_new(size_t size, size_t alignment, bool zero, unsigned class);
+// as no block.
+void *region_run_new(size_t size, size_t alignment, bool zero);
 
-// What a program may use of a live run: what it would have got without sampling.
+// What a program may use of a live run: what it would have got without sampling, or sampled blocks
+// would be resized in place more often than others.
 size_t region_run_size(const void *ptr);
 
 // Gives a run back to jemalloc.
@@ -139,13 +143,25 @@ static inline uint64_t region_unit(const void *ptr)
     return offset >> REGION_UNIT_LG | offset << (64 - REGION_UNIT_LG);
 }
 
-// Is `ptr`, an address in the region, the start of a run that is out?
-static inline bool region_is_run(const void *ptr)
+// Is `ptr`, an address in the region, the start of a sampled block or run that is out?
+static inline bool region_is_sampled(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
-    const struct entry *e = region_entry_at(ptr);
 
-    return e->class >= SIZE_CLASS_RUN && unit == (uint32_t)~e->link;
+    return unit == (uint32_t)~region_entry_at(ptr)->link;
+}
+
+static inline bool region_is_run(const void *ptr)
+{
+    return region_entry_at(ptr)->class >= SIZE_CLASS_RUN && region_is_sampled(ptr);
+}
+
+// Marks a live block as sampled, or a sampled one, which is no run, as live.
+static inline void region_flip_mark(void *ptr)
+{
+    struct entry *e = region_entry_at(ptr);
+
+    e->link = ~e->link;
 }
 
 static inline uint32_t region_note(const void *ptr)
@@ -164,7 +180,7 @@ static inline void region_set_note(void *ptr, uint32_t note)
     e->note[2] = (uint8_t)(note >> 16);
 }
 
-// Is `ptr`, an address in the region, the start of a block that is out, and no run?
+// Is `ptr`, an address in the region, the start of a block that is out, and not sampled?
 static inline bool region_is_live(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);

@@ -26,10 +26,9 @@
 #define SIZE_CLASS_COUNT (SIZE_CLASS_PLAIN + SIZE_CLASS_COLOURED)
 #define SIZE_CLASS_END (SIZE_CLASS_COUNT + 1)
 #define SIZE_CLASS_SIGNAL SIZE_CLASS_END // the next one up: see region.h; on no list, of no bucket
-// And the ones after that are runs: of any size; for requests below 1 KiB, in steps of 16 bytes;
-// and in place of a coloured block.
+// And the ones after that are runs: of any size; and for requests below 1 KiB, in steps of 16
+// bytes.
 #define SIZE_CLASS_RUN (SIZE_CLASS_END + 1)
-#define SIZE_CLASS_RUN_COLOURED (SIZE_CLASS_RUN + 65)
 #define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset
 
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request

@@ -97,15 +97,27 @@ static void *grow(size_t size, bool zero)
     return ptr;
 }
 
-// The same where some requests are sampled. The lists have no block for one that is to be, and what
-// goes past them is counted apart.
+// The same where some requests are sampled: of those the lists know nothing at first, and what goes
+// past them is counted apart. A sampled request gets the block that it would have got without.
 static void *alloc_counted(size_t size, size_t asked, bool zero)
 {
     void *ptr = pool_get_shelved(size, zero);
+    double probability;
 
+    if (ptr)
+        return ptr;
+    if (likely(!sampling_due(size, &probability)))
+        return grow(size, zero);
+    if (!pool_block_bytes(size, false)) {
+        ptr = sampling_run(size, asked, zero, probability);
+        return ptr ? ptr : grow(size, zero);
+    }
+    ptr = pool_get_shelved(size, zero);
     if (!ptr)
-        ptr = sampling_try_pooled(size, asked, zero);
-    return ptr ? ptr : grow(size, zero);
+        ptr = grow(size, zero);
+    if (ptr)
+        sampling_mark(ptr, asked, probability);
+    return ptr;
 }
 
 // A pooled size that the thread's list did not serve; the program asked for `asked` of it.
@@ -143,9 +155,9 @@ void heap_free_slow(void *ptr)
     size_t bytes = pool_usable_size(ptr);
     enum pool_misuse misuse = pool_put_slow(ptr);
 
-    if (misuse == POOL_RUN)
-        sampling_free(ptr);
-    if ((misuse == POOL_RELEASED || misuse == POOL_RUN) && !pool_entered())
+    if (misuse == POOL_SAMPLED)
+        misuse = sampling_free(ptr);
+    if (misuse == POOL_RELEASED && !pool_entered())
         pressure_shrink(bytes);
     else if (misuse == POOL_DOUBLE_FREE || misuse == POOL_INVALID_FREE)
         refuse_free(ptr, misuse);

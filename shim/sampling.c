@@ -2,6 +2,10 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "export/sites.h"
 #include "pool/pace.h"
@@ -22,26 +26,56 @@ static _Atomic bool thread_wanted;
 // This thread is taking a sample: what it allocates meanwhile is not sampled.
 static _Thread_local volatile bool taking;
 
-// The run, its record and its stack, or nothing of it. The program asked for `asked` bytes.
-static void *take_run(size_t alignment, size_t size, size_t asked, bool zero, double probability)
+static uint32_t this_stack(void)
 {
     uintptr_t frame[SITES_DEPTH_MAX];
     unsigned depth = callsite_capture(frame, SITES_DEPTH_MAX);
-    uint32_t stack = sites_stack(frame, depth), record;
-    void *ptr = stack ? pool_run_new(size, alignment, zero) : NULL;
 
-    if (!ptr)
-        return NULL;
-    record = sites_add(stack, asked, probability);
-    if (!record) {
+    return sites_stack(frame, depth);
+}
+
+static bool remember(void *ptr, uint32_t stack, size_t asked, double probability)
+{
+    uint32_t record = sites_add(stack, asked, probability);
+
+    if (record)
+        region_set_note(ptr, record);
+    return record;
+}
+
+// A request that is sampled: what the program asked for, and what it gets.
+struct request {
+    size_t alignment, size, asked;
+    bool zero;
+    double probability;
+};
+
+// The run, its record and its stack, or nothing of it.
+static void *take_run(const struct request *r)
+{
+    uint32_t stack = this_stack();
+    void *ptr = stack ? pool_run_new(r->size, r->alignment, r->zero) : NULL;
+
+    if (ptr && !remember(ptr, stack, r->asked, r->probability)) {
         region_run_delete(ptr);
-        return NULL;
+        ptr = NULL;
     }
-    region_set_note(ptr, record);
     return ptr;
 }
 
-static void *take(size_t alignment, size_t size, size_t asked, bool zero, double probability)
+// The same of the block that the request has got already.
+static void *take_block(void *ptr, const struct request *r)
+{
+    uint32_t stack = this_stack();
+
+    if (!stack || !remember(ptr, stack, r->asked, r->probability))
+        return NULL;
+    region_flip_mark(ptr);
+    return ptr;
+}
+
+// NULL for `block`: a run.
+static void *take(void *block, const struct request *r)
 {
     int saved = errno;
     void *ptr = NULL;
@@ -49,7 +83,7 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
     if (!taking) {
         taking = true;
         atomic_signal_fence(memory_order_seq_cst);
-        ptr = take_run(alignment, size, asked, zero, probability);
+        ptr = block ? take_block(block, r) : take_run(r);
         atomic_signal_fence(memory_order_seq_cst);
         taking = false;
     }
@@ -65,15 +99,14 @@ static void *take(size_t alignment, size_t size, size_t asked, bool zero, double
 
 // The same where the caller has not asked the watchdog, as every request that takes pages does. One
 // that it refuses is left to the caller, who asks again.
-static void *ask_and_take(size_t alignment, size_t size, size_t asked, bool zero,
-                          double probability)
+static void *ask_and_take(const struct request *r)
 {
     bool entered = pool_entered();
     int saved = errno;
     void *ptr = NULL;
 
-    if (entered || watchdog_before(size))
-        ptr = take(alignment, size, asked, zero, probability);
+    if (entered || watchdog_before(r->size))
+        ptr = take(NULL, r);
     if (!entered)
         watchdog_after();
     errno = saved;
@@ -82,23 +115,41 @@ static void *ask_and_take(size_t alignment, size_t size, size_t asked, bool zero
 
 void *sampling_try(size_t alignment, size_t size, bool zero)
 {
+    struct request r = {alignment, size, size, zero, 0};
     uint64_t interval;
 
     if (!pace_counts(size, &interval))
         return NULL;
+    r.probability = pace_probability(size, interval);
     // For what is larger than the pools serve the callers have asked.
-    return (size > SIZE_CLASS_MAX_BYTES ? take : ask_and_take)(alignment, size, size, zero,
-                                                               pace_probability(size, interval));
+    return size > SIZE_CLASS_MAX_BYTES ? take(NULL, &r) : ask_and_take(&r);
 }
 
-void *sampling_try_pooled(size_t size, size_t asked, bool zero)
+bool sampling_due(size_t size, double *probability)
 {
     uint64_t interval;
     size_t trial;
 
     if (!pool_sample(size, &trial, &interval))
-        return NULL;
-    return ask_and_take(16, size, asked, zero, pace_probability(trial, interval));
+        return false;
+    *probability = pace_probability(trial, interval);
+    return true;
+}
+
+void sampling_mark(void *ptr, size_t asked, double probability)
+{
+    const struct request r = {.asked = asked, .probability = probability};
+
+    // jemalloc had to serve it, or a slot for signal handlers.
+    if (pool_owns(ptr) && region_entry_at(ptr)->class < SIZE_CLASS_SIGNAL)
+        take(ptr, &r);
+    else
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+}
+
+void *sampling_run(size_t size, size_t asked, bool zero, double probability)
+{
+    return ask_and_take(&(struct request){16, size, asked, zero, probability});
 }
 
 // Small requests are counted by jemalloc, and not once more: a thread's go straight to it until
@@ -120,7 +171,7 @@ static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
     void *ptr = NULL;
 
     if (pace_reached(from, size, &interval))
-        ptr = ask_and_take(16, size, size, false, pace_probability(size, interval));
+        ptr = sampling_run(size, size, false, pace_probability(size, interval));
     return ptr ? ptr : je_malloc(size);
 }
 
@@ -210,10 +261,41 @@ void sampling_begin(void)
                  "libunwind.so.8 is missing: stacks are walked by the built-in walker");
 }
 
-void sampling_free(void *ptr)
+// What the first bytes of a block say once it was sampled and is free: a request that the lists
+// serve leaves the note as it is, but its program writes over this.
+struct epitaph {
+    uint64_t address, note;
+};
+
+static struct epitaph epitaph_of(const void *ptr)
 {
+    return (struct epitaph){~(uint64_t)(uintptr_t)ptr, region_note(ptr)};
+}
+
+enum pool_misuse sampling_free(void *ptr)
+{
+    bool run = region_is_run(ptr);
+    struct epitaph *last = ptr;
+
     region_set_note(ptr, sites_remove(region_note(ptr)));
-    region_run_delete(ptr);
+    if (run) {
+        region_run_delete(ptr);
+        return POOL_RELEASED;
+    }
+    *last = epitaph_of(ptr);
+    region_flip_mark(ptr);
+    return pool_put_slow(ptr);
+}
+
+// A read that fails where it must not: the block's pages may be gone.
+static bool is_unchanged(const void *ptr)
+{
+    const struct epitaph expected = epitaph_of(ptr);
+    struct epitaph found;
+    struct iovec to = {&found, sizeof found}, from = {(void *)(uintptr_t)ptr, sizeof found};
+
+    return syscall(SYS_process_vm_readv, getpid(), &to, 1L, &from, 1L, 0L) == sizeof found &&
+           !memcmp(&found, &expected, sizeof found);
 }
 
 const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)
@@ -222,7 +304,7 @@ const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)
     struct site site = {0};
 
     // Nothing else has begun there since.
-    if (e->class >= SIZE_CLASS_RUN && !e->link)
+    if (region_note(ptr) && (e->class >= SIZE_CLASS_RUN ? !e->link : is_unchanged(ptr)))
         site = sites_at(region_note(ptr));
     *depth = site.depth;
     return site.frame;

@@ -1,10 +1,11 @@
 // sampling - requests that are sampled (pool/pace.h): how they are served, and remembered.
 //
-// A sampled request is served by a run of its own in the pools' region, whatever its size, so that
-// free() finds it without asking about any other block: the run's note is the number of its record
-// (export/sites.h), and after it was freed, of the stack that allocated it. Where no run can be
-// had, or there is no room to remember it, the request is served like any other and counted as
-// dropped.
+// A sampled request of a pooled size gets the block that it would have got anyway, marked, so that
+// the blocks keep the order that the program gave them; one of another size gets a run of its own
+// in the pools' region. So free() finds it without asking about any other block: its note is the
+// number of its record (export/sites.h), and after it was freed, of the stack that allocated it.
+// Where no run can be had, or there is no room to remember it, the request is served like any other
+// and counted as dropped.
 #ifndef TIDEPOOL_SHIM_SAMPLING_H
 #define TIDEPOOL_SHIM_SAMPLING_H
 
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pool/pool.h"
 #include "shim/config.h"
 
 // Once, with the pools up. Where sampling is off, nothing changes.
@@ -21,15 +23,18 @@ void sampling_start(const struct config *config);
 // NULL: not sampled, serve it as usual. `alignment` is a power of two.
 void *sampling_try(size_t alignment, size_t size, bool zero);
 
-// The same for a size that the pools serve, where their lists did not; what the program asked for
-// may be a little less.
-void *sampling_try_pooled(size_t size, size_t asked, bool zero);
+// Is a request of a pooled size, which the lists did not serve, to be sampled, and how probable was
+// that? Then either its block is marked, when it has one, or it gets a run in place of it, where
+// the pools do not serve the size after all; NULL as above. `asked` is what the program asked for,
+// which may be a little less.
+bool sampling_due(size_t size, double *probability);
+void sampling_mark(void *ptr, size_t asked, double probability);
+void *sampling_run(size_t size, size_t asked, bool zero, double probability);
 
-// Frees a live run.
-void sampling_free(void *ptr);
+// Frees what is sampled, a block or a run; never POOL_SAMPLED.
+enum pool_misuse sampling_free(void *ptr);
 
-// The stack that allocated the run that began at `ptr`, and is gone; NULL and depth 0 where
-// unknown.
+// The stack that allocated what was sampled at `ptr`, and is free; NULL and depth 0 where unknown.
 const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth);
 
 struct sampling_stats {

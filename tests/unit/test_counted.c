@@ -1,4 +1,4 @@
-// Requests that the pools' lists count down to a sample, and the runs that serve those.
+// Requests that the pools' lists count down to a sample, and how those are marked.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -41,16 +41,19 @@ static bool sampled(size_t size)
     return true;
 }
 
-// As malloc does it; NULL for a request that is sampled.
+static bool hit; // the last request was sampled
+
+// As malloc does it.
 static void *get(size_t size)
 {
     void *p = pool_get(size);
 
     if (!p)
         p = pool_get_shelved(size, false);
-    if (p || sampled(size))
-        return p;
-    return pool_get_new(size, false);
+    hit = !p && sampled(size);
+    if (hit)
+        p = pool_get_shelved(size, false);
+    return p ? p : pool_get_new(size, false);
 }
 
 static void put(void *p)
@@ -123,7 +126,7 @@ Test(counted, each_place_in_a_pattern_is_sampled_alike)
         void *p[PLACES];
         for (int i = 0; i < PLACES; i++) {
             p[i] = get(K);
-            hits[i] += !p[i];
+            hits[i] += hit;
         }
         for (int i = 0; i < PLACES; i++)
             put(p[i]);
@@ -145,7 +148,7 @@ Test(counted, statistics_stay_exact)
             put(p[i]);
             frees += p[i] != NULL;
             p[i] = get((size_t)(i % 60 + 1) * K);
-            requests += p[i] != NULL;
+            requests++;
         }
         if (round == 10)
             pool_trim(0);
@@ -172,16 +175,16 @@ static void expect_run(size_t size, size_t alignment)
     region_set_note(p, 0xabcdef);
     cr_expect(eq(u32, region_note(p), 0xabcdef));
     cr_expect(not(pool_put(p)), "the fast path leaves it alone");
-    cr_expect(eq(int, pool_put_slow(p), POOL_RUN));
+    cr_expect(eq(int, pool_put_slow(p), POOL_SAMPLED));
     cr_expect(region_is_run(p), "which changed nothing");
     for (size_t at = 64; at < size && at < 4096; at += 64) {
         cr_expect(not(pool_put(p + at)), "%zu: inside at %zu", size, at);
-        cr_expect(ne(int, pool_put_slow(p + at), POOL_RUN));
+        cr_expect(ne(int, pool_put_slow(p + at), POOL_SAMPLED));
     }
     region_run_delete(p);
     cr_expect(not(region_is_run(p)));
     cr_expect(not(pool_put(p)));
-    cr_expect(ne(int, pool_put_slow(p), POOL_RUN));
+    cr_expect(ne(int, pool_put_slow(p), POOL_SAMPLED));
     // A larger one may have taken its pages of the map along.
     if (size > 1 << 20)
         return;
@@ -218,13 +221,44 @@ Test(counted, a_run_for_a_small_request_grows_in_place_no_further_than_another)
     cr_expect(eq(u64, region_run_bytes(), K));
 }
 
-Test(counted, as_much_of_a_run_may_be_used_as_of_a_block)
+Test(counted, a_block_that_is_marked_is_told_from_all_others)
 {
     for (size_t size = K; size <= 1024 * K; size += 997) {
-        void *run = pool_run_new(size, 16, false), *block = pool_get_new(size, false);
-        cr_assert(eq(sz, pool_usable_size(run), pool_usable_size(block)), "%zu", size);
-        put(block);
-        region_run_delete(run);
+        char *p = pool_get_new(size, false);
+        size_t usable = pool_usable_size(p);
+        region_flip_mark(p);
+        cr_expect(region_is_sampled(p) && !region_is_run(p) && !region_is_live(p));
+        cr_expect(eq(sz, pool_usable_size(p), usable), "%zu", size);
+        cr_expect(not(pool_put(p)), "the fast path leaves it alone");
+        cr_expect(eq(int, pool_put_slow(p), POOL_SAMPLED));
+        for (size_t at = 64; at < size && at < 4096; at += 64) {
+            cr_expect(not(pool_put(p + at)), "%zu: inside at %zu", size, at);
+            cr_expect(ne(int, pool_put_slow(p + at), POOL_SAMPLED));
+            if (region_entry_at(p + at) == region_entry_at(p))
+                cr_expect(eq(int, pool_put_slow(p + at), POOL_INVALID_FREE));
+        }
+        region_flip_mark(p);
+        put(p);
+        cr_expect(eq(int, pool_put_slow(p), POOL_DOUBLE_FREE));
+    }
+}
+
+// Of two neighbours the later one's complement must not be taken for the earlier one's unit.
+Test(counted, no_free_block_looks_marked)
+{
+    enum { N = 2000 };
+    static void *p[N];
+
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
+        size_t size = size_class_bytes(class);
+        int n = size > 64 * K ? 30 : N;
+        for (int i = 0; i < n; i++)
+            p[i] = pool_get_new(size, false);
+        for (int i = 0; i < n; i++)
+            for (int j = i + 1; j < n; j += 97)
+                cr_assert(ne(u64, (uint32_t)~region_unit(p[i]) & 63, region_unit(p[j]) & 63));
+        for (int i = 0; i < n; i++)
+            put(p[i]);
     }
 }
 
