@@ -164,7 +164,7 @@ void *pool_get_new(size_t size, bool zero)
     if (ptr)
         note_request(class, size);
     if (ptr && atomic_load_explicit(&pool.frugal, memory_order_relaxed))
-        region_block_trim(ptr, size);
+        ptr = region_block_trim(ptr, size);
     return ptr;
 }
 

@@ -207,17 +207,26 @@ uint64_t region_run_bytes(void)
     return atomic_load_explicit(&counts.run_bytes, memory_order_relaxed);
 }
 
-void region_block_trim(void *ptr, size_t size)
+void *region_block_trim(void *ptr, size_t size)
 {
-    size_t run = size_class_run_bytes(region_entry_at(ptr)->class);
-    uintptr_t end = ((uintptr_t)ptr & ~(uintptr_t)4095) + run;
-    uintptr_t unused = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
+    struct entry *e = region_entry_at(ptr);
+    size_t run = size_class_run_bytes(e->class);
+    uintptr_t begin = (uintptr_t)ptr & ~(uintptr_t)4095, end = begin + run;
+    uintptr_t offset = (uintptr_t)ptr - begin, room = -size & 4095 & ~(uintptr_t)63;
     int saved = errno;
 
     // Smaller runs share their last page with the next one.
-    if (run >= SIZE_CLASS_FIRST_COLOURED_BYTES && unused < end)
+    if (run < SIZE_CLASS_FIRST_COLOURED_BYTES)
+        return ptr;
+    if (size_class_is_coloured(e->class) && offset > room) {
+        ptr = (void *)(begin + room);
+        e->link = (uint32_t)region_unit(ptr);
+    }
+    uintptr_t unused = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
+    if (unused < end)
         pages_madvise((void *)unused, end - unused, MADV_DONTNEED);
     errno = saved;
+    return ptr;
 }
 
 void region_block_delete(uint32_t unit)

@@ -88,9 +88,10 @@ void region_run_delete(void *ptr);
 // Bytes of all live runs.
 uint64_t region_run_bytes(void);
 
-// Gives the whole pages of a live block that lie behind its first `size` bytes back to the kernel;
-// they read as zero when they are touched again.
-void region_block_trim(void *ptr, size_t size);
+// Gives the whole pages of a fresh block that lie behind its first `size` bytes back to the kernel;
+// they read as zero when they are touched again. Returns the block, which may begin earlier now: a
+// coloured one keeps only as much of its offset as costs no page.
+void *region_block_trim(void *ptr, size_t size);
 
 // Gives a block that no list holds back to jemalloc.
 void region_block_delete(uint32_t unit);

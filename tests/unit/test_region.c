@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,6 +86,28 @@ Test(region, coloured_blocks_begin_on_many_lines_and_stay_inside_their_run)
         lines |= 1u << (p % 4096 / 64);
     }
     cr_expect(eq(int, __builtin_popcount(lines), 16), "lines %x", lines);
+}
+
+// Written to from end to end, then trimmed: no page more than the request itself needs stays.
+Test(region, a_trimmed_block_keeps_no_page_that_its_request_does_not_need)
+{
+    for (size_t size = 16 * K; size <= 1 * M; size += 1013 + size / 64) {
+        unsigned class = size_class_of(size);
+        unsigned char *p = region_block_new(class, false);
+        char *page = (char *)((uintptr_t)p & ~(uintptr_t)4095);
+        size_t run = size_class_run_bytes(class), resident = 0;
+        static unsigned char there[1 << 8];
+
+        memset(page, 1, run);
+        p = region_block_trim(p, size);
+        cr_assert(region_is_live(p) && (uintptr_t)p % 64 == 0);
+        cr_assert(page <= (char *)p && (char *)p + size_class_bytes(class) <= page + run);
+        cr_expect(p[0] == 1 && p[size - 1] == 1, "%zu: and none that it does", size);
+        cr_assert(eq(int, mincore(page, run, there), 0));
+        for (size_t i = 0; i < (run + 4095) / 4096; i++)
+            resident += there[i] & 1;
+        cr_expect(eq(sz, resident, (size + 4095) / 4096), "of %zu", size);
+    }
 }
 
 Test(region, what_is_no_start_of_a_block_is_not_live)
