@@ -54,41 +54,42 @@ double pace_probability(size_t size, uint64_t interval)
     return probability;
 }
 
-// An interval below the usual one allows for so many times as much.
-static uint64_t times_of(uint64_t base)
+#define CHARGE_LG 16 // of a sample at the usual interval
+#define CHARGE_AT_ONCE ((uint32_t)PACE_AT_ONCE << CHARGE_LG)
+#define CHARGE_A_DOUBLING ((uint32_t)PACE_A_DOUBLING << CHARGE_LG)
+#define CHARGE_MAX (CHARGE_AT_ONCE + PACE_DOUBLINGS * CHARGE_A_DOUBLING)
+#define PAID_PER_MS (((uint32_t)PACE_PER_SECOND << CHARGE_LG) / 1000)
+
+// One at an interval below the usual one costs so much less.
+static uint32_t charge_of(uint64_t base)
 {
     uint64_t times = base ? PACE_USUAL_BYTES / base : 0;
 
-    return times > 1 ? times * PACE_MORE_WHEN_ASKED : 1;
+    return (1u << CHARGE_LG) / (times > 1 ? (uint32_t)times * PACE_MORE_WHEN_ASKED : 1);
 }
 
-static uint32_t overdrawn_at(const struct pace *p, uint64_t base, uint32_t ms)
+static uint32_t overdrawn_at(const struct pace *p, uint32_t ms)
 {
-    uint64_t paid = (uint64_t)(ms - p->paid_ms) * (PACE_PER_SECOND * times_of(base));
+    uint64_t paid = (uint64_t)(ms - p->paid_ms) * PAID_PER_MS;
 
     return paid < p->overdrawn ? p->overdrawn - (uint32_t)paid : 0;
 }
 
-static unsigned doublings_of(uint32_t overdrawn, uint64_t base)
+static unsigned doublings_of(uint32_t overdrawn)
 {
-    uint64_t most = PACE_AT_ONCE * times_of(base) * 1000;
-
-    return most ? (unsigned)(overdrawn * (uint64_t)PACE_DOUBLINGS / most) : 0;
+    return overdrawn > CHARGE_AT_ONCE ? (overdrawn - CHARGE_AT_ONCE) / CHARGE_A_DOUBLING : 0;
 }
 
 unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
 {
-    uint32_t overdrawn = overdrawn_at(p, base, ms);
+    uint32_t overdrawn = overdrawn_at(p, ms) + charge_of(base);
 
-    static_assert((PACE_USUAL_BYTES / PACE_LEAST_BYTES * PACE_MORE_WHEN_ASKED * PACE_AT_ONCE + 1) *
-                          1000 <
-                      1 << 24,
-                  "struct pace holds it");
-    if (overdrawn < PACE_AT_ONCE * times_of(base) * 1000)
-        overdrawn += 1000;
+    static_assert(CHARGE_MAX < 1 << 24, "struct pace holds it");
+    if (overdrawn > CHARGE_MAX)
+        overdrawn = CHARGE_MAX;
     p->overdrawn = overdrawn & 0xffffff;
     p->paid_ms = ms;
-    return doublings_of(overdrawn, base);
+    return doublings_of(overdrawn);
 }
 
 // Intervals that no shift would fit meet nobody.
@@ -130,8 +131,7 @@ bool pace_passed(size_t size, uint64_t *interval)
 static void place_hit(struct pace *p, uint64_t from)
 {
     const uint64_t never = ((uint64_t)1 << 56) - 1;
-    uint32_t overdrawn = overdrawn_at(p, pace_interval_bytes, now_ms());
-    unsigned doublings = doublings_of(overdrawn, pace_interval_bytes);
+    unsigned doublings = doublings_of(overdrawn_at(p, now_ms()));
     double distance = pace_distance(p, interval_of(doublings));
 
     p->hit_doublings = doublings & 0xff;
@@ -178,9 +178,7 @@ uint64_t pace_next_interval(void)
 
 uint64_t pace_interval_now(void)
 {
-    uint32_t overdrawn = overdrawn_at(&pace_self, pace_interval_bytes, now_ms());
-
-    return interval_of(doublings_of(overdrawn, pace_interval_bytes));
+    return interval_of(doublings_of(overdrawn_at(&pace_self, now_ms())));
 }
 
 uint64_t pace_requests(size_t size, uint64_t interval)

@@ -179,9 +179,10 @@ Test(pace, a_thread_that_overdraws_it_samples_more_and_more_rarely)
     struct pace p = from_seed(8);
     unsigned last = 0, doublings = 0;
 
-    for (int i = 0; i < 2 * PACE_AT_ONCE; i++) {
+    for (int i = 0; i < PACE_AT_ONCE + (PACE_DOUBLINGS + 1) * PACE_A_DOUBLING; i++) {
         doublings = pace_charge(&p, 512 * K, 0);
         cr_assert(doublings >= last && doublings <= PACE_DOUBLINGS);
+        cr_assert(doublings == 0 || i >= PACE_AT_ONCE);
         last = doublings;
     }
     cr_expect(eq(uint, doublings, PACE_DOUBLINGS));
