@@ -148,8 +148,10 @@ static inline uint64_t region_unit(const void *ptr)
 static inline bool region_is_sampled(const void *ptr)
 {
     uint64_t unit = region_unit(ptr);
+    const struct entry *e = region_entry_at(ptr);
 
-    return unit == (uint32_t)~region_entry_at(ptr)->link;
+    // The first and the last unit are the complements of what their entries say without a block.
+    return unit == (uint32_t)~e->link && e->class;
 }
 
 static inline bool region_is_run(const void *ptr)
