@@ -62,13 +62,19 @@ struct bin_ledger {
 };
 
 struct cache {
-    _Atomic unsigned char busy;
-    _Atomic unsigned char revoked;
-    bool attached; // a thread's, or free for the next thread
-    bool chosen;   // some of its classes are
-    struct cache *next;
-    // One more than there are lists: the last, for SIZE_CLASS_SIGNAL, is always full.
-    _Alignas(64) struct bin bin[SIZE_CLASS_END + 1];
+    union {
+        // In the place of the list of class 0, which there is none of: so a class's bin is the
+        // fewest steps away.
+        struct {
+            _Atomic unsigned char busy;
+            _Atomic unsigned char revoked;
+            bool attached; // a thread's, or free for the next thread
+            bool chosen;   // some of its classes are
+            struct cache *next;
+        };
+        // One more than there are lists: the last, for SIZE_CLASS_SIGNAL, is always full.
+        _Alignas(64) struct bin bin[SIZE_CLASS_END + 1];
+    };
     struct bin_ledger ledger[SIZE_CLASS_END];
 };
 
@@ -99,21 +105,29 @@ static inline void cache_leave(struct cache *t)
     atomic_store_explicit(&t->busy, 0, memory_order_release);
 }
 
-// Counts one more; true when that made it 0. One instruction and its carry: the compiler knows no
-// way to add to memory that is atomic for readers only.
-static inline bool cache_bump(_Atomic uint64_t *counter)
+// Counts one more; UINT32_MAX when that made it 0, else 0. One instruction and its carry: the
+// compiler knows no way to add to memory that is atomic for readers only.
+static inline uint32_t cache_bump(_Atomic uint64_t *counter)
 {
 #if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
-    bool carry;
+    uint32_t carry;
 
-    __asm__("addq $1, %0" : "+m"(*counter), "=@ccc"(carry));
+    __asm__("addq $1, %0\n\tsbbl %1, %1" : "+m"(*counter), "=r"(carry) : : "cc");
     return carry;
 #else
     uint64_t n = atomic_load_explicit(counter, memory_order_relaxed) + 1;
 
     atomic_store_explicit(counter, n, memory_order_relaxed);
-    return n == 0;
+    return n ? 0 : UINT32_MAX;
 #endif
+}
+
+// Takes back what was counted and not done; what was counted to 0 is due again.
+static inline void cache_uncount(struct bin *b)
+{
+    static_assert(CACHE_DUE == (uint64_t)0 - 1, "one before 0");
+    atomic_store_explicit(&b->limit, atomic_load_explicit(&b->limit, memory_order_relaxed) - 1,
+                          memory_order_relaxed);
 }
 
 // A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow(): the
@@ -125,13 +139,12 @@ static inline void *cache_pop(unsigned class)
     if (unlikely(!cache_enter(t)))
         return NULL;
     struct bin *b = &t->bin[class];
-    uint32_t unit = b->head;
-    if (unlikely(!unit)) {
-        cache_leave(t);
-        return NULL;
-    }
-    if (unlikely(cache_bump(&b->limit))) {
-        atomic_store_explicit(&b->limit, CACHE_DUE, memory_order_relaxed);
+    __asm__("" : "+r"(b));
+    uint32_t unit = b->head, due = cache_bump(&b->limit);
+    // One branch for both: a branch that was taken once costs Zen a cycle whenever it comes by
+    // again, and each list has been empty, so that sampling adds none.
+    if (unlikely(unit <= due)) {
+        cache_uncount(b);
         cache_leave(t);
         return NULL;
     }
@@ -139,7 +152,10 @@ static inline void *cache_pop(unsigned class)
     b->head = e->link;
     e->link = unit;
     cache_leave(t);
-    return region_address(unit);
+    void *ptr = region_address(unit);
+    if (!ptr)
+        __builtin_unreachable();
+    return ptr;
 }
 
 // Takes the block at `ptr`, an address in the region; false sends the caller to pool_put_slow(),
@@ -153,6 +169,7 @@ static inline bool cache_push(void *ptr)
         return false;
     struct cache *t = cache_self;
     struct bin *b = &t->bin[e->class];
+    __asm__("" : "+r"(b));
     if (unlikely(!cache_enter(t)))
         return false;
     uint64_t pushed = atomic_load_explicit(&b->pushed, memory_order_relaxed);
