@@ -109,6 +109,12 @@ function summary(    main, large, small) {
     compare("jemalloc, realloc", "^realloc", "", "", "jemalloc")
     compare("jemalloc, churn, fork, exec", "^(churn|fork|exec)", "", "", "jemalloc")
 
+    if ("sampling" in column) {
+        printf "\ntidepool's time to its own while it samples\n"
+        compare("all rows", "", "", "", "sampling")
+        compare("  1K-1M", main, large, "", "sampling")
+        compare("  below 1K", main, small, "", "sampling")
+    }
     against_best(main, large)
 }
 

@@ -3,6 +3,7 @@
 #
 #   make bench                              everything, about six minutes
 #   make bench BENCH='pair rand' SIZES='64K mix' TOUCH=untouched REPS=3 ALLOCS='tidepool jemalloc'
+#   make bench ALLOCS='tidepool sampling' REPS=15     what TIDEPOOL_SAMPLE=on costs
 #
 # BENCH   patterns or the beginnings of their names:
 #         pair batch rand pc realloc churn fork exec startup
@@ -28,7 +29,7 @@ SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
 unset LD_PRELOAD GLIBC_TUNABLES MALLOC_CONF SCUDO_OPTIONS
 for v in $(compgen -e | grep -E '^(MALLOC|MIMALLOC|TCMALLOC)_'); do unset "$v"; done
 
-declare -A path conf
+declare -A path conf sample
 library() { # NAME FILE... : the first that exists
     local name=$1 f
     shift
@@ -37,6 +38,8 @@ library() { # NAME FILE... : the first that exists
 }
 libs=(/usr/lib/"$(gcc -print-multiarch 2>/dev/null || uname -m)" /usr/lib64 /usr/lib /usr/local/lib)
 library tidepool "$B/libtidepool.so"
+path[sampling]=${path[tidepool]}
+sample[sampling]=on
 path[glibc]=-
 library jemalloc "${libs[@]/%//libjemalloc.so.2}"
 library jemalloc-1M "${path[jemalloc]}"
@@ -116,7 +119,7 @@ record() { # PATTERN SIZE TOUCH REP ALLOC
         [ -z "$ns" ] || printf 'startup\twall\t-\t%s\t%s\t%s\nstartup\tuser+sys\t-\t%s\t%s\t%s\n' \
             "$a" "$rep" "${ns% *}" "$a" "$rep" "${ns#* }" >>"$RESULT"
     else
-        ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} \
+        ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} TIDEPOOL_SAMPLE=${sample[$a]-off} \
             "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
         printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" \
             "${ns:-failed}" >>"$RESULT"
