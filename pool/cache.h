@@ -105,6 +105,17 @@ static inline void cache_leave(struct cache *t)
     atomic_store_explicit(&t->busy, 0, memory_order_release);
 }
 
+// The bin of a class; and for a run's, some place in the cache that may be read.
+static inline struct bin *cache_bin(struct cache *t, uint8_t class)
+{
+    static_assert(sizeof(struct cache) >= SIZE_CLASS_RUN_END * sizeof(struct bin), "for all");
+    struct bin *b = (struct bin *)(void *)((char *)t + class * sizeof(struct bin));
+
+    // The compiler would find the way to each member anew.
+    __asm__("" : "+r"(b));
+    return b;
+}
+
 // Counts one more; UINT32_MAX when that made it 0, else 0. One instruction and its carry: the
 // compiler knows no way to add to memory that is atomic for readers only.
 static inline uint32_t cache_bump(_Atomic uint64_t *counter)
@@ -119,6 +130,20 @@ static inline uint32_t cache_bump(_Atomic uint64_t *counter)
 
     atomic_store_explicit(counter, n, memory_order_relaxed);
     return n ? 0 : UINT32_MAX;
+#endif
+}
+
+// `value` where `a` and `b` are equal, else 0; without a branch, which compilers would rather have.
+static inline uint64_t cache_if_equal(uint64_t a, uint64_t b, uint64_t value)
+{
+#if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
+    __asm__("cmpq %1, %2\n\tcmovneq %3, %0"
+            : "+r"(value)
+            : "r"(a), "r"(b), "r"((uint64_t)0)
+            : "cc");
+    return value;
+#else
+    return a == b ? value : 0;
 #endif
 }
 
@@ -138,8 +163,7 @@ static inline void *cache_pop(unsigned class)
 
     if (unlikely(!cache_enter(t)))
         return NULL;
-    struct bin *b = &t->bin[class];
-    __asm__("" : "+r"(b));
+    struct bin *b = cache_bin(t, (uint8_t) class);
     uint32_t unit = b->head, due = cache_bump(&b->limit);
     // One branch for both: a branch that was taken once costs Zen a cycle whenever it comes by
     // again, and each list has been empty, so that sampling adds none.
@@ -164,16 +188,16 @@ static inline bool cache_push(void *ptr)
 {
     uint64_t unit = region_unit(ptr);
     struct entry *e = region_entry_at(ptr);
-
-    if (unlikely(unit != e->link))
-        return false;
     struct cache *t = cache_self;
-    struct bin *b = &t->bin[e->class];
-    __asm__("" : "+r"(b));
+    struct bin *b = cache_bin(t, e->class);
+
     if (unlikely(!cache_enter(t)))
         return false;
     uint64_t pushed = atomic_load_explicit(&b->pushed, memory_order_relaxed);
-    if (unlikely(pushed >= atomic_load_explicit(&b->limit, memory_order_relaxed))) {
+    uint64_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
+    // One branch again: for what is no live block, or sampled, the list is full.
+    limit = cache_if_equal(unit, e->link, limit);
+    if (unlikely(pushed >= limit)) {
         cache_leave(t);
         return false;
     }

@@ -29,6 +29,7 @@
 // And the ones after that are runs: of any size; and for requests below 1 KiB, in steps of 16
 // bytes.
 #define SIZE_CLASS_RUN (SIZE_CLASS_END + 1)
+#define SIZE_CLASS_RUN_END (SIZE_CLASS_RUN + 65)
 #define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset
 
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request
