@@ -19,7 +19,7 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define COMMIT_STEP_BYTES ((size_t)16 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 
-#define FORGET_BYTES ((size_t)4 << 20)
+#define FORGET_BYTES ((size_t)1 << 20)
 
 struct region region;
 
