@@ -116,20 +116,29 @@ static inline struct bin *cache_bin(struct cache *t, uint8_t class)
     return b;
 }
 
-// Counts one more; UINT32_MAX when that made it 0, else 0. One instruction and its carry: the
-// compiler knows no way to add to memory that is atomic for readers only.
-static inline uint32_t cache_bump(_Atomic uint64_t *counter)
+// Counts the request that takes `unit`, which is 0 on an empty list. True where it gets nothing:
+// the list is empty, and nothing is counted, or the count comes to 0. Without a branch, and in one
+// instruction for the count: the compiler knows no way to add to memory that is atomic for readers
+// only.
+static inline bool cache_denies(_Atomic uint64_t *limit, uint32_t unit)
 {
 #if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
-    uint32_t carry;
+    uint32_t counted;
+    bool denied;
 
-    __asm__("addq $1, %0\n\tsbbl %1, %1" : "+m"(*counter), "=r"(carry) : : "cc");
-    return carry;
+    // The carry says `unit` is 0, then that no 0 was reached.
+    __asm__("cmpl $1, %[unit]\n\t"
+            "sbbq $-1, %[limit]\n\t"
+            "sbbl %[counted], %[counted]\n\t"
+            "testl %[unit], %[counted]"
+            : [limit] "+m"(*limit), [counted] "=&r"(counted), "=@ccz"(denied)
+            : [unit] "r"(unit));
+    return denied;
 #else
-    uint64_t n = atomic_load_explicit(counter, memory_order_relaxed) + 1;
+    uint64_t n = atomic_load_explicit(limit, memory_order_relaxed) + (unit != 0);
 
-    atomic_store_explicit(counter, n, memory_order_relaxed);
-    return n ? 0 : UINT32_MAX;
+    atomic_store_explicit(limit, n, memory_order_relaxed);
+    return !unit || !n;
 #endif
 }
 
@@ -147,14 +156,6 @@ static inline uint64_t cache_if_equal(uint64_t a, uint64_t b, uint64_t value)
 #endif
 }
 
-// Takes back what was counted and not done; what was counted to 0 is due again.
-static inline void cache_uncount(struct bin *b)
-{
-    static_assert(CACHE_DUE == (uint64_t)0 - 1, "one before 0");
-    atomic_store_explicit(&b->limit, atomic_load_explicit(&b->limit, memory_order_relaxed) - 1,
-                          memory_order_relaxed);
-}
-
 // A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow(): the
 // list is empty, or this request is to be sampled.
 static inline void *cache_pop(unsigned class)
@@ -164,11 +165,12 @@ static inline void *cache_pop(unsigned class)
     if (unlikely(!cache_enter(t)))
         return NULL;
     struct bin *b = cache_bin(t, (uint8_t) class);
-    uint32_t unit = b->head, due = cache_bump(&b->limit);
+    uint32_t unit = b->head;
     // One branch for both: a branch that was taken once costs Zen a cycle whenever it comes by
     // again, and each list has been empty, so that sampling adds none.
-    if (unlikely(unit <= due)) {
-        cache_uncount(b);
+    if (unlikely(cache_denies(&b->limit, unit))) {
+        if (unit)
+            atomic_store_explicit(&b->limit, CACHE_DUE, memory_order_relaxed);
         cache_leave(t);
         return NULL;
     }

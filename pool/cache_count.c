@@ -27,8 +27,7 @@ static void count_list(struct cache *t, unsigned class, struct cache_count *coun
         spare = cache_load32(&b->spare_count);
         fits = !(version & 1) && cache_load32(&l->version) == version;
     } while (!fits && --tries);
-    // A request that finds the list empty is counted and taken back.
-    if (fits && (int64_t)(popped - moved_out - cache_load(&l->counted_mallocs)) > 0)
+    if (fits && popped - moved_out != cache_load(&l->counted_mallocs))
         cache_store(&l->counted_mallocs, popped - moved_out);
     if (fits && pushed - moved_in != cache_load(&l->counted_frees))
         cache_store(&l->counted_frees, pushed - moved_in);
