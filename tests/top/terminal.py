@@ -10,6 +10,7 @@ import termios
 import time
 
 ENTER, LEAVE = b"\033[?1049h", b"\033[?1049l"
+FRAME = b"\033[1;1H"
 SEQUENCE = re.compile(r"\033\[(\??[0-9;]*)([A-Za-z])")
 
 
@@ -87,10 +88,14 @@ class Terminal:
                 column += 1
         return [lines.get(i, "") for i in range(1, max(lines, default=0) + 1)]
 
+    def frames(self):
+        """How many have begun, at the first line."""
+        return self.raw.count(FRAME)
+
     def last_frame(self):
-        """Forgets all but the last whole frame, which begins at the first line."""
-        frames = self.raw.split(b"\033[1;1H")
-        self.raw = ENTER + b"\033[?25l\033[1;1H" + frames[-2]
+        """Forgets all but the last whole frame."""
+        frames = self.raw.split(FRAME)
+        self.raw = ENTER + b"\033[?25l" + FRAME + frames[-2]
 
     def press(self, keys):
         os.write(self.main, keys.encode())
