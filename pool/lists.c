@@ -125,7 +125,9 @@ void lists_draw_nearer(struct cache *t, unsigned class)
 {
     uint64_t interval = t->ledger[class].interval, now;
 
-    if (likely(interval <= 2 * pace_interval_bytes))
+    // A hit that was reached stays one: the samples after much traffic weigh the most.
+    if (likely(interval <= 2 * pace_interval_bytes) ||
+        cache_load(&t->bin[class].limit) == CACHE_DUE)
         return;
     now = pace_interval_now();
     if (now <= interval / 4)

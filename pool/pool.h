@@ -108,6 +108,10 @@ enum pool_misuse {
 // Changes nothing where there was misuse, nor with what is sampled.
 enum pool_misuse pool_put_slow(void *ptr);
 
+// Gives what is live and sampled back to jemalloc. Not to a list, where the next request would find
+// a block that still has its note.
+void pool_put_sampled(void *ptr);
+
 // Bytes of the live block or run at `ptr` that is sampled; 0 when there is none.
 size_t pool_sampled_size(const void *ptr);
 

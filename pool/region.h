@@ -25,8 +25,8 @@
 // bytes, or within the first KiB of a page, and complements of those units do neither.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
-// pooled size: always marked so, and of classes of its own. The note outlives a run, until a block
-// begins there again, and the mark of a block.
+// pooled size: always marked so, and of classes of its own. The note outlives a sampled block or
+// run until a block begins there again.
 //
 // An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
 // only to diagnose a wrong free.

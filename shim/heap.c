@@ -156,8 +156,8 @@ void heap_free_slow(void *ptr)
     enum pool_misuse misuse = pool_put_slow(ptr);
 
     if (misuse == POOL_SAMPLED)
-        misuse = sampling_free(ptr);
-    if (misuse == POOL_RELEASED && !pool_entered())
+        sampling_free(ptr);
+    if ((misuse == POOL_RELEASED || misuse == POOL_SAMPLED) && !pool_entered())
         pressure_shrink(bytes);
     else if (misuse == POOL_DOUBLE_FREE || misuse == POOL_INVALID_FREE)
         refuse_free(ptr, misuse);

@@ -2,10 +2,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "export/sites.h"
 #include "pool/pace.h"
@@ -261,50 +257,18 @@ void sampling_begin(void)
                  "libunwind.so.8 is missing: stacks are walked by the built-in walker");
 }
 
-// What the first bytes of a block say once it was sampled and is free: a request that the lists
-// serve leaves the note as it is, but its program writes over this.
-struct epitaph {
-    uint64_t address, note;
-};
-
-static struct epitaph epitaph_of(const void *ptr)
+void sampling_free(void *ptr)
 {
-    return (struct epitaph){~(uint64_t)(uintptr_t)ptr, region_note(ptr)};
-}
-
-enum pool_misuse sampling_free(void *ptr)
-{
-    bool run = region_is_run(ptr);
-    struct epitaph *last = ptr;
-
     region_set_note(ptr, sites_remove(region_note(ptr)));
-    if (run) {
-        region_run_delete(ptr);
-        return POOL_RELEASED;
-    }
-    *last = epitaph_of(ptr);
-    region_flip_mark(ptr);
-    return pool_put_slow(ptr);
-}
-
-// A read that fails where it must not: the block's pages may be gone.
-static bool is_unchanged(const void *ptr)
-{
-    const struct epitaph expected = epitaph_of(ptr);
-    struct epitaph found;
-    struct iovec to = {&found, sizeof found}, from = {(void *)(uintptr_t)ptr, sizeof found};
-
-    return syscall(SYS_process_vm_readv, getpid(), &to, 1L, &from, 1L, 0L) == sizeof found &&
-           !memcmp(&found, &expected, sizeof found);
+    pool_put_sampled(ptr);
 }
 
 const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)
 {
-    const struct entry *e = region_entry_at(ptr);
     struct site site = {0};
 
     // Nothing else has begun there since.
-    if (region_note(ptr) && (e->class >= SIZE_CLASS_RUN ? !e->link : is_unchanged(ptr)))
+    if (!region_entry_at(ptr)->link)
         site = sites_at(region_note(ptr));
     *depth = site.depth;
     return site.frame;

@@ -1,7 +1,7 @@
 // sampling - requests that are sampled (pool/pace.h): how they are served, and remembered.
 //
-// A sampled request of a pooled size gets the block that it would have got anyway, marked, so that
-// the blocks keep the order that the program gave them; one of another size gets a run of its own
+// A sampled request of a pooled size gets the block that it would have got anyway, marked; one
+// of another size gets a run of its own
 // in the pools' region. So free() finds it without asking about any other block: its note is the
 // number of its record (export/sites.h), and after it was freed, of the stack that allocated it.
 // Where no run can be had, or there is no room to remember it, the request is served like any other
@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pool/pool.h"
 #include "shim/config.h"
 
 // Once, with the pools up. Where sampling is off, nothing changes.
@@ -31,8 +30,8 @@ bool sampling_due(size_t size, double *probability);
 void sampling_mark(void *ptr, size_t asked, double probability);
 void *sampling_run(size_t size, size_t asked, bool zero, double probability);
 
-// Frees what is sampled, a block or a run; never POOL_SAMPLED.
-enum pool_misuse sampling_free(void *ptr);
+// Frees what is sampled, a block or a run.
+void sampling_free(void *ptr);
 
 // The stack that allocated what was sampled at `ptr`, and is free; NULL and depth 0 where unknown.
 const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth);

@@ -16,6 +16,7 @@ static const struct credit_bucket buckets[] = {
     {1024 * K, 40, false},
 };
 static uint64_t samples;
+static uint32_t overdrawn; // always
 static double estimate;
 
 static void start(void)
@@ -37,7 +38,7 @@ static bool sampled(size_t size)
     samples++;
     estimate += 1 / pace_probability(trial, interval);
     // The clock of a test is none: the allowance is given anew.
-    pace_self.overdrawn = 0;
+    pace_self.overdrawn = overdrawn & 0xffffff;
     return true;
 }
 
@@ -135,6 +136,22 @@ Test(counted, each_place_in_a_pattern_is_sampled_alike)
     for (int i = 0; i < PLACES; i++)
         cr_expect(fabs((double)hits[i] / expected - 1) < 6 / sqrt(expected), "place %d: %lu of %f",
                   i, hits[i], expected);
+}
+
+// Pairs of one size, of which the list serves all but the sampled ones; in turns so many that the
+// interval is raised 64-fold, and few.
+Test(counted, the_last_hit_of_a_burst_counts)
+{
+    enum { ROUNDS = 1000, TURN = 5000 };
+
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < 2 * TURN; i++) {
+            overdrawn = i < TURN ? (PACE_AT_ONCE + 6 * PACE_A_DOUBLING) << 16 : 0;
+            pace_self.overdrawn = overdrawn & 0xffffff;
+            put(get(2 * K));
+        }
+    double got = estimate / (2.0 * TURN * ROUNDS);
+    cr_expect(fabs(got - 1) < 0.025, "%f of the truth, %lu samples", got, samples);
 }
 
 Test(counted, statistics_stay_exact)
@@ -260,6 +277,36 @@ Test(counted, no_free_block_looks_marked)
         for (int i = 0; i < n; i++)
             put(p[i]);
     }
+}
+
+// Else a double free of the next owner's would name who had the block before.
+Test(counted, a_block_that_was_sampled_is_handed_out_without_its_note)
+{
+    enum { N = 64 };
+    void *p[N];
+
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < N; i++) {
+            p[i] = pool_get(K);
+            if (!p[i])
+                p[i] = pool_get_shelved(K, false);
+            if (!p[i])
+                p[i] = pool_get_new(K, false);
+            cr_assert(eq(u32, region_note(p[i]), 0));
+        }
+        for (int i = 0; i < N; i++) {
+            if (i % 3) {
+                put(p[i]);
+                continue;
+            }
+            region_flip_mark(p[i]);
+            region_set_note(p[i], 77);
+            pool_put_sampled(p[i]);
+            cr_assert(not(region_is_sampled(p[i])));
+            cr_assert(eq(u32, region_note(p[i]), 77), "until the next block");
+        }
+    }
+    cr_expect(eq(u64, sums().live_blocks, 0));
 }
 
 Test(counted, a_block_where_a_run_was_has_no_note)
