@@ -54,18 +54,17 @@ double pace_probability(size_t size, uint64_t interval)
     return probability;
 }
 
-#define CHARGE_LG 16 // of a sample at the usual interval
-#define CHARGE_AT_ONCE ((uint32_t)PACE_AT_ONCE << CHARGE_LG)
-#define CHARGE_A_DOUBLING ((uint32_t)PACE_A_DOUBLING << CHARGE_LG)
+#define CHARGE_AT_ONCE ((uint32_t)PACE_AT_ONCE << PACE_CHARGE_LG)
+#define CHARGE_A_DOUBLING ((uint32_t)PACE_A_DOUBLING << PACE_CHARGE_LG)
 #define CHARGE_MAX (CHARGE_AT_ONCE + PACE_DOUBLINGS * CHARGE_A_DOUBLING)
-#define PAID_PER_MS (((uint32_t)PACE_PER_SECOND << CHARGE_LG) / 1000)
+#define PAID_PER_MS (((uint32_t)PACE_PER_SECOND << PACE_CHARGE_LG) / 1000)
 
 // One at an interval below the usual one costs so much less.
 static uint32_t charge_of(uint64_t base)
 {
     uint64_t times = base ? PACE_USUAL_BYTES / base : 0;
 
-    return (1u << CHARGE_LG) / (times > 1 ? (uint32_t)times * PACE_MORE_WHEN_ASKED : 1);
+    return (1u << PACE_CHARGE_LG) / (times > 1 ? (uint32_t)times * PACE_MORE_WHEN_ASKED : 1);
 }
 
 static uint32_t overdrawn_at(const struct pace *p, uint32_t ms)

@@ -9,8 +9,9 @@
 //
 // A thread that allocates gigabytes a second would do little else than sample. Each has an
 // allowance, and its interval doubles with each step by which that is overdrawn: a sample remembers
-// the interval that it was drawn with, so estimates stay unbiased, only coarser. The steps are of
-// several samples, because the last ones of a burst weigh the most.
+// the interval that it was drawn with, so estimates stay unbiased, only coarser. What a program
+// loads when it starts is taken in a burst, and is what it holds: so there is much to spend at
+// once. Beyond that, with n samples to a step, a burst of any size is known to 0.58 / sqrt(n).
 //
 // All of it belongs to the calling thread.
 #ifndef TIDEPOOL_POOL_PACE_H
@@ -22,11 +23,13 @@
 
 // What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
 // smaller interval was asked for by somebody who wants to know: so many times as much, and more. A
-// sample takes 3 us in a row of them, but 8 to 27 where caches have forgotten the tables: so many
-// are 0.1 to 0.35 % of a thread's time.
-#define PACE_PER_SECOND 125
-#define PACE_AT_ONCE 32 // before the interval doubles, and after so many more does it again:
-#define PACE_A_DOUBLING 8
+// sample takes 1.3 us with a few frames, 8 us with 20 of them, and 10 where caches have forgotten
+// the tables: so many a second are 0.25 % of a thread's time. 1024 at once are 512 MiB, which take
+// many times as long to be touched.
+#define PACE_PER_SECOND 250
+#define PACE_AT_ONCE 1024 // before the interval doubles, and after so many more does it again:
+#define PACE_A_DOUBLING 16
+#define PACE_CHARGE_LG 12 // what is charged for one, by powers of two
 #define PACE_MORE_WHEN_ASKED 4
 #define PACE_USUAL_BYTES ((uint64_t)512 << 10)
 #define PACE_DOUBLINGS 20 // a pair of 1 MiB, untouched, takes 7 ns: 150 TB a second
@@ -37,7 +40,7 @@ struct pace {
     int64_t left;            // bytes until the next hit; below 0: it has just been passed
     uint64_t random;         // 0 before the thread's first request
     uint32_t paid_ms;        // wraps
-    uint32_t overdrawn : 24; // 65536ths of usual samples beyond the allowance, at `paid_ms`
+    uint32_t overdrawn : 24; // 4096ths of usual samples beyond the allowance, at `paid_ms`
     uint32_t doublings : 8;  // of the interval that `left` was drawn with
     uint64_t hit : 56;       // the next one's place on a count of others'
     uint64_t hit_doublings : 8;

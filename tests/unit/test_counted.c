@@ -146,7 +146,7 @@ Test(counted, the_last_hit_of_a_burst_counts)
 
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < 2 * TURN; i++) {
-            overdrawn = i < TURN ? (PACE_AT_ONCE + 6 * PACE_A_DOUBLING) << 16 : 0;
+            overdrawn = i < TURN ? (PACE_AT_ONCE + 6 * PACE_A_DOUBLING) << PACE_CHARGE_LG : 0;
             pace_self.overdrawn = overdrawn & 0xffffff;
             put(get(2 * K));
         }
