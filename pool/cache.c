@@ -138,12 +138,12 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval)
     if (due) {
         *interval = t->ledger[class].interval;
         lists_draw(t, class, pace_next_interval());
-    }
-    // The list counts what it serves.
-    if (!due)
+        // The list counts what it serves.
+        if (t->bin[class].head || lists_refill(t, class))
+            lists_count_request(t, class, -1);
+    } else {
         lists_count_request(t, class, 1);
-    else if (t->bin[class].head || lists_refill(t, class))
-        lists_count_request(t, class, -1);
+    }
     cache_leave(t);
     return due ? CACHE_SAMPLED : CACHE_ORDINARY;
 }

@@ -201,13 +201,9 @@ enum pool_misuse pool_put_slow(void *ptr)
 
 void pool_put_sampled(void *ptr)
 {
-    uint32_t unit = (uint32_t)region_unit(ptr);
-
-    if (!region_is_run(ptr)) {
-        region_flip_mark(ptr);
-        add(&pool.freed_directly[region_entry(unit)->class], 1);
-    }
-    region_block_delete(unit);
+    if (!region_is_run(ptr))
+        add(&pool.freed_directly[region_entry_at(ptr)->class], 1);
+    region_block_delete((uint32_t)region_unit(ptr));
 }
 
 uint32_t pool_warm_up(size_t size, uint32_t wanted)

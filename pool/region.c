@@ -182,7 +182,8 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
         return NULL;
     struct entry *e = region_entry_at(ptr);
     e->class = (uint8_t)run_class(size);
-    e->link = ~(uint32_t)region_unit(ptr);
+    e->link = (uint32_t)region_unit(ptr);
+    region_mark_sampled(ptr);
     region_set_note(ptr, 0);
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
     return ptr;

@@ -159,8 +159,7 @@ static inline bool region_is_run(const void *ptr)
     return region_entry_at(ptr)->class >= SIZE_CLASS_RUN && region_is_sampled(ptr);
 }
 
-// Marks a live block as sampled, or a sampled one, which is no run, as live.
-static inline void region_flip_mark(void *ptr)
+static inline void region_mark_sampled(void *ptr)
 {
     struct entry *e = region_entry_at(ptr);
 

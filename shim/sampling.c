@@ -30,79 +30,54 @@ static uint32_t this_stack(void)
     return sites_stack(frame, depth);
 }
 
-static bool remember(void *ptr, uint32_t stack, size_t asked, double probability)
+// Notes on a block or a run who asked for it, and for how much. False, and one more dropped, where
+// there is none, or no room for that.
+static bool remember(void *ptr, size_t asked, double probability)
 {
-    uint32_t record = sites_add(stack, asked, probability);
-
-    if (record)
-        region_set_note(ptr, record);
-    return record;
-}
-
-// A request that is sampled: what the program asked for, and what it gets.
-struct request {
-    size_t alignment, size, asked;
-    bool zero;
-    double probability;
-};
-
-// The run, its record and its stack, or nothing of it.
-static void *take_run(const struct request *r)
-{
-    uint32_t stack = this_stack();
-    void *ptr = stack ? pool_run_new(r->size, r->alignment, r->zero) : NULL;
-
-    if (ptr && !remember(ptr, stack, r->asked, r->probability)) {
-        region_run_delete(ptr);
-        ptr = NULL;
-    }
-    return ptr;
-}
-
-// The same of the block that the request has got already.
-static void *take_block(void *ptr, const struct request *r)
-{
-    uint32_t stack = this_stack();
-
-    if (!stack || !remember(ptr, stack, r->asked, r->probability))
-        return NULL;
-    region_flip_mark(ptr);
-    return ptr;
-}
-
-// NULL for `block`: a run.
-static void *take(void *block, const struct request *r)
-{
+    uint32_t stack, record = 0;
     int saved = errno;
-    void *ptr = NULL;
 
-    if (!taking) {
+    if (ptr && !taking) {
         taking = true;
         atomic_signal_fence(memory_order_seq_cst);
-        ptr = block ? take_block(block, r) : take_run(r);
+        stack = this_stack();
+        record = stack ? sites_add(stack, asked, probability) : 0;
         atomic_signal_fence(memory_order_seq_cst);
         taking = false;
     }
-    if (!ptr)
+    if (record)
+        region_set_note(ptr, record);
+    else
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
     if (unlikely(!atomic_load_explicit(&thread_wanted, memory_order_relaxed))) {
         atomic_store_explicit(&thread_wanted, true, memory_order_relaxed);
         watchdog_want_thread_later();
     }
     errno = saved;
-    return ptr;
+    return record;
+}
+
+static void *run(size_t alignment, size_t size, size_t asked, bool zero, double probability)
+{
+    void *ptr = pool_run_new(size, alignment, zero);
+
+    if (remember(ptr, asked, probability))
+        return ptr;
+    if (ptr)
+        region_run_delete(ptr);
+    return NULL;
 }
 
 // The same where the caller has not asked the watchdog, as every request that takes pages does. One
 // that it refuses is left to the caller, who asks again.
-static void *ask_and_take(const struct request *r)
+static void *ask_and_run(size_t alignment, size_t size, size_t asked, bool zero, double probability)
 {
     bool entered = pool_entered();
     int saved = errno;
     void *ptr = NULL;
 
-    if (entered || watchdog_before(r->size))
-        ptr = take(NULL, r);
+    if (entered || watchdog_before(size))
+        ptr = run(alignment, size, asked, zero, probability);
     if (!entered)
         watchdog_after();
     errno = saved;
@@ -111,14 +86,13 @@ static void *ask_and_take(const struct request *r)
 
 void *sampling_try(size_t alignment, size_t size, bool zero)
 {
-    struct request r = {alignment, size, size, zero, 0};
     uint64_t interval;
 
     if (!pace_counts(size, &interval))
         return NULL;
-    r.probability = pace_probability(size, interval);
     // For what is larger than the pools serve the callers have asked.
-    return size > SIZE_CLASS_MAX_BYTES ? take(NULL, &r) : ask_and_take(&r);
+    return (size > SIZE_CLASS_MAX_BYTES ? run : ask_and_run)(alignment, size, size, zero,
+                                                             pace_probability(size, interval));
 }
 
 bool sampling_due(size_t size, double *probability)
@@ -134,18 +108,16 @@ bool sampling_due(size_t size, double *probability)
 
 void sampling_mark(void *ptr, size_t asked, double probability)
 {
-    const struct request r = {.asked = asked, .probability = probability};
+    // jemalloc may have had to serve it, or a slot for signal handlers.
+    bool block = pool_owns(ptr) && region_entry_at(ptr)->class < SIZE_CLASS_SIGNAL;
 
-    // jemalloc had to serve it, or a slot for signal handlers.
-    if (pool_owns(ptr) && region_entry_at(ptr)->class < SIZE_CLASS_SIGNAL)
-        take(ptr, &r);
-    else
-        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    if (remember(block ? ptr : NULL, asked, probability))
+        region_mark_sampled(ptr);
 }
 
 void *sampling_run(size_t size, size_t asked, bool zero, double probability)
 {
-    return ask_and_take(&(struct request){16, size, asked, zero, probability});
+    return ask_and_run(16, size, asked, zero, probability);
 }
 
 // Small requests are counted by jemalloc, and not once more: a thread's go straight to it until

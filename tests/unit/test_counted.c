@@ -243,7 +243,7 @@ Test(counted, a_block_that_is_marked_is_told_from_all_others)
     for (size_t size = K; size <= 1024 * K; size += 997) {
         char *p = pool_get_new(size, false);
         size_t usable = pool_usable_size(p);
-        region_flip_mark(p);
+        region_mark_sampled(p);
         cr_expect(region_is_sampled(p) && !region_is_run(p) && !region_is_live(p));
         cr_expect(eq(sz, pool_usable_size(p), usable), "%zu", size);
         cr_expect(not(pool_put(p)), "the fast path leaves it alone");
@@ -254,8 +254,8 @@ Test(counted, a_block_that_is_marked_is_told_from_all_others)
             if (region_entry_at(p + at) == region_entry_at(p))
                 cr_expect(eq(int, pool_put_slow(p + at), POOL_INVALID_FREE));
         }
-        region_flip_mark(p);
-        put(p);
+        pool_put_sampled(p);
+        cr_expect(not(region_is_sampled(p)));
         cr_expect(eq(int, pool_put_slow(p), POOL_DOUBLE_FREE));
     }
 }
@@ -299,7 +299,7 @@ Test(counted, a_block_that_was_sampled_is_handed_out_without_its_note)
                 put(p[i]);
                 continue;
             }
-            region_flip_mark(p[i]);
+            region_mark_sampled(p[i]);
             region_set_note(p[i], 77);
             pool_put_sampled(p[i]);
             cr_assert(not(region_is_sampled(p[i])));
