@@ -23,9 +23,9 @@
 
 // What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
 // smaller interval was asked for by somebody who wants to know: so many times as much, and more. A
-// sample takes 1.3 us with a few frames, 8 us with 20 of them, and 10 where caches have forgotten
-// the tables: so many a second are 0.25 % of a thread's time. 1024 at once are 512 MiB, which take
-// many times as long to be touched.
+// sample takes 2 us with a few frames, 4 to 8 us with 20 of them, and 10 where caches have
+// forgotten the tables: so many a second are 0.25 % of a thread's time. 1024 at once are 512 MiB,
+// which take many times as long to be touched.
 #define PACE_PER_SECOND 250
 #define PACE_AT_ONCE 1024 // before the interval doubles, and after so many more does it again:
 #define PACE_A_DOUBLING 16
