@@ -148,6 +148,23 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     return since >= (uint64_t)1000 << futile;
 }
 
+// What free memory there is, with us or with the kernel, swings with what the program keeps: a peak
+// that came close comes again.
+static bool is_tight(const struct pressure_options *o, struct pressure_state *st,
+                     const struct pressure_sample *s, uint64_t now)
+{
+    uint64_t not_live = less(s->headroom_bytes + s->held_bytes, s->pending_bytes);
+    if (s->limit_bytes == PRESSURE_UNLIMITED)
+        return false;
+    if (not_live < pressure_near_limit(s) / 16) {
+        st->tight = true;
+        st->tight_ms = now;
+    } else if (now - st->tight_ms >= o->cooldown_ms) {
+        st->tight = false;
+    }
+    return st->tight;
+}
+
 // How far usage could run before the thread looks again decides when that is.
 static unsigned next_look(const struct pressure_options *o, const struct pressure_state *st,
                           const struct pressure_sample *s, const struct pressure_action *a)
@@ -273,6 +290,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         a.keep_bytes = 0;
     if (a.reclaim)
         st->reclaim_keep = a.keep_bytes;
+    a.tight = is_tight(o, st, s, now);
     a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
     // Not at once: each page that goes back right after its free and is taken again costs a fault.

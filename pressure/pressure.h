@@ -30,6 +30,10 @@
 //                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
 //                not while the process takes memory, for then it may need just this again
 //
+// And `tight`: live data fills the limit but for 1/16, or has done so within the last cooldown.
+// Then it is worth a system call a block, and a fault for each page that comes back to another one,
+// not to keep the pages of a block that its request does not need.
+//
 // What is about to be taken (pending) counts as used here, and so does what was handed out and not
 // touched yet (promised), up to half of the headroom: the level is that of usage alone, but what
 // may be kept, and when room is short, follow from what is left after both.
@@ -145,6 +149,8 @@ struct pressure_state {
     uint64_t reclaim_grown, reclaim_held, reclaim_keep;
     unsigned futile; // reclaims in a row that gave back next to nothing
     uint64_t nap_ms; // the last wait for neighbours
+    bool tight;
+    uint64_t tight_ms; // when it was so last
 };
 
 struct pressure_action {
@@ -153,6 +159,7 @@ struct pressure_action {
     bool decay_fast;       // freed pages shall go back soon: at Critical
     bool urgent;           // Critical, or will be with what is pending and promised
     bool emergency;        // the next few allocations may be the last
+    bool tight;            // see above
     bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
     uint64_t left_bytes;   // of the headroom, once what is pending and promised has been taken
     uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none

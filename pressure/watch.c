@@ -38,7 +38,7 @@ static struct {
     struct sample_source source;
     uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
-    bool was_urgent; // at the last look
+    bool was_urgent, was_tight; // at the last look
 } w;
 
 // What our own thread has run: looks and reclaims of its are no work of the program's. Under
@@ -279,6 +279,9 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
             if (hooks->set_keep)
                 hooks->set_keep(hooks->arg, a.keep_bytes, pressure_near_limit(&s));
         }
+        if (a.tight != w.was_tight && hooks->set_tight)
+            hooks->set_tight(hooks->arg, a.tight);
+        w.was_tight = a.tight;
         atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
         stats->decay_fast = a.decay_fast;
         atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
@@ -335,7 +338,7 @@ void watch_child(void)
     w.held_guess = w.held_grown = w.held_shrunk = 0;
     thread_cpu_us = 0;
     w.reported = PRESSURE_NORMAL;
-    w.was_urgent = false;
+    w.was_urgent = w.was_tight = false;
     sample_init(&w.source, options);
     if (options->looks)
         assist_init(options);
@@ -346,6 +349,8 @@ void watch_child(void)
     // look would keep it for good.
     if (hooks->set_keep)
         hooks->set_keep(hooks->arg, PRESSURE_UNLIMITED, PRESSURE_UNLIMITED);
+    if (hooks->set_tight)
+        hooks->set_tight(hooks->arg, false);
 }
 
 uint64_t watch_limit_bytes(void)

@@ -36,6 +36,8 @@ struct pressure_hooks {
     // From any thread that may allocate, after each look that changes the answer, and in a child.
     // A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED: none).
     void (*set_keep)(void *arg, uint64_t keep_bytes, uint64_t limit_bytes);
+    // The same for whether blocks are to keep no page beyond what was asked for; not at first.
+    void (*set_tight)(void *arg, bool tight);
     void (*set_decay)(void *arg, bool fast); // true: freed pages shall go back soon
 
     // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.

@@ -79,7 +79,6 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     uint64_t max = dog.pool_max_bytes;
 
     (void)arg;
-    pool_set_frugal(keep_bytes != PRESSURE_UNLIMITED);
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
@@ -88,6 +87,12 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
         max = limit_bytes / 8;
     credit_set_max(keep_bytes < max ? keep_bytes : max);
+}
+
+static void set_tight(void *arg, bool tight)
+{
+    (void)arg;
+    pool_set_frugal(tight);
 }
 
 // For every arena that there is, and for those to come. Zero would be the program's throughput:
@@ -244,6 +249,7 @@ static void log_for_pressure(void *arg, enum pressure_log kind, const char *form
 static struct pressure_hooks hooks = {
     .reclaim = on_reclaim,
     .set_keep = set_keep,
+    .set_tight = set_tight,
     .set_decay = set_decay,
     .held = held,
     .returned = returned,

@@ -328,3 +328,21 @@ Test(pressure_reclaim, decay_is_fast_at_critical_only)
     cr_expect(eq(int, step(950, 1100).decay_fast, 1));
     cr_expect(eq(int, step(800, 1200).decay_fast, 0));
 }
+
+static bool is_tight(uint64_t used_mib, uint64_t held_mib, uint64_t now_ms)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    s.held_bytes = held_mib * M;
+    return pressure_step(&options, &state, &s, now_ms).tight;
+}
+
+// Free memory that we hold is room just as what the kernel has.
+Test(pressure_reclaim, it_is_tight_once_live_data_leaves_a_16th)
+{
+    cr_expect(eq(int, is_tight(990, 53, 0), 0), "63 MiB");
+    cr_expect(eq(int, is_tight(990, 52, 1), 1), "62, less than 62.5");
+    cr_expect(eq(int, is_tight(400, 0, 2), 1), "a peak comes again");
+    cr_expect(eq(int, is_tight(990, 52, 5000), 1));
+    cr_expect(eq(int, is_tight(400, 0, 14999), 1));
+    cr_expect(eq(int, is_tight(400, 0, 15000), 0), "the cooldown has gone by");
+}
