@@ -8,6 +8,9 @@
 // Faster than this no process was seen to touch new memory here (4 KiB pages, two cores).
 #define FASTEST_BYTES_PER_MS (4 * MIB)
 
+// Whoever comes to be our neighbour is seen when he has grown a little.
+#define ALONE_MS 500
+
 static uint64_t min64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -127,7 +130,8 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     bool growing = s->grown_bytes != st->look_grown || s->pending_bytes;
     // What the last reclaim left with us on purpose counts as well, once the process is idle.
     uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
-    if (!growing && (let_go >= limit / 4 || (st->idle && left_lying >= limit / 64)))
+    bool wanted = !s->alone || now - st->grown_ms >= ALONE_MS;
+    if (!growing && ((wanted && let_go >= limit / 4) || (st->idle && left_lying >= limit / 64)))
         return true;
 
     if (!urgent)
@@ -208,6 +212,8 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     uint64_t by = s->used_bytes > st->look_used ? s->used_bytes - st->look_used
                                                 : st->look_used - s->used_bytes;
     uint64_t grown = s->grown_bytes - st->look_grown;
+    if (grown || s->pending_bytes)
+        st->grown_ms = now;
     // Growth that usage does not show is memory that goes round.
     if (grown >= MIB)
         st->calm = by <= grown / 8 ? st->calm + 1 : 0;

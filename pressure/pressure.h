@@ -28,7 +28,8 @@
 //                futile, but in an emergency at once, if 256 KiB are held
 //   for others   from High on, if held memory has risen by 1/4 of the limit since the last
 //                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
-//                not while the process takes memory, for then it may need just this again
+//                not while the process takes memory, for then it may need just this again, and
+//                where there are no others, the quarter only after half a second of that
 //
 // And `tight`: live data fills the limit but for 1/16, or has done so within the last cooldown.
 // Then it is worth a system call a block, and a fault for each page that comes back to another one,
@@ -118,6 +119,7 @@ struct pressure_sample {
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes;  // about to be taken by whoever looks
     uint64_t cpu_us;         // processor time of this process, ever; 0 where unknown
+    bool alone;              // nobody else has anonymous memory there worth the name
     uint64_t threads;        // that may be growing at the same time
     uint64_t held_bytes;     // free memory that a reclaim could give back, roughly
     uint64_t grown_bytes;    // counters that only rise: taken from the page level,
@@ -135,6 +137,7 @@ struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
+    uint64_t grown_ms; // the last look that saw memory being taken
     uint64_t look_ms, look_used, look_grown, look_shrunk, look_returned,
         look_cpu_us;      // the last look
     bool idle;            // hardly ran between the last two looks

@@ -5,6 +5,9 @@
 // Limits change, but not many times a second; usage does.
 #define FULL_AGE_MS 250
 
+// A shell that waits for us has half of that.
+#define ALONE_BYTES ((uint64_t)1 << 20)
+
 void sample_init(struct sample_source *s, const struct pressure_options *o)
 {
     cgroup_init(&s->cgroup, o->root);
@@ -52,8 +55,25 @@ static void read_ram(struct sample_source *s, const struct pressure_options *o, 
     s->ram_ms = now;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+// Between looks at all files others are what has come since that is not ours.
+static bool still_alone(const struct sample_source *src, const struct pressure_options *o,
+                        uint64_t used)
+{
+    struct proc_rss rss;
+    if (!src->full.alone || proc_read_rss(o->root, &rss) != 0)
+        return false;
+    uint64_t not_ours = less(used, rss.anon_bytes);
+    return src->others_bytes + less(not_ours, src->not_ours_bytes) < ALONE_BYTES;
+}
+
 // Only the usage that counted last time.
-static bool take_short(struct sample_source *src, uint64_t now, struct pressure_sample *out)
+static bool take_short(struct sample_source *src, const struct pressure_options *o, uint64_t now,
+                       struct pressure_sample *out)
 {
     uint64_t raw, used;
     if (!src->may_shorten || now - src->full_ms >= FULL_AGE_MS ||
@@ -62,6 +82,7 @@ static bool take_short(struct sample_source *src, uint64_t now, struct pressure_
     *out = src->full;
     out->raw_bytes = raw;
     out->used_bytes = used;
+    out->alone = still_alone(src, o, used);
     out->headroom_bytes = out->limit_bytes > used ? out->limit_bytes - used : 0;
     return true;
 }
@@ -69,7 +90,7 @@ static bool take_short(struct sample_source *src, uint64_t now, struct pressure_
 void sample_take(struct sample_source *src, const struct pressure_options *o, uint64_t now,
                  struct pressure_sample *out)
 {
-    if (take_short(src, now, out))
+    if (take_short(src, o, now, out))
         return;
     bool ask_rss = o->source != PRESSURE_USAGE_CGROUP, ask_cgroup = o->source != PRESSURE_USAGE_RSS;
     bool want_own = o->limit_bytes && o->source == PRESSURE_USAGE_CGROUP;
@@ -112,6 +133,11 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
     src->may_shorten = has_cgroup && cg.found && s.limit_bytes == cg.limit_bytes &&
                        s.used_bytes == cg.used_bytes && ask_cgroup &&
                        s.headroom_bytes == s.limit_bytes - min64(s.used_bytes, s.limit_bytes);
+    if (src->may_shorten) {
+        src->others_bytes = less(cg.anon_bytes, rss.anon_bytes);
+        src->not_ours_bytes = less(s.used_bytes, rss.anon_bytes);
+        s.alone = src->others_bytes < ALONE_BYTES;
+    }
     src->full = s;
     src->full_ms = now;
     *out = s;

@@ -21,6 +21,8 @@ struct sample_source {
     bool has_ram, ram_binds;
     struct pressure_sample full; // the last one that all files were read for, and when
     uint64_t full_ms;
+    // Then: anonymous memory of others, and all that was not ours, page cache and the kernel's too.
+    uint64_t others_bytes, not_ours_bytes;
     bool may_shorten; // the cgroup's limit is both the closest and the one with least headroom
 };
 

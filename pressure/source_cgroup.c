@@ -15,7 +15,7 @@
 #define MAX_LEVELS 64
 
 struct stat_values {
-    uint64_t inactive_file, hierarchical_limit;
+    uint64_t inactive_file, anon, hierarchical_limit;
 };
 
 void cgroup_init(struct cgroup_source *s, const char *root)
@@ -42,8 +42,8 @@ static void stat_at(struct cgroup_dir *d, size_t len, bool v2, struct stat_value
 {
     struct text_lines lines;
     char saved[64];
-    unsigned missing = v2 ? 1 : 2;
-    *out = (struct stat_values){0, UINT64_MAX};
+    unsigned missing = v2 ? 2 : 3;
+    *out = (struct stat_values){0, UINT64_MAX, UINT64_MAX};
     int r = text_open(&lines, cgroup_file_at(d, len, "memory.stat", saved));
     cgroup_file_done(d, len, "memory.stat", saved);
     if (r)
@@ -51,6 +51,7 @@ static void stat_at(struct cgroup_dir *d, size_t len, bool v2, struct stat_value
     for (const char *line; missing && (line = text_next(&lines));) {
         missing -=
             text_value(line, v2 ? "inactive_file" : "total_inactive_file", &out->inactive_file);
+        missing -= text_value(line, v2 ? "anon" : "total_rss", &out->anon);
         missing -= !v2 && text_value(line, "hierarchical_memory_limit", &out->hierarchical_limit);
     }
     text_close(&lines);
@@ -86,6 +87,7 @@ static void offer(struct cgroup_source *s, size_t len, enum pressure_limit_kind 
     r->limit_bytes = limit;
     r->raw_bytes = raw;
     r->used_bytes = used;
+    r->anon_bytes = stat.anon;
     r->kind = kind;
     s->binding_len = len;
     s->bound_bytes = limit;
@@ -204,7 +206,7 @@ int cgroup_read(struct cgroup_source *s, bool want_own, uint64_t now, struct cgr
 int cgroup_read_again(struct cgroup_source *s, uint64_t *raw, uint64_t *used)
 {
     struct cgroup_dir *d = &s->at.memory;
-    struct stat_values stat = {0, 0};
+    struct stat_values stat = {0, 0, 0};
     if (!s->found || !s->binding_len)
         return -ENOENT;
     int e =

@@ -31,6 +31,7 @@ struct cgroup_reading {
     uint64_t limit_bytes;   // of the level with the highest working set / limit
     uint64_t raw_bytes;     // its usage
     uint64_t used_bytes;    // its working set
+    uint64_t anon_bytes;    // of which anonymous; UINT64_MAX where that is not said
     uint64_t lowest_bytes;  // the lowest limit of all levels
     uint64_t own_raw_bytes; // our own cgroup's, limit or none; 0 if unknown
     uint64_t own_used_bytes;

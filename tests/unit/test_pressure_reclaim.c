@@ -240,6 +240,35 @@ Test(pressure_reclaim, what_was_let_go_of_stays_while_anything_is_taken)
     cr_expect(eq(int, pressure_step(&options, &state, &s, 1600).reclaim, 1));
 }
 
+// Nobody waits for it where there is nobody, and the process may want it again.
+Test(pressure_reclaim, who_is_alone_keeps_what_was_let_go_of_for_a_while)
+{
+    struct pressure_sample s = sample_of(800);
+    s.alone = true;
+    s.cpu_us = 1000000;
+    s.grown_bytes = 4096;
+    pressure_step(&options, &state, &s, 1000);
+    reclaimed(20, 800, 1000);
+    s.held_bytes = 300 * M;
+    s.grown_bytes += 4096;
+    for (uint64_t now = 1100; now < 1600; now += 100) {
+        s.cpu_us += 50000;
+        cr_expect(eq(int, pressure_step(&options, &state, &s, now).reclaim, 0), "%lu ms", now);
+    }
+    s.cpu_us += 50000;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1600).reclaim, 1));
+    reclaimed(20, 800, 1600);
+    // Unless somebody comes, or it hardly runs.
+    s.grown_bytes += 4096;
+    s.cpu_us += 50000;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1700).reclaim, 0));
+    s.cpu_us += 50000;
+    s.alone = false;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1800).reclaim, 1));
+    s.alone = true;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1900).reclaim, 1));
+}
+
 // Nobody waits for it; but only what a reclaim takes, for the process may run again.
 Test(pressure_reclaim, an_idle_process_keeps_nothing)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "pressure/source_cgroup.h"
+#include "pressure/sample.h"
 
 #define M (1ull << 20)
 #define V1 PRESSURE_LIMIT_CGROUP_V1
@@ -166,6 +166,53 @@ Test(source_cgroup_tree, a_controller_may_appear_later)
     put_cgroup("a", "1000\n", "10\n");
     cr_expect(eq(ulong, limit_at(2), 0), "not before it is time");
     cr_expect(eq(ulong, limit_at(40000), 1000));
+}
+
+// A look, where the cgroup has so much anonymous memory, this process so much of it, and something
+// else, page cache for one, is charged as well.
+static bool alone_with(unsigned anon_mib, unsigned own_mib, unsigned else_mib, uint64_t now_ms)
+{
+    static struct sample_source looks;
+    struct pressure_options options = pressure_defaults;
+    struct pressure_sample s;
+    char line[128];
+
+    snprintf(line, sizeof line, "%llu\n", (anon_mib + else_mib) * M);
+    put("cg/a/memory.current", line);
+    snprintf(line, sizeof line, "anon %llu\ninactive_file 0\n", anon_mib * M);
+    put("cg/a/memory.stat", line);
+    snprintf(line, sizeof line, "%llu %llu 0 1 0 1 0\n", 2 * own_mib * M / 4096,
+             own_mib * M / 4096);
+    put("proc/self/statm", line);
+    options.root = tree;
+    if (now_ms == 1)
+        sample_init(&looks, &options);
+    sample_take(&looks, &options, now_ms, &s);
+    cr_expect(eq(ulong, s.limit_bytes, 300 * M));
+    return s.alone;
+}
+
+Test(source_cgroup_tree, who_has_all_anonymous_memory_is_alone)
+{
+    put_cgroup("a", "314572800\n", "0\n");
+    cr_expect(eq(int, alone_with(200, 200, 40, 1), 1), "page cache is nobody's");
+    // Between two looks at memory.stat all that comes and is not ours may be somebody's.
+    cr_expect(eq(int, alone_with(220, 220, 40, 10), 1), "ours");
+    cr_expect(eq(int, alone_with(220, 220, 41, 20), 0));
+    cr_expect(eq(int, alone_with(221, 220, 40, 30), 0));
+    cr_expect(eq(int, alone_with(220, 220, 40, 40), 1));
+    cr_expect(eq(int, alone_with(220, 220, 60, 1000), 1));
+    cr_expect(eq(int, alone_with(221, 220, 40, 2000), 0));
+}
+
+Test(source_cgroup_tree, where_nothing_is_said_of_anonymous_memory_there_are_others)
+{
+    struct cgroup_reading r;
+    put_cgroup("a", "1000\n", "10\n");
+    put("cg/a/memory.stat", "inactive_file 0\n");
+    cgroup_init(&source, tree);
+    cr_assert(eq(int, cgroup_read(&source, false, 1, &r), 0));
+    cr_expect(eq(ulong, r.anon_bytes, UINT64_MAX));
 }
 
 Test(source_cgroup, own_usage_is_there_without_a_limit)
