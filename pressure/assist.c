@@ -16,7 +16,7 @@
 #define WAKE_BYTES (MIB / 4)
 
 struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX},
-                      assist_freed = {.due = UINT64_MAX};
+                      assist_freed = {.due = UINT64_MAX}, assist_reused = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .headroom_bytes = PRESSURE_UNLIMITED,
                                   .left_bytes = PRESSURE_UNLIMITED};
@@ -45,6 +45,7 @@ void assist_init(const struct pressure_options *o)
     store(&assist_view.left_bytes, PRESSURE_UNLIMITED);
     store(&assist_shrunk.due, UINT64_MAX);
     store(&assist_freed.due, UINT64_MAX);
+    store(&assist_reused.due, UINT64_MAX);
     store(&assist_grown.due,
           o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
 }
@@ -92,6 +93,8 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
         step = s->headroom_bytes / 4 > 8 * MIB ? s->headroom_bytes / 4 : 8 * MIB;
     store(&assist_shrunk.due, s->shrunk_bytes + step);
     store(&assist_freed.due, load(&assist_freed.total) + step);
+    store(&assist_reused.due,
+          a->tight ? load(&assist_reused.total) + a->look_after_bytes : UINT64_MAX);
     monitor_hasten(a->next_look_ms);
 
     // A thread is worth having once what we could give back is worth having: in a small container

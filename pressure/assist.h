@@ -40,7 +40,7 @@ struct assist_view {
     _Atomic uint64_t left_bytes; // the same, after what was promised
 };
 
-extern struct assist_counter assist_grown, assist_shrunk, assist_freed;
+extern struct assist_counter assist_grown, assist_shrunk, assist_freed, assist_reused;
 extern struct assist_view assist_view;
 
 void assist_grow_due(size_t bytes);
@@ -98,6 +98,15 @@ static inline void pressure_count_free(size_t bytes)
     uint64_t total = atomic_fetch_add_explicit(&assist_freed.total, bytes, memory_order_relaxed);
     if (unlikely(total + bytes >= atomic_load_explicit(&assist_freed.due, memory_order_relaxed)))
         assist_free_due();
+}
+
+// `bytes` of pages that lay free with jemalloc were handed out. That takes nothing of the kernel,
+// but where blocks are trimmed: there some of them are not resident. Enough lead to a look.
+static inline void pressure_reuse(size_t bytes)
+{
+    uint64_t total = atomic_fetch_add_explicit(&assist_reused.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_reused.due, memory_order_relaxed)))
+        assist_shrink_due(bytes);
 }
 
 // Changes whenever the program takes pages or large blocks are freed.

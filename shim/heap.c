@@ -75,8 +75,10 @@ static void *grow(size_t size, bool zero)
     bool entered = pool_entered();
     void *ptr = entered ? NULL : reuse_if_short(size, zero);
 
-    if (ptr)
+    if (ptr) {
+        pressure_reuse(size);
         return ptr;
+    }
     // A handler may have interrupted a request that was made frozen, and must not be refused.
     pages_freeze(0);
     if (!entered && !watchdog_before(size)) {
@@ -84,6 +86,7 @@ static void *grow(size_t size, bool zero)
         return NULL;
     }
     ptr = pool_get_new(size, zero);
+    pressure_reuse(size);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
         ptr = from_jemalloc(size, zero);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "pressure/assist.h"
@@ -93,4 +94,39 @@ Test(assist, a_look_waits_where_it_is_told_to)
     atomic_store(&hold_up, false);
     cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 10000), 1));
     end();
+}
+
+// Looks while so much is handed out again, with `room_bytes` beside 100 MiB that are live.
+static uint64_t looks_while_reused(size_t room_bytes, size_t bytes)
+{
+    static char live[100 * M];
+    struct pressure_stats before, after;
+    struct proc_rss rss;
+
+    memset(live, 1, sizeof live);
+    cr_assert(eq(int, proc_read_rss("", &rss), 0));
+    options = pressure_defaults;
+    options.source = PRESSURE_USAGE_RSS;
+    options.limit_bytes = rss.anon_bytes + room_bytes;
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    pressure_stats(&before);
+    for (size_t done = 0; done < bytes; done += M / 8)
+        pressure_reuse(M / 8);
+    pressure_stats(&after);
+    return after.looks - before.looks;
+}
+
+// There pages may be missing in what lies free.
+Test(assist_reuse, is_looked_after_where_blocks_are_trimmed)
+{
+    uint64_t looks = looks_while_reused(4 * M, 32 * M);
+    cr_expect(ge(ulong, looks, 16), "each 2 MiB at the latest");
+    cr_expect(le(ulong, looks, 32));
+}
+
+Test(assist_reuse, costs_no_look_elsewhere)
+{
+    cr_expect(eq(ulong, looks_while_reused(20 * M, 1024 * M), 0));
 }
