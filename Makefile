@@ -79,7 +79,8 @@ endif
 # for the counts itself must find ours in core.a, too.
 JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit \
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
-           -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_alloc_grow,--wrap=je_pa_dalloc \
+           -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
+           -Wl,--wrap=je_pa_dalloc \
            -Wl,-u,__wrap_je_pages_map
 
 # New flags mean new objects: the stamp changes only when the command line does.

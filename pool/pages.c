@@ -38,6 +38,11 @@ struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
 struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                                      size_t keep_pages);
 
+bool __real_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
+                           bool delay_coalesce);
+bool __wrap_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
+                           bool delay_coalesce);
+
 struct edata *__real_je_ecache_alloc_grow(struct tsdn *, struct pac *, struct ehooks *,
                                           struct ecache *extents, struct edata *expand, size_t size,
                                           size_t alignment, bool zero, bool guarded);
@@ -122,6 +127,13 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, st
 static uint64_t extent_pages(const struct edata *extent)
 {
     return ((const uint64_t *)extent)[2] / 4096;
+}
+
+bool __wrap_je_ecache_init(struct tsdn *tsdn, struct ecache *extents, int state, unsigned index,
+                           bool delay_coalesce)
+{
+    (void)delay_coalesce;
+    return __real_je_ecache_init(tsdn, extents, state, index, false);
 }
 
 // A purge asks for one extent after the other, the one unused for longest first.

@@ -6,6 +6,11 @@
 // they are committed, as given back when they are decommitted. The one where it looks for an extent
 // that has no pages yet is wrapped, too, to refuse it.
 //
+// So is the one that makes its stores of free extents. Those with pages it merges with what lies
+// beside them only when they go back to the kernel, unless they are large: a slab is soon a slab
+// again. A program whose sizes grow then takes new pages while all of the old ones lie free in
+// pieces. Here they are merged at once.
+//
 // Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. What
 // has to wait for a moment without locks can be done at the next refill of a thread cache, which a
 // fourth wrapped function tells of, or after some 64 KiB of small requests, which a fifth one does:

@@ -66,6 +66,22 @@ Test(pages, what_was_given_back_and_is_taken_again_counts_again)
     cr_expect(is_zero(p, bytes));
 }
 
+// Slabs of 3 pages with 4 blocks each: a program that goes on with larger sizes uses their pages.
+Test(pages, what_lies_free_side_by_side_is_used_as_one)
+{
+    enum { BLOCKS = 4096 };
+    static void *p[BLOCKS];
+
+    for (int i = 0; i < BLOCKS; i++)
+        p[i] = je_mallocx(3 * K, JE_TCACHE_NONE);
+    for (int i = 0; i < BLOCKS; i++)
+        je_dallocx(p[i], JE_TCACHE_NONE);
+    uint64_t taken = pages_taken();
+    for (int i = 0; i < 10; i++)
+        p[i] = je_mallocx(1 * M, JE_TCACHE_NONE);
+    cr_expect(eq(u64, pages_taken() - taken, 0));
+}
+
 static void *region_block(size_t bytes)
 {
     return region_block_new(size_class_of(bytes), false);
