@@ -86,7 +86,6 @@ static void *grow(size_t size, bool zero)
         return NULL;
     }
     ptr = pool_get_new(size, zero);
-    pressure_reuse(size);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
         ptr = from_jemalloc(size, zero);
@@ -95,8 +94,10 @@ static void *grow(size_t size, bool zero)
         watchdog_reclaim(0);
         ptr = from_jemalloc(size, zero);
     }
-    if (!entered)
+    if (!entered) {
+        pressure_reuse(size);
         watchdog_after();
+    }
     return ptr;
 }
 
