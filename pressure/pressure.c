@@ -104,6 +104,16 @@ static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level
     return max64(not_live - max64(room, min64(crowd, not_live / 4 * 3)), least);
 }
 
+// What is missing for those who take memory past us, by the time that it takes to see them and to
+// give back: two looks, and some 100 MiB. Where blocks are trimmed the holes that they leave pass
+// for that, too.
+#define RUSH_MS 60
+static uint64_t missing_bytes(const struct pressure_state *st, const struct pressure_sample *s)
+{
+    uint64_t bytes = less(st->past_rate / 1000 * RUSH_MS, s->headroom_bytes);
+    return st->tight || bytes < MIB ? 0 : bytes;
+}
+
 // Has usage left the place where the last reclaim put it?
 static bool moved(const struct pressure_state *st, uint64_t used)
 {
@@ -115,13 +125,17 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
                          const struct pressure_sample *s, const struct pressure_action *a,
                          bool urgent, uint64_t now)
 {
+    uint64_t since = now - st->reclaim_ms, limit = pressure_near_limit(s);
+    unsigned futile = st->futile < 6 ? st->futile : 6;
+    // Reclaims that give nothing may take a fifth of the time at first, and less each time.
+    bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
+    if (s->held_bytes >= MIB && missing_bytes(st, s))
+        return affordable;
     if (a->level < PRESSURE_HIGH && !urgent)
         return false;
     // Not on each entry: usage that swings around a mark would be a reclaim each time.
     if (!st->reclaimed_once)
         return true;
-    uint64_t since = now - st->reclaim_ms, limit = pressure_near_limit(s);
-    unsigned futile = st->futile < 6 ? st->futile : 6;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
     // What the program let go of since, without taking any, or lets lie: neighbours under the same
@@ -137,8 +151,6 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     if (!urgent)
         return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile);
 
-    // Reclaims that give nothing may take a fifth of the time at first, and less each time.
-    bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
     if (a->emergency && s->held_bytes >= 256 * KIB)
         return true;
     if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
@@ -225,19 +237,39 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     // Some of it is never touched, or was there before: half of it is forgotten each second.
     if (now - st->promised_ms >= 1000) {
         st->promised /= 2;
+        st->unseen /= 2;
         st->promised_ms = now;
     }
     // What was touched shows in usage, unless as much went back to the kernel meanwhile.
     uint64_t returned = s->returned_bytes - st->look_returned;
     uint64_t touched = less(s->used_bytes + returned, st->look_used);
     st->promised = less(st->promised + grown, touched + shrunk);
+    // What was freed untouched may be handed out again, and touched then.
+    st->unseen = less(st->unseen + grown, touched);
+    // A look itself costs up to half a millisecond, which must not pass for work.
+    if (ms >= 5)
+        st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25 + 1000;
+}
+
+static void mark_rate(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
+{
+    st->rate_ms = now;
+    st->rate_used = s->used_bytes;
+    st->rate_grown = s->grown_bytes;
+    st->rate_unseen = st->unseen;
+}
+
+static void note_rate(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
+{
+    uint64_t ms = now - st->rate_ms;
     // Looks closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
-    // A look itself costs up to half a millisecond, which must not pass for work.
-    st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25 + 1000;
-    uint64_t rate = less(s->used_bytes, st->look_used) * 1000 / ms;
-    st->rate = max64(rate, ms >= 1000 ? 0 : st->rate / 2);
+    uint64_t rise = less(s->used_bytes, st->rate_used);
+    uint64_t past = less(rise, st->rate_unseen + s->grown_bytes - st->rate_grown);
+    st->rate = max64(rise * 1000 / ms, ms >= 1000 ? 0 : st->rate / 2);
+    st->past_rate = max64(past * 1000 / ms, ms >= 1000 ? 0 : st->past_rate / 2);
+    mark_rate(st, s, now);
 }
 
 static void enter(struct pressure_state *st, enum pressure_level level, uint64_t now)
@@ -269,10 +301,12 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
         st->started = true;
         st->level_since_ms = st->promised_ms = now;
         remember(st, s, now);
+        mark_rate(st, s, now);
     }
     struct pressure_action a = {.from = st->level, .level = classify(o, st->level, s)};
     bool limited = s->limit_bytes != PRESSURE_UNLIMITED;
     note_movement(st, s, now);
+    note_rate(st, s, now);
     // What other threads were handed a moment ago and have not touched yet is as good as used; but
     // no more than half of what is left is believed of it, for much of it may never be.
     uint64_t left =
@@ -294,6 +328,8 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // Nobody is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)
         a.keep_bytes = 0;
+    if (a.reclaim && missing_bytes(st, s))
+        a.keep_bytes = min64(a.keep_bytes, less(s->held_bytes, missing_bytes(st, s)));
     if (a.reclaim)
         st->reclaim_keep = a.keep_bytes;
     a.tight = is_tight(o, st, s, now);

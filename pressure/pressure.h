@@ -30,6 +30,9 @@
 //                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
 //                not while the process takes memory, for then it may need just this again, and
 //                where there are no others, the quarter only after half a second of that
+//   in a rush    at any level, if usage rises past us, by neighbours or by the program's own
+//                mappings, so fast that the limit is less than 60 ms away: what is missing for
+//                60 ms goes back, from 1 MiB on
 //
 // And `tight`: live data fills the limit but for 1/16, or has done so within the last cooldown.
 // Then it is worth a system call a block, and a fault for each page that comes back to another one,
@@ -144,8 +147,11 @@ struct pressure_state {
     unsigned calm;        // looks in a row in which growth did not show in usage
     unsigned quiet_looks; // looks in a row in which usage did not move
     uint64_t rate;        // bytes/s that usage rose lately, decaying
+    uint64_t past_rate;   // of that, what we handed out to nobody
+    uint64_t rate_ms, rate_used, rate_grown, rate_unseen; // when both were last measured
     uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time
-    uint64_t promised_ms; // when half of it was last forgotten
+    uint64_t unseen;      // the same, were nothing ever freed
+    uint64_t promised_ms; // when half of both was last forgotten
     // The last reclaim, and what has to happen before another one is worth it.
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
