@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=9
+cases=10
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -114,6 +114,7 @@ main() {
     killed_without 'random sizes in threads' 250 "$p/random" 200 pooled 10 8
     lowered_while_idle
     lives_with 'what a large free left makes room for the program itself' 64 "$p/yields" 1 32 55 self 200
+    lives_with 'and in the same moment, in one call' 165 "$p/yields" 100 1 100 populate 0
     lives_with 'and for a neighbour, of one block' 32 "$p/yields" 1 16 26 neighbour 20
     lives_with 'and of many' 128 "$p/yields" 20 3 115 neighbour 300
     lives_with 'a buffer that grows is never there twice' 130 "$p/buffer" 100 64

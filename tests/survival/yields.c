@@ -1,9 +1,10 @@
-// yields BLOCKS BLOCK_MIB GROWN_MIB self|neighbour PAUSE_MS - free memory is for others, too.
+// yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|neighbour PAUSE_MS - free memory is for others,
+// too.
 //
 // A process fills large blocks, rests, frees them all and asks for nothing more. After the pause
 // GROWN_MIB are taken past malloc, by mmap: by itself, as a runtime's own heap or a thread's stack
-// would, or by a neighbour in the same cgroup who is not under any allocator of ours. 1 when the
-// neighbour was killed.
+// would, and with `populate` in a single call; or by a neighbour in the same cgroup who is not
+// under any allocator of ours. 1 when the neighbour was killed.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +17,19 @@
 
 enum { MAX_BLOCKS = 1000, REST_MS = 1500 };
 
+static void *map(size_t mib, int flags)
+{
+    void *p =
+        mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    if (p == MAP_FAILED)
+        load_die("mmap");
+    return p;
+}
+
 static void map_and_touch(size_t mib)
 {
-    for (size_t i = 0; i < mib; i++) {
-        void *p = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED)
-            load_die("mmap");
-        memset(p, 1, MIB);
-    }
+    for (size_t i = 0; i < mib; i++)
+        memset(map(1, 0), 1, MIB);
 }
 
 static void fill_and_free(size_t blocks, size_t mib)
@@ -60,14 +66,17 @@ int main(int argc, char **argv)
     load_start(argc, argv);
     size_t blocks = argc == 6 ? strtoull(argv[1], NULL, 10) : 0;
     if (!blocks || blocks > MAX_BLOCKS)
-        load_die("yields BLOCKS BLOCK_MIB GROWN_MIB self|neighbour PAUSE_MS");
+        load_die("yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|neighbour PAUSE_MS");
     size_t grown_mib = strtoull(argv[3], NULL, 10);
-    bool self = strcmp(argv[4], "self") == 0;
+    const char *who = argv[4];
+    bool by_neighbour = strcmp(who, "neighbour") == 0;
     int tell = -1, status = 0;
-    pid_t pid = self ? 0 : start_neighbour(&tell, grown_mib);
+    pid_t pid = by_neighbour ? start_neighbour(&tell, grown_mib) : 0;
     fill_and_free(blocks, strtoull(argv[2], NULL, 10));
     usleep((useconds_t)strtoul(argv[5], NULL, 10) * 1000);
-    if (self)
+    if (strcmp(who, "populate") == 0)
+        map(grown_mib, MAP_POPULATE);
+    else if (!by_neighbour)
         map_and_touch(grown_mib);
     else if (write(tell, "", 1) != 1 || waitpid(pid, &status, 0) != pid)
         load_die("the neighbour is gone");
