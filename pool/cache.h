@@ -234,6 +234,9 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 // since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
 
+// Empties the lists of these classes in every cache into the depot. As above.
+void cache_drain_classes(const bool wanted[SIZE_CLASS_END]);
+
 // Around work on all caches or on the depot, by a thread that may be interrupted: a signal handler
 // would wait for locks that its own thread holds. Between the two this thread has no cache, and
 // what the handler wants comes from jemalloc. The second takes what the first returned.

@@ -72,17 +72,17 @@ static bool fence_owners(void)
     return cache_registry.can_revoke;
 }
 
-// Marks the classes of a cache that are to be emptied; returns whether there are any. As racy as
-// is_idle().
-static bool choose(struct cache *t, bool idle_only)
+// Marks the classes of a cache that are to be emptied, of those that are wanted: all where `wanted`
+// is NULL. Returns whether there are any. As racy as is_idle().
+static bool choose(struct cache *t, bool idle_only, const bool *wanted)
 {
     bool any = false;
 
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
-        bool idle = !idle_only || is_idle(t, class);
+        bool chosen = wanted ? wanted[class] : !idle_only || is_idle(t, class);
         l->chosen =
-            idle && (cache_load32(&t->bin[class].capacity) || cache_load32(&l->spare_capacity));
+            chosen && (cache_load32(&t->bin[class].capacity) || cache_load32(&l->spare_capacity));
         any |= l->chosen;
     }
     return any;
@@ -112,14 +112,14 @@ void cache_step_back(struct cache *self)
     cache_heed_request(self);
 }
 
-void cache_drain_all(bool idle_only)
+static void drain(bool idle_only, const bool *wanted)
 {
     struct cache *self = cache_step_aside();
     bool can_revoke;
 
     pthread_mutex_lock(&cache_registry.lock);
     for (struct cache *t = cache_registry.all; t; t = t->next) {
-        t->chosen = choose(t, idle_only);
+        t->chosen = choose(t, idle_only, wanted);
         if (t->chosen)
             set_revoked(t, true);
     }
@@ -131,6 +131,16 @@ void cache_drain_all(bool idle_only)
     }
     pthread_mutex_unlock(&cache_registry.lock);
     cache_step_back(self);
+}
+
+void cache_drain_all(bool idle_only)
+{
+    drain(idle_only, NULL);
+}
+
+void cache_drain_classes(const bool wanted[SIZE_CLASS_END])
+{
+    drain(false, wanted);
 }
 
 uint64_t cache_drain_self(void)

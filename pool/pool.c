@@ -3,9 +3,13 @@
 #include <errno.h>
 
 #include "pool/depot.h"
+#include "pool/left.h"
 #include "pool/pace.h"
 
 #define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
+
+// Given back at once by a thread that wants a block.
+#define RELEASE_MAX_BYTES ((uint64_t)16 << 20)
 
 struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
                                 SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
@@ -279,6 +283,26 @@ uint64_t pool_age(void)
     }
     if (released)
         region_purge();
+    return released;
+}
+
+uint64_t pool_release_left(void)
+{
+    bool left[SIZE_CLASS_END];
+    uint64_t released = 0;
+    struct cache *self;
+
+    if (credit_taken_bytes() < LEFT_MIN_BYTES || !left_find(left))
+        return 0;
+    cache_drain_classes(left);
+    self = cache_step_aside();
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
+        struct batch batch;
+        while (left[class] && released < RELEASE_MAX_BYTES &&
+               (batch = depot_get_oldest(class)).count)
+            released += release_batch(class, batch);
+    }
+    cache_step_back(self);
     return released;
 }
 

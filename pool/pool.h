@@ -138,6 +138,10 @@ uint64_t pool_drain_self(void);
 // Gives back what has not been used since the last call; returns its bytes. For a clock's tick.
 uint64_t pool_age(void);
 
+// Gives free blocks of sizes that the program has left (left.h) back to jemalloc, where other sizes
+// can have their pages: some 16 MiB of them at most. Returns their bytes.
+uint64_t pool_release_left(void);
+
 struct pool_bucket_stats {
     size_t bound_bytes;
     uint64_t limit;

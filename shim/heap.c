@@ -17,6 +17,11 @@
 // In lists, for it to be worth emptying them all.
 #define TRIM_MIN_BYTES ((size_t)1 << 20)
 
+// Of new pages, between two looks at what the program has left; for each thread's cache the look
+// takes longer.
+#define GROWTH_BYTES ((uint64_t)2 << 20)
+#define GROWTH_THREAD_BYTES ((uint64_t)128 << 10)
+
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
 void *(*heap_small)(size_t size) = je_malloc;
@@ -68,6 +73,20 @@ static void *reuse_if_short(size_t size, bool zero)
     return ptr;
 }
 
+// New pages are taken: had the program left any that would do?
+static void note_growth(void)
+{
+    static _Atomic uint64_t due_at = GROWTH_BYTES;
+    uint64_t taken = pages_taken(), due = atomic_load_explicit(&due_at, memory_order_relaxed);
+    uint64_t step = GROWTH_BYTES + cache_threads() * GROWTH_THREAD_BYTES;
+
+    if (likely(taken < due) || !atomic_compare_exchange_strong(&due_at, &due, taken + step))
+        return;
+    int saved = errno;
+    pool_release_left();
+    errno = saved;
+}
+
 // A request that takes pages: the only place where memory pressure is asked, because it is the
 // only one where that can cost something and no lock is held.
 static void *grow(size_t size, bool zero)
@@ -85,6 +104,8 @@ static void *grow(size_t size, bool zero)
         errno = ENOMEM;
         return NULL;
     }
+    if (!entered)
+        note_growth();
     ptr = pool_get_new(size, zero);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)

@@ -83,6 +83,7 @@ ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
 ok rounds "$V/rounds"
+ok moves_on "$V/moves_on"
 ok sampled_locked TIDEPOOL_SAMPLE=4K "$V/sampled_locked"
 for how in setrlimit prlimit; do ok "limits_itself $how" "$V/limits_itself" $how; done
 for walker in builtin fp libunwind; do

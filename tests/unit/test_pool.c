@@ -387,6 +387,66 @@ Test(pool, age_does_not_touch_what_was_used_since)
     cr_expect(ne(ptr, pool_get(50 * K), NULL), "still in its cache");
 }
 
+// What the program has left. LARGE holds 10 MiB, MIDDLE no more than 2.
+
+Test(pool, what_lay_still_since_the_last_call_is_left)
+{
+    void *p[20], *q[10];
+
+    get_all(q, 10, 50 * K);
+    put_all(q, 10);
+    get_all(p, 20, 512 * K);
+    put_all(p, 20);
+    cr_expect(eq(u64, pool_release_left(), 0), "taken since the start");
+    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    cr_expect(eq(u64, stats(LARGE).free_blocks, 0));
+    cr_expect(eq(u64, stats(MIDDLE).free_blocks, 10), "too little");
+    cr_expect(eq(u64, pool_release_left(), 0));
+}
+
+Test(pool, what_is_taken_from_is_not_left)
+{
+    void *p[20];
+
+    get_all(p, 20, 512 * K);
+    put_all(p, 20);
+    for (int i = 0; i < 5; i++) {
+        get_all(p, 1, 512 * K);
+        put_all(p, 1);
+        cr_expect(eq(u64, pool_release_left(), 0));
+    }
+    // To give is not to need.
+    get_all(p, 2, 512 * K);
+    pool_release_left();
+    put_all(p, 2);
+    cr_expect(eq(u64, pool_release_left(), 10 * M));
+}
+
+static void *leave_and_sleep(void *barrier)
+{
+    void *p[20];
+
+    get_all(p, 20, 512 * K);
+    put_all(p, 20);
+    pthread_barrier_wait(barrier);
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+Test(pool, what_other_threads_left_is_left)
+{
+    pthread_t thread;
+    pthread_barrier_t barrier;
+
+    pthread_barrier_init(&barrier, NULL, 2);
+    cr_assert(eq(int, pthread_create(&thread, NULL, leave_and_sleep, &barrier), 0));
+    pthread_barrier_wait(&barrier);
+    cr_expect(eq(u64, pool_release_left(), 0));
+    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+}
+
 // Readiness.
 
 Test(pool, warm_up_is_no_request_and_serves_the_first_ones)

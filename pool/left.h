@@ -1,0 +1,22 @@
+// left - which size classes the program has left.
+//
+// A program that goes from one size to another leaves free blocks behind, on every list that has
+// had them. As blocks they serve nobody; their pages could serve the sizes that it has gone on to,
+// for a hundredth of what the kernel takes for as many new ones. The clock that ages lists ticks in
+// seconds, which is too late for that. Growth is the better one: as long as no new pages are taken,
+// nobody is missing any.
+#ifndef TIDEPOOL_POOL_LEFT_H
+#define TIDEPOOL_POOL_LEFT_H
+
+#include <stdbool.h>
+
+#include "pool/size_class.h"
+
+// Smaller leavings are not worth the look at all caches.
+#define LEFT_MIN_BYTES ((uint64_t)8 << 20)
+
+// Marks the classes of which no block was taken since the last call, by any thread, and of which
+// LEFT_MIN_BYTES and more are free. False where there are none. Any thread, without a lock.
+bool left_find(bool left[SIZE_CLASS_END]);
+
+#endif
