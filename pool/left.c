@@ -1,24 +1,24 @@
 #include "pool/left.h"
 
-#include <stdatomic.h>
-
 #include "pool/cache.h"
 #include "pool/depot.h"
 #include "pool/region.h"
 
 static _Atomic uint64_t taken[SIZE_CLASS_END]; // blocks, by the last call
 
-bool left_find(bool left[SIZE_CLASS_END])
+bool left_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END])
 {
     struct cache_count lists[SIZE_CLASS_END];
     bool any = false;
 
     cache_count(lists);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
-        uint64_t now = lists[class].mallocs + region_created(class);
+        uint64_t now = lists[class].mallocs + region_created(class) -
+                       atomic_load_explicit(&warmed[class], memory_order_relaxed);
         uint64_t before = atomic_exchange_explicit(&taken[class], now, memory_order_relaxed);
         uint64_t free_blocks = lists[class].free_blocks + depot_count(class);
-        left[class] = now == before && free_blocks * size_class_bytes(class) >= LEFT_MIN_BYTES;
+        left[class] =
+            now && now == before && free_blocks * size_class_bytes(class) >= LEFT_MIN_BYTES;
         any |= left[class];
     }
     return any;

@@ -8,7 +8,9 @@
 #ifndef TIDEPOOL_POOL_LEFT_H
 #define TIDEPOOL_POOL_LEFT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "pool/size_class.h"
 
@@ -16,7 +18,8 @@
 #define LEFT_MIN_BYTES ((uint64_t)8 << 20)
 
 // Marks the classes of which no block was taken since the last call, by any thread, and of which
-// LEFT_MIN_BYTES and more are free. False where there are none. Any thread, without a lock.
-bool left_find(bool left[SIZE_CLASS_END]);
+// LEFT_MIN_BYTES and more are free; not those of which none ever was: `warmed` blocks of a class
+// were made for what is to come. False where there are none. Any thread, without a lock.
+bool left_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END]);
 
 #endif

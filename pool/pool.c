@@ -292,7 +292,7 @@ uint64_t pool_release_left(void)
     uint64_t released = 0;
     struct cache *self;
 
-    if (credit_taken_bytes() < LEFT_MIN_BYTES || !left_find(left))
+    if (credit_taken_bytes() < LEFT_MIN_BYTES || !left_find(pool.warmed, left))
         return 0;
     cache_drain_classes(left);
     self = cache_step_aside();

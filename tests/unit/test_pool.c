@@ -422,6 +422,19 @@ Test(pool, what_is_taken_from_is_not_left)
     cr_expect(eq(u64, pool_release_left(), 10 * M));
 }
 
+Test(pool, what_was_warmed_up_is_not_left_before_it_was_used)
+{
+    void *p[20];
+
+    cr_assert(eq(u32, pool_warm_up(512 * K, 20), 20));
+    for (int i = 0; i < 3; i++)
+        cr_expect(eq(u64, pool_release_left(), 0));
+    get_all(p, 20, 512 * K);
+    put_all(p, 20);
+    cr_expect(eq(u64, pool_release_left(), 0));
+    cr_expect(eq(u64, pool_release_left(), 10 * M));
+}
+
 static void *leave_and_sleep(void *barrier)
 {
     void *p[20];
