@@ -177,6 +177,7 @@ preload: all $(PROG_BIN)
 	$(Q)B=$(abspath $(B)) $(SUITE) $(foreach t,$(wildcard tests/preload/*.sh),--- sh $(t))
 
 bench: $(B)/libtidepool.so $(BENCH_BIN)
+	$(Q)tests/setup/install.sh bench || :
 	$(Q)B=$(abspath $(B)) bash tests/bench/run.sh
 
 # Lint, once for each state of a file: its object is new when anything that it includes is.

@@ -24,7 +24,7 @@ check_tools() {
     for tool in qemu-system-x86_64 busybox xz dpkg-deb apt-get; do
         type -P "$tool" >/dev/null || missing+=" $tool"
     done
-    [ -z "$missing" ] || die "missing:$missing; apt-get install $(tr '\n' ' ' <"$here/packages")"
+    [ -z "$missing" ] || die "missing:$missing; tests/setup/install.sh cgroup2"
 }
 
 # A 32-bit little-endian number at a byte offset of a file.

@@ -72,6 +72,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def redis_server():
+    """Debian keeps the server's program in redis-tools, too; it behaves as the name that it is called by."""
+    program = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+    link = work + "/redis-server"
+    if not os.path.islink(link):
+        os.symlink(program, link)
+    return link
+
+
 def start(args, **kw):
     p = subprocess.Popen(args, **kw)
     started.append(p)

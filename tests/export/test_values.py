@@ -156,7 +156,7 @@ def test_redis(prometheus, directory):
     port = free_port()
     env = preloaded(directory, INTERVAL="500ms", KEEP="1", STATS="exit", LABELS="service=redis")
     err = open(home + "/stderr", "w+")
-    p = start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", home,
+    p = start([redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", home,
                "--daemonize", "no", "--logfile", home + "/log"], env=env, stderr=err)
     cli = ["redis-cli", "-p", str(port)]
     wait_for("redis", lambda: subprocess.run(cli + ["ping"], capture_output=True).stdout == b"PONG\n")

@@ -12,6 +12,7 @@ $(MFILE_PROG): %: %.o
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -pthread
 
 test-mfile: $(B)/libtidepool.so $(MFILE_PROG)
+	$(Q)tests/setup/install.sh programs || :
 	$(Q)rm -f $(B)/tests/mfile-results
 	$(Q)B=$(abspath $(B)) LIB=$(abspath $<) tests/setup/suite.sh mfile $(B)/tests/mfile-results \
 	    bash tests/mfile/test_limit.sh --- sh tests/programs/run.sh $(MFILE_REAL) \

@@ -27,7 +27,7 @@ printf '%s\n' $names | LIB=$LIB ROWS=$rows xargs -n 1 -P "${JOBS:-2}" sh "$here/
 
 count() { cat "$rows"/*.result 2>/dev/null | grep -c "^$1"; }
 passed=$(count passed) failed=$(count failed) skipped=$(count skipped)
-[ "$skipped" = 0 ] || echo "  SKIPPED $skipped: what is missing is in tests/programs/packages"
+[ "$skipped" = 0 ] || echo "  SKIPPED $skipped: what is missing is in tests/setup/packages, group programs"
 # Who died without a word has failed, too.
 failed=$((failed + $(echo $names | wc -w) - passed - failed - skipped))
 echo "programs: $passed passed, $failed failed, $skipped skipped"

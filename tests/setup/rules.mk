@@ -2,4 +2,5 @@
 # `make demo` install their own share.
 .PHONY: setup
 setup:
-	$(Q)tests/setup/install.sh build test demo check ci report export top rules fleet
+	$(Q)tests/setup/install.sh build test demo check ci report export top rules fleet sample \
+	    programs cgroup2

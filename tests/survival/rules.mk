@@ -19,6 +19,7 @@ $(SURVIVAL_PROG): %: %.o $(SURVIVAL_LOAD)
 
 # The library itself is only looked for: the peers can be measured before it builds.
 bench-survival: $(SURVIVAL_PROG)
+	$(Q)tests/setup/install.sh bench survival || :
 	$(Q)B=$(abspath $(B)) PATTERNS='$(PATTERNS)' ALLOCS='$(ALLOCS)' LIVE_MIB='$(or $(LIVE_MIB),200)' \
 	    python3 tests/survival/survival.py build/bench/survival.tsv
 
