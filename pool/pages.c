@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/remap.h"
 #include "shim/base.h"
 
 // jemalloc's own, and the names under which its callers find ours: true is failure for all three.
@@ -37,6 +38,13 @@ struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
                                      size_t keep_pages);
 struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                                      size_t keep_pages);
+
+// Used as they are. A split leaves the lead in place and returns the rest; the second puts free
+// pages where they stay for reuse.
+struct edata *je_extent_split_wrapper(struct tsdn *, struct pac *, struct ehooks *, struct edata *,
+                                      size_t lead, size_t rest, bool locked);
+void je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
+                      struct edata *);
 
 bool __real_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
                            bool delay_coalesce);
@@ -136,6 +144,25 @@ bool __wrap_je_ecache_init(struct tsdn *tsdn, struct ecache *extents, int state,
     return __real_je_ecache_init(tsdn, extents, state, index, false);
 }
 
+// Of an extent that is much larger than what the purge is to give back yet, only that much goes:
+// what goes needlessly is a fault for each page when it is taken again.
+#define SPLIT_PAGES 16
+
+static uint64_t keep_rest(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
+                          struct ecache *extents, struct edata *extent)
+{
+    uint64_t pages = extent_pages(extent), wanted = own.left - 1;
+
+    if (!remap_fills() || pages < wanted + SPLIT_PAGES)
+        return pages;
+    struct edata *rest = je_extent_split_wrapper(tsdn, pac, hooks, extent, wanted * 4096,
+                                                 (pages - wanted) * 4096, false);
+    if (!rest)
+        return pages;
+    je_ecache_dalloc(tsdn, pac, hooks, extents, rest);
+    return wanted;
+}
+
 // A purge asks for one extent after the other, the one unused for longest first.
 struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                                      struct ecache *extents, size_t keep_pages)
@@ -144,7 +171,7 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct 
         return NULL;
     struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
     if (extent && own.left) {
-        uint64_t pages = extent_pages(extent);
+        uint64_t pages = keep_rest(tsdn, pac, hooks, extents, extent);
         own.left = pages < own.left ? own.left - pages : 1;
     }
     return extent;
@@ -158,6 +185,11 @@ void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata
     __real_je_pa_dalloc(tsdn, shard, extent, deferred);
     if (pages_on_free)
         pages_on_free(pages * 4096);
+}
+
+bool pages_overcommit(void)
+{
+    return atomic_load_explicit(&overcommits, memory_order_relaxed);
 }
 
 void pages_take(size_t size)
@@ -198,7 +230,8 @@ void pages_probe(void)
 
 bool __wrap_je_pages_commit(void *addr, size_t size)
 {
-    pages_take(size);
+    if (likely(!remap_note((uintptr_t)addr, size)))
+        pages_take(size);
     if (!__real_je_pages_commit(addr, size))
         return false;
     return !atomic_load_explicit(&overcommits, memory_order_relaxed);
@@ -254,8 +287,13 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
 {
     bool failed = __real_je_pages_decommit(addr, size);
 
-    if (failed && atomic_load_explicit(&overcommits, memory_order_relaxed))
-        failed = discard(addr, size);
+    if (!failed || !atomic_load_explicit(&overcommits, memory_order_relaxed))
+        goto done;
+    // What moves leaves its place without pages, too, but the kernel does not have them.
+    size_t moved = remap_take((uintptr_t)addr, size);
+    size -= moved;
+    failed = size && discard((char *)addr + moved, size);
+done:
     if (!failed)
         atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
     return failed;

@@ -29,7 +29,7 @@ uint64_t pages_taken(void);
 uint64_t pages_returned(void);
 
 // From now on a purge by this thread (arena.<i>.purge and .decay) ends once it has given back that
-// many bytes, or one extent more; those unused for longest go first. UINT64_MAX: no such end.
+// many bytes, or 64 KiB more; those unused for longest go first. UINT64_MAX: no such end.
 void pages_limit_purge(uint64_t bytes);
 
 // Until it is 0 again, this thread's requests for which jemalloc makes an extent of so many bytes
@@ -40,6 +40,9 @@ void pages_freeze(size_t extent_bytes);
 
 // Counts pages that were taken without a word from jemalloc.
 void pages_take(size_t bytes);
+
+// Does this kernel promise more memory than it has? Known once jemalloc has mapped some.
+bool pages_overcommit(void);
 
 // Whether this kernel overcommits shows when jemalloc maps its first pages, unless it keeps no
 // address space: then this asks. Once, before there is a region.

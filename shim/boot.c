@@ -12,6 +12,7 @@
 
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "pool/remap.h"
 #include "pressure/monitor.h"
 #include "pressure/timed_lock.h"
 #include "shim/dump.h"
@@ -135,6 +136,15 @@ void boot_spare_address_space(void)
     je_opt_retain = false;
 }
 
+// Pages that are moved bring along what they contain.
+extern bool je_opt_zero;
+
+static void allow_moves(void)
+{
+    if (!je_opt_zero)
+        remap_allow();
+}
+
 static void spare_address_space(void)
 {
     struct rlimit as;
@@ -186,6 +196,7 @@ static void start(void)
     exporter_init(&boot_config);
     stats_init();
     start_pools(bucket, max_bytes);
+    allow_moves();
     sampling_start(&boot_config);
     dump_init(&boot_config);
 }

@@ -10,12 +10,8 @@
 #include "shim/misuse.h"
 #include "shim/resize.h"
 #include "shim/sampling.h"
+#include "shim/scarce.h"
 #include "shim/watchdog.h"
-
-#define REUSE_MIN_BYTES SIZE_CLASS_FIRST_COLOURED_BYTES
-
-// In lists, for it to be worth emptying them all.
-#define TRIM_MIN_BYTES ((size_t)1 << 20)
 
 // Of new pages, between two looks at what the program has left; for each thread's cache the look
 // takes longer.
@@ -31,46 +27,6 @@ void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
 static void *from_jemalloc(size_t size, bool zero)
 {
     return zero ? je_calloc(1, size) : je_malloc(size);
-}
-
-// From pages that jemalloc holds; NULL where it would have to take more.
-static void *reuse(size_t size, bool zero)
-{
-    bool large = size > SIZE_CLASS_MAX_BYTES;
-    int saved = errno;
-    void *ptr;
-
-    // A thread's first request makes jemalloc ask for what it keeps for the thread.
-    region_enter();
-    je_free(je_malloc(1));
-    region_leave();
-    pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
-    ptr = large ? from_jemalloc(size, zero) : pool_get_new(size, zero);
-    pages_freeze(0);
-    errno = saved;
-    return ptr;
-}
-
-// While memory is short, pages that lie free are better than new ones: each of those is somebody's
-// to give back, and a fault. Where none fit, those of free blocks of other sizes may, with what
-// lies between them.
-static void *reuse_if_short(size_t size, bool zero)
-{
-    void *ptr;
-
-    // Each request that is large is a look, or a reclaim, near the limit.
-    if (size > SIZE_CLASS_MAX_BYTES)
-        return pressure_asks(size) ? reuse(size, zero) : NULL;
-    // What is smaller shares its pages with others.
-    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
-        !pool_block_bytes(size, true))
-        return NULL;
-    ptr = reuse(size, zero);
-    if (!ptr && credit_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
-        pool_trim(0);
-        ptr = reuse(size, zero);
-    }
-    return ptr;
 }
 
 // New pages are taken: had the program left any that would do?
@@ -92,8 +48,10 @@ static void note_growth(void)
 static void *grow(size_t size, bool zero)
 {
     bool entered = pool_entered();
-    void *ptr = entered ? NULL : reuse_if_short(size, zero);
+    void *ptr = entered ? NULL : scarce_reuse(size, zero);
 
+    if (!entered && !ptr && !zero)
+        ptr = scarce_move(size);
     if (ptr) {
         pressure_reuse(size);
         return ptr;

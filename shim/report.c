@@ -4,6 +4,7 @@
 
 #include "pool/pages.h"
 #include "pool/pool.h"
+#include "pool/remap.h"
 #include "pressure/watch.h"
 #include "shim/dump.h"
 #include "shim/heap.h"
@@ -40,8 +41,8 @@ static void report_pressure(void)
              p.reclaim_us, p.refused);
     log_line(LOG_STATS, "levels: normal_ms %lu moderate_ms %lu high_ms %lu critical_ms %lu",
              p.level_ms[0], p.level_ms[1], p.level_ms[2], p.level_ms[3]);
-    log_line(LOG_STATS, "pages: taken_bytes %lu returned_bytes %lu", pages_taken(),
-             pages_returned());
+    log_line(LOG_STATS, "pages: taken_bytes %lu returned_bytes %lu moved_bytes %lu", pages_taken(),
+             pages_returned(), remap_bytes());
 }
 
 static void report_samples(void)

@@ -15,6 +15,7 @@
 #include "shim/log.h"
 #include "shim/oversize.h"
 #include "shim/sampling.h"
+#include "shim/scarce.h"
 
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
@@ -80,6 +81,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
 
     (void)arg;
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
+    scarce_set_limit(limit_bytes);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in boot.c.

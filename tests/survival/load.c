@@ -77,7 +77,7 @@ static void write_stamps(struct block *b)
         *(uint64_t *)((char *)b + offset) = stamp(b, offset);
 }
 
-static void check_stamps(const struct block *b)
+void load_check(const struct block *b)
 {
     for (size_t offset = sizeof *b; offset < b->size - 7; offset = next_offset(b, offset))
         if (*(const uint64_t *)((const char *)b + offset) != stamp(b, offset))
@@ -99,7 +99,7 @@ struct block *load_take(size_t size)
 
 void load_give(struct block *b)
 {
-    check_stamps(b);
+    load_check(b);
     atomic_fetch_sub(&counters->live_bytes, b->size);
     free(b);
 }

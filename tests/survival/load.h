@@ -35,6 +35,8 @@ size_t load_start(int argc, char **argv);
 // back, not by an error.
 struct block *load_take(size_t size);
 void load_give(struct block *b);
+// Aborts where the block is not as it was made; load_give() does that, too.
+void load_check(const struct block *b);
 
 // For memory of the pattern itself (tables): zeroed, touched, counted as live.
 void *load_table(size_t bytes);

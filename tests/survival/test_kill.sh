@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=10
+cases=12
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -66,6 +66,22 @@ lives_with() {
     if [ "$status" -eq 0 ] && [ "$kills" -eq 0 ]; then pass "$name"; else fail "$name" "status $status, $kills killed"; fi
 }
 
+# moves_pages NAME MIB CMD...: lives, says nothing of a byte that changed, and pages did move.
+moves_pages() {
+    local name=$1 limit=$2 moved
+    shift 2
+    inside "$limit" "$lib" env TIDEPOOL_STATS=exit "$@"
+    moved=$(sed -n 's/.*pages: .* moved_bytes //p' "$out")
+    if [ "$status" -ne 0 ] || [ "$kills" -ne 0 ]; then
+        fail "$name" "status $status, $kills killed"
+        tail -n 5 "$out"
+    elif [ "${moved:-0}" -lt $((16 << 20)) ]; then
+        fail "$name" "no proof: ${moved:-no} bytes moved"
+    else
+        pass "$name"
+    fi
+}
+
 # glibc keeps the small blocks that idle threads freed: the kernel refuses a limit below them.
 lowered_while_idle() {
     local name='limit lowered under an idle process' how preload try
@@ -118,6 +134,8 @@ main() {
     lives_with 'and for a neighbour, of one block' 32 "$p/yields" 1 16 26 neighbour 20
     lives_with 'and of many' 128 "$p/yields" 20 3 115 neighbour 300
     lives_with 'a buffer that grows is never there twice' 130 "$p/buffer" 100 64
+    moves_pages 'free pages move, and no byte is lost, in children neither' 250 "$p/moves" 200 8 1
+    moves_pages 'and with threads' 280 "$p/moves" 200 10 3
     killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
     rm -f "$out"
     echo "$passed passed, $failed failed, $skipped skipped"

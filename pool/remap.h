@@ -1,0 +1,70 @@
+// remap - free pages move to where a request would take new ones.
+//
+// Near the limit, for each page that is taken another has to go back to the kernel: 1.7 us, most of
+// it for the fault (Linux 6.18 in a virtual machine). mremap(2) moves a piece of any size in 8 to
+// 40 us, and nothing is zeroed, charged or touched. Where the piece was reads as zero from then on,
+// as if it had been given back (MREMAP_DONTUNMAP, Linux 5.7).
+//
+// Whoever makes a request watches which pages jemalloc takes for it, and before anybody touches
+// them has the same thread purge: what would go back moves there instead.
+//
+// Each piece is a mapping of its own, of which the kernel allows vm.max_map_count, usually 65530. A
+// quarter of them is the most that there may be in the process for pieces to move.
+#ifndef TIDEPOOL_POOL_REMAP_H
+#define TIDEPOOL_POOL_REMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// A smaller piece is purged as usual. In a process that has moved some thousand pieces a move costs
+// as much as 10 to 20 faults.
+#define REMAP_MIN_BYTES ((size_t)64 << 10)
+
+struct remap {
+    uintptr_t fresh, fresh_end; // pages that were taken for the request
+    uintptr_t to, end;          // where the next piece goes, and no further
+    int pagemap;                // to ask whose the pages are, where others may have them, too
+    bool lost;                  // see remap_fill()
+};
+
+// Pages are moved from now on, where that is possible. Not to be called where fresh pages have to
+// be zero (MALLOC_CONF=zero:true).
+void remap_allow(void);
+
+// May pages be moved just now? A few loads and a getrlimit(); now and then a look at how many
+// mappings there are.
+bool remap_usable(void);
+
+// From now on, to remap_end(), this thread's first pages of REMAP_MIN_BYTES or more that jemalloc
+// takes at once are noted in *r, and not counted: what does not move there is for pages_take(). A
+// signal handler's may be the first. False: another thread is at it, and jemalloc would not let two
+// purge the same arena.
+bool remap_begin(struct remap *r);
+void remap_end(void);
+
+// Between the two: purges some free pages into those of [begin, end) that were noted: the block
+// that they were taken for, of which nobody knows yet. Returns how many bytes moved there. Where
+// r->lost, the block must be neither used nor freed ever: the kernel may have unmapped a part of
+// it.
+size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end);
+
+// On both sides of a fork, from when on pages may be shared. Those stay where they are: each that
+// is written to would be a new page that nobody has counted.
+void remap_postfork_parent(void);
+void remap_postfork_child(void);
+
+// Bytes moved ever.
+uint64_t remap_bytes(void);
+
+// For pages.c: notes pages that are being taken, or says that nobody wants to know.
+bool remap_note(uintptr_t at, size_t size);
+
+// For pages.c: does this thread purge for a fill?
+bool remap_fills(void);
+
+// For pages.c: moves these free pages, or as many from their begin as have a place; returns how
+// many bytes, 0 for none. Leaves errno alone.
+size_t remap_take(uintptr_t at, size_t size);
+
+#endif

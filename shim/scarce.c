@@ -1,0 +1,118 @@
+#include "shim/scarce.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "pool/je.h"
+#include "pool/pages.h"
+#include "pool/pool.h"
+#include "pool/remap.h"
+#include "shim/heap.h"
+#include "shim/watchdog.h"
+
+#define REUSE_MIN_BYTES SIZE_CLASS_FIRST_COLOURED_BYTES
+
+// In lists, for it to be worth emptying them all.
+#define TRIM_MIN_BYTES ((size_t)1 << 20)
+
+static _Atomic uint64_t limit = PRESSURE_UNLIMITED;
+
+void scarce_set_limit(uint64_t limit_bytes)
+{
+    atomic_store_explicit(&limit, limit_bytes, memory_order_relaxed);
+}
+
+static void *from_jemalloc(size_t size, bool zero)
+{
+    return zero ? je_calloc(1, size) : je_malloc(size);
+}
+
+// From pages that jemalloc holds; NULL where it would have to take more.
+static void *reuse(size_t size, bool zero)
+{
+    bool large = size > SIZE_CLASS_MAX_BYTES;
+    int saved = errno;
+    void *ptr;
+
+    // A thread's first request makes jemalloc ask for what it keeps for the thread.
+    region_enter();
+    je_free(je_malloc(1));
+    region_leave();
+    pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
+    ptr = large ? from_jemalloc(size, zero) : pool_get_new(size, zero);
+    pages_freeze(0);
+    errno = saved;
+    return ptr;
+}
+
+// While memory is short, pages that lie free are better than new ones: each of those is somebody's
+// to give back, and a fault. Where none fit, those of free blocks of other sizes may, with what
+// lies between them.
+void *scarce_reuse(size_t size, bool zero)
+{
+    void *ptr;
+
+    // Each request that is large is a look, or a reclaim, near the limit.
+    if (size > SIZE_CLASS_MAX_BYTES)
+        return pressure_asks(size) ? reuse(size, zero) : NULL;
+    // What is smaller shares its pages with others.
+    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
+        !pool_block_bytes(size, true))
+        return NULL;
+    ptr = reuse(size, zero);
+    if (!ptr && credit_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
+        pool_trim(0);
+        ptr = reuse(size, zero);
+    }
+    return ptr;
+}
+
+// What each thread may have in hand and not have touched yet; more where blocks are larger.
+#define IN_HAND_BYTES ((uint64_t)2 << 20)
+
+// Is there so little room that what is taken has to be given back elsewhere? The pieces of which a
+// large block is made cost less for each page than those of a small one, and pay sooner. But a move
+// makes no room, and other threads need some for what they have in hand.
+static bool has_to_move(size_t size)
+{
+    uint64_t near = atomic_load_explicit(&limit, memory_order_relaxed) / 20;
+    uint64_t room = pressure_room(), others = cache_threads();
+
+    if (size > SIZE_CLASS_MAX_BYTES)
+        near *= 2;
+    // With this one among them, or before it has its lists.
+    others -= others > 0;
+    return room < near + size && room >= others * (size > IN_HAND_BYTES ? size : IN_HAND_BYTES);
+}
+
+void *scarce_move(size_t size)
+{
+    struct remap pages = {0};
+    int saved = errno;
+    uintptr_t begin;
+    size_t fresh;
+    void *ptr;
+
+    if (size < REMAP_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
+        !has_to_move(size) || !remap_usable())
+        return NULL;
+    if (!remap_begin(&pages))
+        return NULL;
+    ptr = pool_get_new(size, false);
+    if (!ptr)
+        ptr = from_jemalloc(size, false);
+    fresh = pages.fresh_end - pages.fresh;
+    begin = (uintptr_t)ptr & ~(uintptr_t)4095;
+    // What lies behind its last byte is not touched, or gone already.
+    if (ptr)
+        fresh -= remap_fill(&pages, begin, ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095);
+    remap_end();
+    // The rest is as new as always.
+    bool granted = watchdog_before(fresh) || !ptr;
+    pages_take(fresh);
+    watchdog_after();
+    if (!granted && !pages.lost)
+        heap_free(ptr);
+    errno = saved;
+    return granted && !pages.lost ? ptr : NULL;
+}

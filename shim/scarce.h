@@ -1,0 +1,26 @@
+// scarce - how a request is served while memory is short.
+//
+// From High on pages that lie free are better than new ones: each of those is somebody's to give
+// back, and a fault. So a request gets the first that fit, of whatever size they were; and where
+// none fit, for they lie in pieces, the pieces move to where it would take new ones.
+//
+// Any thread that is in no call of jemalloc's. Each returns NULL where memory is not short, or that
+// cannot be done: then the request goes its usual way. Neither touches errno.
+#ifndef TIDEPOOL_SHIM_SCARCE_H
+#define TIDEPOOL_SHIM_SCARCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// A block of pages that jemalloc holds.
+void *scarce_reuse(size_t size, bool zero);
+
+// A block into whose new pages free ones were moved, as many as there are; its contents are
+// undefined. Takes a look, if one is due, as every request for pages does.
+void *scarce_move(size_t size);
+
+// What memory is short of. Called whenever that changes, by one thread at a time.
+void scarce_set_limit(uint64_t limit_bytes);
+
+#endif
