@@ -84,8 +84,9 @@ bool pages_merge;
 #define MERGE_MIN_BYTES ((size_t)1 << 20)
 
 static _Thread_local struct {
-    uint64_t left : 43;    // pages of a purge, and one; 0: it has no end
+    uint64_t left : 42;    // pages of a purge, and one; 0: it has no end
     uint64_t frozen : 20;  // pages from which on extents are refused; 0: none are
+    uint64_t grew : 1;     // has taken pages
     uint64_t in_event : 1; // jemalloc does what is due by bytes: empties lists of its caches
 } own __attribute__((tls_model("initial-exec")));
 
@@ -187,6 +188,14 @@ void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata
         pages_on_free(pages * 4096);
 }
 
+bool pages_grew(void)
+{
+    bool grew = own.grew;
+
+    own.grew = false;
+    return grew;
+}
+
 bool pages_overcommit(void)
 {
     return atomic_load_explicit(&overcommits, memory_order_relaxed);
@@ -230,6 +239,7 @@ void pages_probe(void)
 
 bool __wrap_je_pages_commit(void *addr, size_t size)
 {
+    own.grew = true;
     if (likely(!remap_note((uintptr_t)addr, size)))
         pages_take(size);
     if (!__real_je_pages_commit(addr, size))

@@ -41,6 +41,9 @@ void pages_freeze(size_t extent_bytes);
 // Counts pages that were taken without a word from jemalloc.
 void pages_take(size_t bytes);
 
+// Has jemalloc taken pages for this thread since the last such question?
+bool pages_grew(void);
+
 // Does this kernel promise more memory than it has? Known once jemalloc has mapped some.
 bool pages_overcommit(void);
 

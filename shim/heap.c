@@ -6,6 +6,7 @@
 
 #include "pool/pace.h"
 #include "pool/pages.h"
+#include "pool/remap.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
 #include "shim/resize.h"
@@ -74,6 +75,8 @@ static void *grow(size_t size, bool zero)
         ptr = from_jemalloc(size, zero);
     }
     if (!entered) {
+        if (ptr && size < REMAP_MIN_BYTES)
+            scarce_stock_up(pool_owns(ptr) ? JE_ARENA(region.arena) : 0);
         pressure_reuse(size);
         watchdog_after();
     }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "pool/je.h"
+#include "pool/pace.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
@@ -70,19 +71,25 @@ void *scarce_reuse(size_t size, bool zero)
 // What each thread may have in hand and not have touched yet; more where blocks are larger.
 #define IN_HAND_BYTES ((uint64_t)2 << 20)
 
+// A move makes no room, and other threads need some for what they have in hand.
+static bool others_have_room(size_t size)
+{
+    uint64_t others = cache_threads(), each = size > IN_HAND_BYTES ? size : IN_HAND_BYTES;
+
+    // With this one among them, or before it has its lists.
+    others -= others > 0;
+    return pressure_room() >= others * each;
+}
+
 // Is there so little room that what is taken has to be given back elsewhere? The pieces of which a
-// large block is made cost less for each page than those of a small one, and pay sooner. But a move
-// makes no room, and other threads need some for what they have in hand.
+// large block is made cost less for each page than those of a small one, and pay sooner.
 static bool has_to_move(size_t size)
 {
     uint64_t near = atomic_load_explicit(&limit, memory_order_relaxed) / 20;
-    uint64_t room = pressure_room(), others = cache_threads();
 
     if (size > SIZE_CLASS_MAX_BYTES)
         near *= 2;
-    // With this one among them, or before it has its lists.
-    others -= others > 0;
-    return room < near + size && room >= others * (size > IN_HAND_BYTES ? size : IN_HAND_BYTES);
+    return pressure_room() < near + size && others_have_room(size);
 }
 
 void *scarce_move(size_t size)
@@ -115,4 +122,53 @@ void *scarce_move(size_t size)
         heap_free(ptr);
     errno = saved;
     return granted && !pages.lost ? ptr : NULL;
+}
+
+#define STOCK_BYTES ((size_t)1 << 20)
+
+// Of growth, until the next try: after one that brought something, and after one in vain.
+#define STOCK_STEP_BYTES ((uint64_t)64 << 10)
+#define STOCK_RETRY_BYTES ((uint64_t)2 << 20)
+
+// The block is freed at once: its pages then serve the small requests to come.
+static size_t stock(int flags, struct remap *pages)
+{
+    size_t moved = 0;
+
+    region_enter();
+    char *ptr = je_mallocx(STOCK_BYTES, flags | JE_TCACHE_NONE);
+    region_leave();
+    size_t fresh = pages->fresh_end - pages->fresh;
+    if (ptr)
+        moved = remap_fill(pages, (uintptr_t)ptr, (uintptr_t)ptr + STOCK_BYTES);
+    if (ptr && !pages->lost) {
+        region_enter();
+        je_dallocx(ptr, flags | JE_TCACHE_NONE);
+        region_leave();
+    }
+    pages_take(fresh - moved);
+    return moved;
+}
+
+// jemalloc counts what it gives us, and the program's samples would be off by that.
+void scarce_stock_up(int flags)
+{
+    static _Atomic uint64_t due_at;
+    struct remap pages = {0};
+    uint64_t taken, due;
+
+    if (likely(pressure_keep_bytes() == PRESSURE_UNLIMITED) || !pages_grew() || pace_is_on())
+        return;
+    taken = pages_taken();
+    due = atomic_load_explicit(&due_at, memory_order_relaxed);
+    if (taken < due || !others_have_room(STOCK_BYTES) || !remap_usable() ||
+        !atomic_compare_exchange_strong(&due_at, &due, taken + STOCK_RETRY_BYTES) ||
+        !remap_begin(&pages))
+        return;
+    int saved = errno;
+    size_t moved = stock(flags, &pages);
+    remap_end();
+    if (moved > STOCK_BYTES / 2)
+        atomic_store_explicit(&due_at, pages_taken() + STOCK_STEP_BYTES, memory_order_relaxed);
+    errno = saved;
 }

@@ -1,11 +1,12 @@
 // scarce - how a request is served while memory is short.
 //
 // From High on pages that lie free are better than new ones: each of those is somebody's to give
-// back, and a fault. So a request gets the first that fit, of whatever size they were; and where
-// none fit, for they lie in pieces, the pieces move to where it would take new ones.
+// back, and a fault. So a request gets the first that fit, of whatever size they were; where none
+// fit, for they lie in pieces, the pieces move to where it would take new ones; and those who take
+// a few pages at a time find some that were moved to them, from where other sizes had them.
 //
-// Any thread that is in no call of jemalloc's. Each returns NULL where memory is not short, or that
-// cannot be done: then the request goes its usual way. Neither touches errno.
+// Any thread that is in no call of jemalloc's. Each does nothing, and returns NULL, where memory is
+// not short, or that cannot be done: then the request goes its usual way. None touches errno.
 #ifndef TIDEPOOL_SHIM_SCARCE_H
 #define TIDEPOOL_SHIM_SCARCE_H
 
@@ -19,6 +20,10 @@ void *scarce_reuse(size_t size, bool zero);
 // A block into whose new pages free ones were moved, as many as there are; its contents are
 // undefined. Takes a look, if one is due, as every request for pages does.
 void *scarce_move(size_t size);
+
+// After this thread was served a small request, with jemalloc's flags for the arena that did it:
+// are there pages that it could have instead of the next that it would take?
+void scarce_stock_up(int flags);
 
 // What memory is short of. Called whenever that changes, by one thread at a time.
 void scarce_set_limit(uint64_t limit_bytes);

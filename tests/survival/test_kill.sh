@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=12
+cases=13
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -135,6 +135,7 @@ main() {
     lives_with 'and of many' 128 "$p/yields" 20 3 115 neighbour 300
     lives_with 'a buffer that grows is never there twice' 130 "$p/buffer" 100 64
     moves_pages 'free pages move, and no byte is lost, in children neither' 250 "$p/moves" 200 8 1
+    moves_pages 'and from one kind of request to the next' 250 "$p/turns" 200
     moves_pages 'and with threads' 280 "$p/moves" 200 10 3
     killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
     rm -f "$out"
