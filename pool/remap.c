@@ -282,8 +282,38 @@ size_t remap_take(uintptr_t at, size_t size)
     return size;
 }
 
-// The pools' own pages first: they lie in the larger pieces.
-size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end)
+// 4096: all of them. Those that were never used refuse.
+static void purge(size_t arena)
+{
+    size_t mib[3], len = array_len(mib);
+
+    if (je_mallctlnametomib("arena.0.purge", mib, &len))
+        return;
+    mib[1] = arena;
+    region_enter();
+    je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+    region_leave();
+}
+
+static bool has_place(const struct remap *r)
+{
+    return r->end - r->to >= REMAP_MIN_BYTES;
+}
+
+static void purge_others(const struct remap *r)
+{
+    unsigned arenas = 0;
+    size_t len = sizeof arenas;
+
+    je_mallctl("arenas.narenas", &arenas, &len, NULL, 0);
+    for (unsigned i = 0; i < arenas && has_place(r); i++) {
+        pages_limit_purge(r->end - r->to);
+        if (i != region.arena)
+            purge(i);
+    }
+}
+
+size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_source source)
 {
     const uintptr_t page = 4096;
     int saved = errno;
@@ -302,13 +332,15 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end)
     if (atomic_load_explicit(&forked, memory_order_relaxed))
         r->pagemap = open_proc("/proc/self/pagemap");
     pages_limit_purge(end - begin);
-    region_purge();
-    if (r->end - r->to >= REMAP_MIN_BYTES) {
+    // The pools' pages lie in the larger pieces.
+    if (source != REMAP_OTHERS)
+        purge(region.arena);
+    if (source == REMAP_ANY && has_place(r)) {
         pages_limit_purge(r->end - r->to);
-        region_enter();
-        je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-        region_leave();
+        purge(JE_ARENAS_ALL);
     }
+    if (source == REMAP_OTHERS)
+        purge_others(r);
     pages_limit_purge(UINT64_MAX);
     if (r->pagemap >= 0)
         close(r->pagemap);

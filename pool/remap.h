@@ -43,11 +43,14 @@ bool remap_usable(void);
 bool remap_begin(struct remap *r);
 void remap_end(void);
 
+// Where pages may come from: the pools' arena, the others, or the first and then all.
+enum remap_source { REMAP_POOLS, REMAP_OTHERS, REMAP_ANY };
+
 // Between the two: purges some free pages into those of [begin, end) that were noted: the block
 // that they were taken for, of which nobody knows yet. Returns how many bytes moved there. Where
 // r->lost, the block must be neither used nor freed ever: the kernel may have unmapped a part of
 // it.
-size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end);
+size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_source source);
 
 // On both sides of a fork, from when on pages may be shared. Those stay where they are: each that
 // is written to would be a new page that nobody has counted.

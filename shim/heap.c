@@ -76,7 +76,7 @@ static void *grow(size_t size, bool zero)
     }
     if (!entered) {
         if (ptr && size < REMAP_MIN_BYTES)
-            scarce_stock_up(pool_owns(ptr) ? JE_ARENA(region.arena) : 0);
+            scarce_stock_up(pool_owns(ptr));
         pressure_reuse(size);
         watchdog_after();
     }

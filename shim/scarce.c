@@ -112,7 +112,8 @@ void *scarce_move(size_t size)
     begin = (uintptr_t)ptr & ~(uintptr_t)4095;
     // What lies behind its last byte is not touched, or gone already.
     if (ptr)
-        fresh -= remap_fill(&pages, begin, ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095);
+        fresh -=
+            remap_fill(&pages, begin, ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095, REMAP_ANY);
     remap_end();
     // The rest is as new as always.
     bool granted = watchdog_before(fresh) || !ptr;
@@ -130,28 +131,50 @@ void *scarce_move(size_t size)
 #define STOCK_STEP_BYTES ((uint64_t)64 << 10)
 #define STOCK_RETRY_BYTES ((uint64_t)2 << 20)
 
-// The block is freed at once: its pages then serve the small requests to come.
-static size_t stock(int flags, struct remap *pages)
+// A block of each arena's, to be filled with the pages of the other; freed then, so that they serve
+// the small requests to come. One in vain is kept for the next try. Whoever moves pages has them.
+static struct {
+    char *ptr;
+    uintptr_t fresh, fresh_end;
+} spare[2];
+
+static void make_spare(bool pooled, struct remap *pages)
 {
-    size_t moved = 0;
+    int flags = JE_TCACHE_NONE | (pooled ? JE_ARENA(region.arena) : 0);
 
     region_enter();
-    char *ptr = je_mallocx(STOCK_BYTES, flags | JE_TCACHE_NONE);
+    spare[pooled].ptr = je_mallocx(STOCK_BYTES, flags);
     region_leave();
-    size_t fresh = pages->fresh_end - pages->fresh;
-    if (ptr)
-        moved = remap_fill(pages, (uintptr_t)ptr, (uintptr_t)ptr + STOCK_BYTES);
-    if (ptr && !pages->lost) {
+    spare[pooled].fresh = pages->fresh;
+    spare[pooled].fresh_end = pages->fresh_end;
+}
+
+static size_t stock(bool pooled, struct remap *pages)
+{
+    if (!spare[pooled].ptr)
+        make_spare(pooled, pages);
+    pages->fresh = spare[pooled].fresh;
+    pages->fresh_end = spare[pooled].fresh_end;
+    uintptr_t begin = (uintptr_t)spare[pooled].ptr;
+    if (!begin)
+        return 0;
+    size_t moved =
+        remap_fill(pages, begin, begin + STOCK_BYTES, pooled ? REMAP_OTHERS : REMAP_POOLS);
+    // One that lay free with pages needed none.
+    if (!moved && pages->fresh_end > pages->fresh)
+        return 0;
+    if (!pages->lost) {
         region_enter();
-        je_dallocx(ptr, flags | JE_TCACHE_NONE);
+        je_dallocx(spare[pooled].ptr, JE_TCACHE_NONE);
         region_leave();
     }
-    pages_take(fresh - moved);
+    spare[pooled].ptr = NULL;
+    pages_take(pages->fresh_end - pages->fresh - moved);
     return moved;
 }
 
 // jemalloc counts what it gives us, and the program's samples would be off by that.
-void scarce_stock_up(int flags)
+void scarce_stock_up(bool pooled)
 {
     static _Atomic uint64_t due_at;
     struct remap pages = {0};
@@ -166,7 +189,7 @@ void scarce_stock_up(int flags)
         !remap_begin(&pages))
         return;
     int saved = errno;
-    size_t moved = stock(flags, &pages);
+    size_t moved = stock(pooled, &pages);
     remap_end();
     if (moved > STOCK_BYTES / 2)
         atomic_store_explicit(&due_at, pages_taken() + STOCK_STEP_BYTES, memory_order_relaxed);

@@ -21,9 +21,9 @@ void *scarce_reuse(size_t size, bool zero);
 // undefined. Takes a look, if one is due, as every request for pages does.
 void *scarce_move(size_t size);
 
-// After this thread was served a small request, with jemalloc's flags for the arena that did it:
-// are there pages that it could have instead of the next that it would take?
-void scarce_stock_up(int flags);
+// After this thread was served a small request, by the pools' arena or its own: do the others have
+// pages for it, instead of the next that it would take?
+void scarce_stock_up(bool pooled);
 
 // What memory is short of. Called whenever that changes, by one thread at a time.
 void scarce_set_limit(uint64_t limit_bytes);

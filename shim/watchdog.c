@@ -293,7 +293,7 @@ static bool on_refill(bool filled)
             watchdog_reclaim(0);
         return dog.on;
     }
-    scarce_stock_up(0);
+    scarce_stock_up(false);
     pressure_ask(0);
     exporter_poke();
     monitor_poke();

@@ -72,8 +72,8 @@ static unsigned char *fill(size_t size, size_t *moved)
     cr_assert(remap_begin(&r));
     unsigned char *p = region_block_new(class, false);
     cr_assert(p != NULL);
-    *moved =
-        remap_fill(&r, (uintptr_t)p & ~(uintptr_t)4095, (uintptr_t)p + size_class_bytes(class));
+    *moved = remap_fill(&r, (uintptr_t)p & ~(uintptr_t)4095, (uintptr_t)p + size_class_bytes(class),
+                        REMAP_ANY);
     remap_end();
     cr_expect(not(r.lost));
     pages_take(r.fresh_end - r.fresh - *moved);
@@ -152,7 +152,7 @@ Test(remap, of_a_large_extent_only_as_much_as_is_wanted)
     r.fresh = (uintptr_t)at, r.fresh_end = r.fresh + M;
     uint64_t returned = pages_returned();
     cr_assert(remap_begin(&r));
-    moved = remap_fill(&r, r.fresh, r.fresh_end);
+    moved = remap_fill(&r, r.fresh, r.fresh_end, REMAP_ANY);
     remap_end();
     cr_expect(eq(sz, moved, M));
     cr_expect(lt(u64, pages_returned() - returned, 128 * K));
@@ -207,11 +207,11 @@ Test(remap, nothing_moves_outside_the_block)
     memset(at, 5, M);
     r.fresh = (uintptr_t)at, r.fresh_end = r.fresh + M;
     cr_assert(remap_begin(&r));
-    cr_expect(eq(sz, remap_fill(&r, (uintptr_t)block, (uintptr_t)block + M), 0));
+    cr_expect(eq(sz, remap_fill(&r, (uintptr_t)block, (uintptr_t)block + M, REMAP_ANY), 0));
     cr_expect(is_all((unsigned char *)at, M, 5));
     r.to = r.end = 0;
     // Half of it is.
-    size_t moved = remap_fill(&r, r.fresh + M / 2 + 100, r.fresh + 3 * M);
+    size_t moved = remap_fill(&r, r.fresh + M / 2 + 100, r.fresh + 3 * M, REMAP_ANY);
     remap_end();
     cr_expect(gt(sz, moved, 0));
     cr_expect(lt(sz, moved, M / 2), "and no further");
