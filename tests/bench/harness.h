@@ -19,7 +19,7 @@
 
 enum {
     WARM_US = 6000,
-    WARM_MAX_US = 300000,
+    WARM_MAX_US = 3000000,
     PATIENCE_S = 60,
     CHUNK_US = 100, // between two looks at the clock
     PAGE = 4096,
