@@ -131,45 +131,61 @@ void *scarce_move(size_t size)
 #define STOCK_STEP_BYTES ((uint64_t)64 << 10)
 #define STOCK_RETRY_BYTES ((uint64_t)2 << 20)
 
-// A block of each arena's, to be filled with the pages of the other; freed then, so that they serve
-// the small requests to come. One in vain is kept for the next try. Whoever moves pages has them.
-static struct {
-    char *ptr;
-    uintptr_t fresh, fresh_end;
-} spare[2];
+// A block that is to be filled with the pages of other arenas, and freed then, so that they serve
+// the small requests to come.
+struct spare {
+    uintptr_t block, fresh, fresh_end;
+};
 
-static void make_spare(bool pooled, struct remap *pages)
+static struct spare make_spare(bool pooled, const struct remap *pages)
 {
-    int flags = JE_TCACHE_NONE | (pooled ? JE_ARENA(region.arena) : 0);
+    struct spare s;
 
     region_enter();
-    spare[pooled].ptr = je_mallocx(STOCK_BYTES, flags);
+    s.block =
+        (uintptr_t)je_mallocx(STOCK_BYTES, JE_TCACHE_NONE | (pooled ? JE_ARENA(region.arena) : 0));
     region_leave();
-    spare[pooled].fresh = pages->fresh;
-    spare[pooled].fresh_end = pages->fresh_end;
+    // A signal handler's pages may have been noted instead.
+    s.fresh = pages->fresh > s.block ? pages->fresh : s.block;
+    s.fresh_end =
+        pages->fresh_end < s.block + STOCK_BYTES ? pages->fresh_end : s.block + STOCK_BYTES;
+    if (s.fresh_end < s.fresh)
+        s.fresh_end = s.fresh;
+    return s;
 }
 
+// One in vain is kept for the next try. Whoever moves pages has it, and takes it out meanwhile: a
+// child that is forked in the middle must not find it.
 static size_t stock(bool pooled, struct remap *pages)
 {
-    if (!spare[pooled].ptr)
-        make_spare(pooled, pages);
-    pages->fresh = spare[pooled].fresh;
-    pages->fresh_end = spare[pooled].fresh_end;
-    uintptr_t begin = (uintptr_t)spare[pooled].ptr;
-    if (!begin)
+    static struct spare kept[2];
+    struct spare s = kept[pooled];
+
+    kept[pooled].block = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!s.block)
+        s = make_spare(pooled, pages);
+    if (!s.block)
         return 0;
+    pages->fresh = s.fresh;
+    pages->fresh_end = s.fresh_end;
+    size_t fresh = s.fresh_end - s.fresh;
     size_t moved =
-        remap_fill(pages, begin, begin + STOCK_BYTES, pooled ? REMAP_OTHERS : REMAP_POOLS);
-    // One that lay free with pages needed none.
-    if (!moved && pages->fresh_end > pages->fresh)
+        remap_fill(pages, s.block, s.block + STOCK_BYTES, pooled ? REMAP_OTHERS : REMAP_POOLS);
+    // One that lay free with pages needs none.
+    if (fresh && !moved) {
+        kept[pooled].fresh = s.fresh;
+        kept[pooled].fresh_end = s.fresh_end;
+        atomic_signal_fence(memory_order_seq_cst);
+        kept[pooled].block = s.block;
         return 0;
+    }
     if (!pages->lost) {
         region_enter();
-        je_dallocx(spare[pooled].ptr, JE_TCACHE_NONE);
+        je_dallocx((void *)s.block, JE_TCACHE_NONE);
         region_leave();
     }
-    spare[pooled].ptr = NULL;
-    pages_take(pages->fresh_end - pages->fresh - moved);
+    pages_take(fresh - moved);
     return moved;
 }
 
