@@ -85,7 +85,10 @@ static int open_proc(const char *path)
     return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 }
 
-// How many mappings there may be, and how many there are; -1 where nobody says.
+// A fork copies each, and some systems allow a million.
+#define MAPPINGS_MOST 16384
+
+// How many mappings there may be for pages to move, and how many there are; -1 where nobody says.
 static long read_max(void)
 {
     char text[24] = "";
@@ -95,7 +98,10 @@ static long read_max(void)
         return -1;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
-    return n > 0 ? strtol(text, NULL, 10) : -1;
+    if (n <= 0)
+        return -1;
+    long max = strtol(text, NULL, 10) / 4;
+    return max < MAPPINGS_MOST ? max : MAPPINGS_MOST;
 }
 
 static long count_mappings(void)
@@ -160,9 +166,9 @@ static bool count_again(void)
         atomic_store_explicit(&allowed, false, memory_order_relaxed);
         return false;
     }
-    if (max / 4 - now < 16 * MAPPINGS_PER_MOVE)
+    if (max - now < 16 * MAPPINGS_PER_MOVE)
         return false;
-    atomic_store_explicit(&mappings_left, max / 4 - now, memory_order_relaxed);
+    atomic_store_explicit(&mappings_left, max - now, memory_order_relaxed);
     return true;
 }
 

@@ -9,7 +9,7 @@
 // them has the same thread purge: what would go back moves there instead.
 //
 // Each piece is a mapping of its own, of which the kernel allows vm.max_map_count, usually 65530. A
-// quarter of them is the most that there may be in the process for pieces to move.
+// quarter of them, and 16384, is the most that there may be in the process for pieces to move.
 #ifndef TIDEPOOL_POOL_REMAP_H
 #define TIDEPOOL_POOL_REMAP_H
 
