@@ -155,9 +155,31 @@ static void count_bytes(void *total, const char *text)
     *(size_t *)total += strlen(text);
 }
 
+// No slab of a small size is so small that it comes and goes with a few blocks.
+static void slabs_hold_many(void)
+{
+    unsigned bins = 0;
+    size_t size = sizeof bins;
+
+    CHECK(mallctl("arenas.nbins", &bins, &size, NULL, 0) == 0 && bins > 20, "%u bins", bins);
+    for (unsigned bin = 0; bin < bins; bin++) {
+        char name[40];
+        size_t bytes = 0;
+        uint32_t blocks = 0;
+        snprintf(name, sizeof name, "arenas.bin.%u.size", bin);
+        size = sizeof bytes;
+        CHECK(mallctl(name, &bytes, &size, NULL, 0) == 0, "%s", name);
+        snprintf(name, sizeof name, "arenas.bin.%u.nregs", bin);
+        size = sizeof blocks;
+        CHECK(mallctl(name, &blocks, &size, NULL, 0) == 0, "%s", name);
+        CHECK(bytes > 1024 || blocks >= 16, "%u blocks of %zu bytes in a slab", blocks, bytes);
+    }
+}
+
 int main(void)
 {
     bind_names();
+    slabs_hold_many();
     for (size_t how = 0; how <= COUNT(flag_sets); how++)
         for (size_t s = 0; s < COUNT(victim_sizes); s++)
             mixed(how, victim_sizes[s]);
