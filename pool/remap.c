@@ -80,9 +80,20 @@ static struct remap *own(void)
     return unlikely(r) && atomic_load(&owner) == pthread_self() ? r : NULL;
 }
 
+// Not libc's: a request for memory is no place where a thread may be cancelled.
 static int open_proc(const char *path)
 {
     return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+}
+
+static ssize_t read_proc(int fd, char *text, size_t size)
+{
+    return syscall(SYS_read, fd, text, size);
+}
+
+static void close_proc(int fd)
+{
+    syscall(SYS_close, fd);
 }
 
 // A fork copies each, and some systems allow a million.
@@ -96,8 +107,8 @@ static long read_max(void)
 
     if (fd < 0)
         return -1;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
+    ssize_t n = read_proc(fd, text, sizeof text - 1);
+    close_proc(fd);
     if (n <= 0)
         return -1;
     long max = strtol(text, NULL, 10) / 4;
@@ -113,10 +124,10 @@ static long count_mappings(void)
 
     if (fd < 0)
         return -1;
-    while ((n = read(fd, text, sizeof text)) > 0)
+    while ((n = read_proc(fd, text, sizeof text)) > 0)
         for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + n - p))); p++)
             lines++;
-    close(fd);
+    close_proc(fd);
     return n < 0 ? -1 : lines;
 }
 
@@ -125,10 +136,10 @@ static bool is_locked(void)
 {
     char text[4096];
     int fd = open_proc("/proc/self/status");
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    ssize_t n = fd < 0 ? -1 : read_proc(fd, text, sizeof text - 1);
 
     if (fd >= 0)
-        close(fd);
+        close_proc(fd);
     text[n > 0 ? n : 0] = '\0';
     const char *locked = strstr(text, "VmLck:");
     return !locked || strtoul(locked + strlen("VmLck:"), NULL, 10) != 0;
@@ -244,7 +255,7 @@ static bool is_shared(const struct remap *r, uintptr_t at, size_t size)
         return false;
     for (unsigned i = 0; i < array_len(pages); i++) {
         uint64_t entry;
-        if (pread(r->pagemap, &entry, sizeof entry, (off_t)(pages[i] * sizeof entry)) !=
+        if (syscall(SYS_pread64, r->pagemap, &entry, sizeof entry, pages[i] * sizeof entry) !=
                 sizeof entry ||
             ((entry & PAGE_PRESENT) && !(entry & PAGE_EXCLUSIVE)))
             return true;
@@ -349,7 +360,7 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
         purge_others(r);
     pages_limit_purge(UINT64_MAX);
     if (r->pagemap >= 0)
-        close(r->pagemap);
+        close_proc(r->pagemap);
     errno = saved;
     return r->to - begin;
 }

@@ -181,6 +181,35 @@ Test(remap, one_thread_at_a_time_and_a_child_is_free_to)
     remap_end();
 }
 
+static void *fill_cancelled(void *live)
+{
+    size_t moved;
+
+    pthread_cancel(pthread_self());
+    scatter(live);
+    if (remap_usable())
+        fill(M, &moved);
+    int ignored;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
+    expect_live(live);
+    return live;
+}
+
+// A thread that is to end does so where the standard says, and no request for memory is such a
+// place.
+Test(remap, nobody_is_cancelled_in_the_middle)
+{
+    unsigned char *live[BLOCKS];
+    pthread_t id;
+    void *did;
+
+    remap_postfork_parent();
+    cr_assert(eq(int, pthread_create(&id, NULL, fill_cancelled, live), 0));
+    pthread_join(id, &did);
+    cr_expect(did == live);
+    cr_expect(gt(u64, remap_bytes(), 0));
+}
+
 Test(remap, small_ranges_and_other_threads_ranges_are_not_noted)
 {
     struct remap r = {0};
