@@ -4,14 +4,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pool/je.h"
+#include "pool/mappings.h"
 #include "pool/pages.h"
 #include "pool/region.h"
 #include "shim/base.h"
@@ -19,6 +18,9 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+
+// A fork copies each mapping, and some systems allow a million.
+#define MAPPINGS_MOST 16384
 
 // Either end of a move may split a mapping in three.
 #define MAPPINGS_PER_MOVE 4
@@ -80,71 +82,6 @@ static struct remap *own(void)
     return unlikely(r) && atomic_load(&owner) == pthread_self() ? r : NULL;
 }
 
-// Not libc's: a request for memory is no place where a thread may be cancelled.
-static int open_proc(const char *path)
-{
-    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-}
-
-static ssize_t read_proc(int fd, char *text, size_t size)
-{
-    return syscall(SYS_read, fd, text, size);
-}
-
-static void close_proc(int fd)
-{
-    syscall(SYS_close, fd);
-}
-
-// A fork copies each, and some systems allow a million.
-#define MAPPINGS_MOST 16384
-
-// How many mappings there may be for pages to move, and how many there are; -1 where nobody says.
-static long read_max(void)
-{
-    char text[24] = "";
-    int fd = open_proc("/proc/sys/vm/max_map_count");
-
-    if (fd < 0)
-        return -1;
-    ssize_t n = read_proc(fd, text, sizeof text - 1);
-    close_proc(fd);
-    if (n <= 0)
-        return -1;
-    long max = strtol(text, NULL, 10) / 4;
-    return max < MAPPINGS_MOST ? max : MAPPINGS_MOST;
-}
-
-static long count_mappings(void)
-{
-    char text[4096];
-    long lines = 0;
-    ssize_t n;
-    int fd = open_proc("/proc/self/maps");
-
-    if (fd < 0)
-        return -1;
-    while ((n = read_proc(fd, text, sizeof text)) > 0)
-        for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + n - p))); p++)
-            lines++;
-    close_proc(fd);
-    return n < 0 ? -1 : lines;
-}
-
-// The kernel takes the lock off the place that pages move away from.
-static bool is_locked(void)
-{
-    char text[4096];
-    int fd = open_proc("/proc/self/status");
-    ssize_t n = fd < 0 ? -1 : read_proc(fd, text, sizeof text - 1);
-
-    if (fd >= 0)
-        close_proc(fd);
-    text[n > 0 ? n : 0] = '\0';
-    const char *locked = strstr(text, "VmLck:");
-    return !locked || strtoul(locked + strlen("VmLck:"), NULL, 10) != 0;
-}
-
 static long move(uintptr_t from, size_t size, uintptr_t to)
 {
     return syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
@@ -172,11 +109,12 @@ static bool count_again(void)
 
     if (!atomic_compare_exchange_strong(&mappings_left, &left, -RETRY))
         return false;
-    long max = read_max(), now = count_mappings();
-    if (max < 0 || now < 0 || is_locked() || !kernel_moves()) {
+    long max = mappings_max(), now = mappings_count();
+    if (max < 0 || now < 0 || mappings_locked() || !kernel_moves()) {
         atomic_store_explicit(&allowed, false, memory_order_relaxed);
         return false;
     }
+    max = max / 4 < MAPPINGS_MOST ? max / 4 : MAPPINGS_MOST;
     if (max - now < 16 * MAPPINGS_PER_MOVE)
         return false;
     atomic_store_explicit(&mappings_left, max - now, memory_order_relaxed);
@@ -346,8 +284,9 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
     r->to = begin;
     r->end = end;
     r->pagemap = -1;
+    // Not by libc's calls, which are places where a thread may be cancelled.
     if (atomic_load_explicit(&forked, memory_order_relaxed))
-        r->pagemap = open_proc("/proc/self/pagemap");
+        r->pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     pages_limit_purge(end - begin);
     // The pools' pages lie in the larger pieces.
     if (source != REMAP_OTHERS)
@@ -360,7 +299,7 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
         purge_others(r);
     pages_limit_purge(UINT64_MAX);
     if (r->pagemap >= 0)
-        close_proc(r->pagemap);
+        syscall(SYS_close, r->pagemap);
     errno = saved;
     return r->to - begin;
 }

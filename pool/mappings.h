@@ -1,0 +1,20 @@
+// mappings - what the kernel says of this process's mappings.
+//
+// Each is a few system calls, or some hundred where there are thousands of mappings. Any thread;
+// they neither allocate nor let a thread be cancelled, and leave errno as it comes.
+#ifndef TIDEPOOL_POOL_MAPPINGS_H
+#define TIDEPOOL_POOL_MAPPINGS_H
+
+#include <stdbool.h>
+
+// How many there may be (vm.max_map_count); -1 where /proc does not say.
+long mappings_max(void);
+
+// How many there are; -1 as above.
+long mappings_count(void);
+
+// Is any memory locked (mlock, mlockall)? What moves to another address leaves an unlocked place
+// behind. True where /proc does not say.
+bool mappings_locked(void);
+
+#endif
