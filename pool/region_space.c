@@ -253,14 +253,16 @@ void region_purge(void)
     static size_t len; // set last; a race writes the same values twice
     int saved = errno;
 
+    region_enter();
     if (!len) {
         size_t n = array_len(mib);
-        if (je_mallctlnametomib("arena.0.purge", mib, &n))
+        if (je_mallctlnametomib("arena.0.purge", mib, &n)) {
+            region_leave();
             return;
+        }
         mib[1] = region.arena;
         len = n;
     }
-    region_enter();
     je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
     region_leave();
     errno = saved;

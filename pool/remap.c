@@ -242,11 +242,11 @@ static void purge(size_t arena)
 {
     size_t mib[3], len = array_len(mib);
 
-    if (je_mallctlnametomib("arena.0.purge", mib, &len))
-        return;
-    mib[1] = arena;
     region_enter();
-    je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+    if (je_mallctlnametomib("arena.0.purge", mib, &len) == 0) {
+        mib[1] = arena;
+        je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+    }
     region_leave();
 }
 
@@ -260,7 +260,9 @@ static void purge_others(const struct remap *r)
     unsigned arenas = 0;
     size_t len = sizeof arenas;
 
+    region_enter();
     je_mallctl("arenas.narenas", &arenas, &len, NULL, 0);
+    region_leave();
     for (unsigned i = 0; i < arenas && has_place(r); i++) {
         pages_limit_purge(r->end - r->to);
         if (i != region.arena)
