@@ -80,10 +80,12 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     uint64_t max = dog.pool_max_bytes;
 
     (void)arg;
+    region_enter();
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
-    scarce_set_limit(limit_bytes);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
+    region_leave();
+    scarce_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
     // While memory is short the level's own ceiling is the better one.
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
@@ -100,14 +102,13 @@ static void set_tight(void *arg, bool tight)
 // For every arena that there is, and for those to come. Zero would be the program's throughput:
 // with it, loads that churn ran at a fifth of their speed and were killed more often, not less,
 // for whoever frees purges, and those who wait for his lock meanwhile hold what they have.
-static void set_decay(void *arg, bool fast)
+static void set_decay_everywhere(bool fast)
 {
     ssize_t usual = 0, ms;
     size_t len = sizeof usual;
     unsigned arenas = 0;
     size_t mib[3], mib_len = array_len(mib);
 
-    (void)arg;
     if (je_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
         return;
     ms = fast && (usual < 0 || usual > FAST_DECAY_MS) ? FAST_DECAY_MS : usual;
@@ -118,6 +119,15 @@ static void set_decay(void *arg, bool fast)
         return;
     for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
         je_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
+}
+
+// A signal handler's request may need jemalloc's control lock, too.
+static void set_decay(void *arg, bool fast)
+{
+    (void)arg;
+    region_enter();
+    set_decay_everywhere(fast);
+    region_leave();
 }
 
 static uint64_t now_ms(void)
