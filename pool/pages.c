@@ -296,16 +296,15 @@ static bool discard(void *addr, size_t size)
 bool __wrap_je_pages_decommit(void *addr, size_t size)
 {
     bool failed = __real_je_pages_decommit(addr, size);
+    size_t moved = 0;
 
-    if (!failed || !atomic_load_explicit(&overcommits, memory_order_relaxed))
-        goto done;
-    // What moves leaves its place without pages, too, but the kernel does not have them.
-    size_t moved = remap_take((uintptr_t)addr, size);
-    size -= moved;
-    failed = size && discard((char *)addr + moved, size);
-done:
+    if (failed && pages_overcommit()) {
+        // What moves leaves its place without pages, too, but the kernel does not have them.
+        moved = remap_take((uintptr_t)addr, size);
+        failed = moved < size && discard((char *)addr + moved, size - moved);
+    }
     if (!failed)
-        atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
+        atomic_fetch_add_explicit(&returned, size - moved, memory_order_relaxed);
     return failed;
 }
 

@@ -5,6 +5,7 @@
 #include "pool/depot.h"
 #include "pool/left.h"
 #include "pool/pace.h"
+#include "pool/remap.h"
 
 #define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
 
@@ -384,12 +385,14 @@ void pool_prefork(void)
 
 void pool_postfork_parent(void)
 {
+    remap_postfork_parent();
     if (region.bytes)
         cache_postfork_parent();
 }
 
 void pool_postfork_child(void)
 {
+    remap_postfork_child();
     if (region.bytes) {
         region_postfork_child();
         cache_postfork_child();

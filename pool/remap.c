@@ -237,37 +237,30 @@ size_t remap_take(uintptr_t at, size_t size)
     return size;
 }
 
-// 4096: all of them. Those that were never used refuse.
-static void purge(size_t arena)
-{
-    size_t mib[3], len = array_len(mib);
-
-    region_enter();
-    if (je_mallctlnametomib("arena.0.purge", mib, &len) == 0) {
-        mib[1] = arena;
-        je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
-    }
-    region_leave();
-}
-
 static bool has_place(const struct remap *r)
 {
     return r->end - r->to >= REMAP_MIN_BYTES;
 }
 
-static void purge_others(const struct remap *r)
+// All arenas at once, or one after the other but the pools'. Those that were never used refuse.
+static void purge(const struct remap *r, bool all)
 {
-    unsigned arenas = 0;
-    size_t len = sizeof arenas;
+    unsigned arenas = 1;
+    size_t mib[3], mib_len = array_len(mib), len = sizeof arenas;
 
     region_enter();
-    je_mallctl("arenas.narenas", &arenas, &len, NULL, 0);
-    region_leave();
+    if (!all)
+        je_mallctl("arenas.narenas", &arenas, &len, NULL, 0);
+    if (je_mallctlnametomib("arena.0.purge", mib, &mib_len))
+        arenas = 0;
     for (unsigned i = 0; i < arenas && has_place(r); i++) {
+        mib[1] = all ? JE_ARENAS_ALL : i;
+        if (mib[1] == region.arena)
+            continue;
         pages_limit_purge(r->end - r->to);
-        if (i != region.arena)
-            purge(i);
+        je_mallctlbymib(mib, mib_len, NULL, NULL, NULL, 0);
     }
+    region_leave();
 }
 
 size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_source source)
@@ -289,16 +282,12 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
     // Not by libc's calls, which are places where a thread may be cancelled.
     if (atomic_load_explicit(&forked, memory_order_relaxed))
         r->pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    pages_limit_purge(end - begin);
     // The pools' pages lie in the larger pieces.
+    pages_limit_purge(end - begin);
     if (source != REMAP_OTHERS)
-        purge(region.arena);
-    if (source == REMAP_ANY && has_place(r)) {
-        pages_limit_purge(r->end - r->to);
-        purge(JE_ARENAS_ALL);
-    }
-    if (source == REMAP_OTHERS)
-        purge_others(r);
+        region_purge();
+    if (source != REMAP_POOLS)
+        purge(r, source == REMAP_ANY);
     pages_limit_purge(UINT64_MAX);
     if (r->pagemap >= 0)
         syscall(SYS_close, r->pagemap);

@@ -7,7 +7,6 @@
 #include "mfile/mfile.h"
 #include "pool/je.h"
 #include "pool/pool.h"
-#include "pool/remap.h"
 #include "pressure/monitor.h"
 #include "shim/boot.h"
 #include "shim/callsite.h"
@@ -36,7 +35,6 @@ static void postfork_parent(void)
     monitor_parent();
     exporter_parent();
     callsite_parent();
-    remap_postfork_parent();
     atomic_fetch_sub(&under_way, 1);
 }
 
@@ -51,7 +49,6 @@ static void postfork_child(void)
     sampling_child();
     dump_child();
     boot_child();
-    remap_postfork_child();
     atomic_store(&under_way, 0);
 }
 

@@ -25,11 +25,6 @@ void *(*heap_small)(size_t size) = je_malloc;
 void *(*heap_small_zeroed)(size_t count, size_t size) = je_calloc;
 void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
 
-static void *from_jemalloc(size_t size, bool zero)
-{
-    return zero ? je_calloc(1, size) : je_malloc(size);
-}
-
 // New pages are taken: had the program left any that would do?
 static void note_growth(void)
 {
@@ -68,11 +63,11 @@ static void *grow(size_t size, bool zero)
     ptr = pool_get_new(size, zero);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
-        ptr = from_jemalloc(size, zero);
+        ptr = heap_from_jemalloc(size, zero);
     // Address space may be short while pages lie free in runs of other sizes.
     if (!ptr && !entered && size < PTRDIFF_MAX) {
         watchdog_reclaim(0);
-        ptr = from_jemalloc(size, zero);
+        ptr = heap_from_jemalloc(size, zero);
     }
     if (!entered) {
         if (ptr && size < REMAP_MIN_BYTES)
@@ -112,7 +107,7 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     if (unlikely(!boot_pools()))
-        return from_jemalloc(size, zero);
+        return heap_from_jemalloc(size, zero);
     if (unlikely(pace_is_on()))
         return alloc_counted(size, asked, zero);
     void *ptr = pool_get_shelved(size, zero);

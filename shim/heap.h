@@ -24,6 +24,11 @@ extern HIDDEN void *(*heap_small)(size_t size);
 extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
 extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
 
+static inline void *heap_from_jemalloc(size_t size, bool zero)
+{
+    return zero ? je_calloc(1, size) : je_malloc(size);
+}
+
 // malloc(3): NULL and errno ENOMEM.
 static inline void *heap_alloc(size_t size)
 {

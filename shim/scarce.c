@@ -23,11 +23,6 @@ void scarce_set_limit(uint64_t limit_bytes)
     atomic_store_explicit(&limit, limit_bytes, memory_order_relaxed);
 }
 
-static void *from_jemalloc(size_t size, bool zero)
-{
-    return zero ? je_calloc(1, size) : je_malloc(size);
-}
-
 // From pages that jemalloc holds; NULL where it would have to take more.
 static void *reuse(size_t size, bool zero)
 {
@@ -40,7 +35,7 @@ static void *reuse(size_t size, bool zero)
     je_free(je_malloc(1));
     region_leave();
     pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
-    ptr = large ? from_jemalloc(size, zero) : pool_get_new(size, zero);
+    ptr = large ? heap_from_jemalloc(size, zero) : pool_get_new(size, zero);
     pages_freeze(0);
     errno = saved;
     return ptr;
@@ -101,13 +96,11 @@ void *scarce_move(size_t size)
     void *ptr;
 
     if (size < REMAP_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
-        !has_to_move(size) || !remap_usable())
-        return NULL;
-    if (!remap_begin(&pages))
+        !has_to_move(size) || !remap_usable() || !remap_begin(&pages))
         return NULL;
     ptr = pool_get_new(size, false);
     if (!ptr)
-        ptr = from_jemalloc(size, false);
+        ptr = heap_from_jemalloc(size, false);
     fresh = pages.fresh_end - pages.fresh;
     begin = (uintptr_t)ptr & ~(uintptr_t)4095;
     // What lies behind its last byte is not touched, or gone already.

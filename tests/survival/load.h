@@ -67,6 +67,9 @@ struct block_list load_fill(struct load_kind kind, size_t bytes, uint64_t seed);
 // process ends. Returns when all sleep.
 void load_idle_threads(size_t threads, struct load_kind kind, size_t bytes, void (*filled)(void));
 
+// Runs `run` in so many threads, with 0 (in the caller) and up for arguments, until all are done.
+void load_in_threads(size_t threads, void *(*run)(void *));
+
 double load_seconds(void);
 
 // One line for the harness: peak of live bytes, operations, seconds since load_start.

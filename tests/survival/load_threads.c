@@ -4,6 +4,22 @@
 #include <pthread.h>
 #include <string.h>
 
+enum { MAX_THREADS = 64 };
+
+void load_in_threads(size_t threads, void *(*run)(void *))
+{
+    pthread_t id[MAX_THREADS];
+
+    if (!threads || threads > MAX_THREADS)
+        load_die("too many threads, or none");
+    for (size_t i = 1; i < threads; i++)
+        if (pthread_create(&id[i], NULL, run, (void *)i))
+            load_die("no thread");
+    run(NULL);
+    for (size_t i = 1; i < threads; i++)
+        pthread_join(id[i], NULL);
+}
+
 enum { STACK_BYTES = 128 * 1024, KEPT_BYTES = 512 };
 
 struct load_kind load_kind(const char *name)

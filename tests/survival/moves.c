@@ -4,7 +4,6 @@
 // go; now and then some that must be zero; and, where there is one thread, children that find every
 // block of their parent's as it was.
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,7 +11,7 @@
 
 #include "load.h"
 
-enum { MAX_THREADS = 16, MAX_BLOCKS = 4096 };
+enum { MAX_BLOCKS = 4096 };
 
 static size_t share, operations;
 static bool forks;
@@ -98,18 +97,12 @@ int main(int argc, char **argv)
 {
     size_t bytes = load_start(argc, argv), rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 10;
     size_t threads = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
-    pthread_t id[MAX_THREADS];
 
-    if (!threads || threads > MAX_THREADS)
-        load_die("too many threads, or none");
+    if (!threads)
+        load_die("no threads");
     share = bytes / threads;
     forks = threads == 1;
     operations = rounds * 1000 / threads;
-    for (size_t i = 1; i < threads; i++)
-        if (pthread_create(&id[i], NULL, churn, (void *)i))
-            load_die("no thread");
-    churn(NULL);
-    for (size_t i = 1; i < threads; i++)
-        pthread_join(id[i], NULL);
+    load_in_threads(threads, churn);
     load_report();
 }

@@ -12,7 +12,7 @@
 
 #include "load.h"
 
-enum { MAX_THREADS = 64, STEPS = 200 };
+enum { STEPS = 200 };
 
 struct population {
     struct block **slot;
@@ -99,15 +99,7 @@ int main(int argc, char **argv)
     mixed = argc > 2 && !strcmp(argv[2], "mixed");
     rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 12;
     threads = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
-    pthread_t id[MAX_THREADS];
-    if (threads > MAX_THREADS)
-        load_die("too many threads");
     pthread_barrier_init(&round_begins, NULL, (unsigned)threads);
-    for (size_t i = 1; i < threads; i++)
-        if (pthread_create(&id[i], NULL, live, (void *)i))
-            load_die("no thread");
-    live(NULL);
-    for (size_t i = 1; i < threads; i++)
-        pthread_join(id[i], NULL);
+    load_in_threads(threads, live);
     load_report();
 }
