@@ -41,10 +41,11 @@ bool je_opt_cache_oblivious = false;
 // KiB in use keep 2 MiB resident.
 //
 // A slab of a size that is a power of two is one page, that of any other three to seven. Four of
-// them make slabs come and go a quarter as often, and halve what 256 such blocks cost in turn.
+// them make slabs come and go a quarter as often, and halve what 256 such blocks cost in turn. Not
+// from 4 KiB up, where each block has pages of its own, which go back one by one.
 extern const char *je_malloc_conf;
 const char *je_malloc_conf =
-    "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4";
+    "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4|2048-2048:4";
 
 // jemalloc's enum thp_mode_t, which it looks at for each mapping.
 enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
