@@ -1,6 +1,7 @@
 #include "pool/credit.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "shim/base.h"
 
@@ -8,6 +9,7 @@ static struct {
     struct credit_bucket config[CREDIT_BUCKETS_MAX];
     unsigned count;
     int8_t bucket_of[SIZE_CLASS_END];
+    uint8_t first[CREDIT_BUCKETS_MAX], end[CREDIT_BUCKETS_MAX]; // classes
     _Atomic uint64_t max_bytes;
 
     // Written by all threads, so apart from what all threads only read.
@@ -21,11 +23,18 @@ void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t ma
     for (unsigned i = 0; i < count; i++)
         credit.config[i] = bucket[i];
     credit.count = count;
+    memset(credit.end, 0, sizeof credit.end);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         unsigned b = 0;
         while (b < count && size_class_bytes(class) > bucket[b].bound_bytes)
             b++;
-        credit.bucket_of[class] = b < count && bucket[b].limit > 0 ? (int8_t)b : -1;
+        credit.bucket_of[class] = -1;
+        if (b == count || !bucket[b].limit)
+            continue;
+        credit.bucket_of[class] = (int8_t)b;
+        if (!credit.end[b])
+            credit.first[b] = (uint8_t) class;
+        credit.end[b] = (uint8_t)(class + 1);
     }
     atomic_store_explicit(&credit.max_bytes, max_bytes, memory_order_relaxed);
 }
@@ -102,6 +111,16 @@ uint64_t credit_taken_bytes(void)
 int credit_bucket_of(unsigned class)
 {
     return credit.bucket_of[class];
+}
+
+unsigned credit_first_class(unsigned class)
+{
+    return credit.first[credit.bucket_of[class]];
+}
+
+unsigned credit_end_class(unsigned class)
+{
+    return credit.end[credit.bucket_of[class]];
 }
 
 uint64_t credit_bucket_taken(unsigned bucket)

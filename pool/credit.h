@@ -41,6 +41,10 @@ uint64_t credit_taken_bytes(void);
 // Which bucket serves `class`; -1 when none does.
 int credit_bucket_of(unsigned class);
 
+// The classes that share a bucket with `class`, itself among them: [first, end). It has one.
+unsigned credit_first_class(unsigned class);
+unsigned credit_end_class(unsigned class);
+
 // Blocks (or bytes, as the limit counts) of a bucket's credit given out.
 uint64_t credit_bucket_taken(unsigned bucket);
 

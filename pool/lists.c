@@ -155,27 +155,46 @@ bool lists_refill(struct cache *t, unsigned class)
     return true;
 }
 
+static void squeeze_class(struct bin *b, struct bin_ledger *l, uint32_t count)
+{
+    cache_next_version(l);
+    cache_store(&b->limit, cache_load(&b->limit) - cache_load32(&b->capacity) + count);
+    move_start(b, l, (uint64_t)cache_load32(&b->capacity) - count);
+    cache_store32(&b->capacity, count);
+    cache_next_version(l);
+}
+
 // Lowers the capacity of this thread's lists to what is on them, for the other classes of the
 // bucket. Called by the owner, busy.
 static void squeeze(struct cache *t, unsigned class)
 {
-    for (unsigned other = 1; other < SIZE_CLASS_END; other++) {
-        if (other == class || credit_bucket_of(other) != credit_bucket_of(class))
-            continue;
+    for (unsigned other = credit_first_class(class); other < credit_end_class(class); other++) {
         struct bin *b = &t->bin[other];
         struct bin_ledger *l = &t->ledger[other];
-        struct batch current = {b->head, cache_list_length(b)}, spare = spare_of(b);
-        credit_return(other, cache_load32(&b->capacity) + cache_load32(&l->spare_capacity) -
-                                 current.count - spare.count);
-        cache_next_version(l);
-        cache_store(&b->limit, cache_load(&b->limit) - cache_load32(&b->capacity) + current.count);
-        move_start(b, l, (uint64_t)cache_load32(&b->capacity) - current.count);
-        cache_store32(&b->capacity, current.count);
-        cache_next_version(l);
-        set_spare(t, other, spare, spare.count);
+        uint32_t room = cache_load32(&b->capacity) - cache_list_length(b);
+        uint32_t spare_room = cache_load32(&l->spare_capacity) - cache_load32(&b->spare_count);
+
+        if (other == class)
+            continue;
         if (l->target > target_first(other))
             l->target /= 2;
+        if (room)
+            squeeze_class(b, l, cache_load32(&b->capacity) - room);
+        if (spare_room)
+            set_spare(t, other, spare_of(b), cache_load32(&b->spare_count));
+        credit_return(other, room + spare_room);
     }
+}
+
+static bool displace_oldest(unsigned class)
+{
+    struct batch batch = depot_get_oldest(class);
+
+    if (!batch.count)
+        return false;
+    delete_batch(batch);
+    credit_return(class, batch.count);
+    return true;
 }
 
 // A batch that lies in the depot for another class of the bucket goes back to jemalloc: it was not
@@ -183,16 +202,9 @@ static void squeeze(struct cache *t, unsigned class)
 // once and go past it ever after.
 static bool displace(unsigned class)
 {
-    for (unsigned other = 1; other < SIZE_CLASS_END; other++) {
-        if (other == class || credit_bucket_of(other) != credit_bucket_of(class))
-            continue;
-        struct batch batch = depot_get_oldest(other);
-        if (!batch.count)
-            continue;
-        delete_batch(batch);
-        credit_return(other, batch.count);
-        return true;
-    }
+    for (unsigned other = credit_first_class(class); other < credit_end_class(class); other++)
+        if (other != class && displace_oldest(other))
+            return true;
     return false;
 }
 
@@ -210,27 +222,65 @@ static uint32_t take_credit(struct cache *t, unsigned class)
     return got;
 }
 
+// Deletes the first blocks of the older list, so that as many fit again. What a full bucket has no
+// room for goes by a few at a time, which costs half of what it does one by one; but only where the
+// program frees and frees, for one that takes as well would soon miss them.
+static bool cut(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    struct batch first, rest;
+
+    if (cache_load32(&b->spare_count))
+        swap_with_spare(t, class);
+    first = rest = (struct batch){b->head, cache_list_length(b)};
+    l->excess = l->excess_at != cache_load(&b->limit) ? 1 : l->excess * 2;
+    l->excess_at = cache_load(&b->limit);
+    if (l->excess > target_first(class))
+        l->excess = target_first(class);
+    if (first.count > l->excess)
+        first.count = l->excess;
+    for (uint32_t n = 0; n < first.count; n++)
+        rest.head = region_entry(rest.head)->link;
+    rest.count -= first.count;
+    set_list(t, class, rest, cache_load32(&b->capacity));
+    delete_batch(first);
+    cache_add(&overflows[class], first.count);
+    return first.count;
+}
+
 bool lists_make_room(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     struct batch spare = spare_of(b);
+    uint32_t capacity;
 
+    if (!spare.count && cache_load32(&l->spare_capacity)) {
+        swap_with_spare(t, class);
+        return true;
+    }
+    if (spare.count)
+        grow_target(l, class);
+    capacity = take_credit(t, class);
+    if (!capacity && cut(t, class))
+        return true;
+    if (!capacity && displace_oldest(class))
+        capacity = take_credit(t, class);
+    if (!capacity) {
+        cache_add(&overflows[class], 1);
+        return false;
+    }
     if (spare.count) {
         // Both lists are full: the older one travels on, and its credit with it.
         credit_return(class, cache_load32(&l->spare_capacity) - spare.count);
         shelve(class, spare);
         set_spare(t, class, (struct batch){0, 0}, 0);
-        grow_target(l, class);
     }
     if (cache_load32(&b->capacity))
         swap_with_spare(t, class);
-    if (!cache_load32(&b->capacity))
-        set_list(t, class, (struct batch){0, 0}, take_credit(t, class));
-    if (cache_load32(&b->capacity))
-        return true;
-    cache_add(&overflows[class], 1);
-    return false;
+    set_list(t, class, (struct batch){0, 0}, capacity);
+    return true;
 }
 
 void lists_empty_class(struct cache *t, unsigned class)
