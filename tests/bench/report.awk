@@ -104,6 +104,7 @@ function summary(    main, large, small) {
     compare("jemalloc, pair/batch/rand, below 1K", main, small, "", "jemalloc")
     compare("  untouched", main, small, "^untouched", "jemalloc")
     compare("  touched", main, small, "^touched", "jemalloc")
+    compare("jemalloc, over1000, 1K-1M", "^over", large, "", "jemalloc")
     compare("best of jemalloc and tcmalloc, pc, 1K-1M", "^pc", large, "", "jemalloc", "tcmalloc")
     compare("best of jemalloc and tcmalloc, pc, below 1K", "^pc", small, "", "jemalloc", "tcmalloc")
     compare("jemalloc, realloc", "^realloc", "", "", "jemalloc")

@@ -6,7 +6,7 @@
 #   make bench ALLOCS='tidepool sampling' REPS=15     what TIDEPOOL_SAMPLE=on costs
 #
 # BENCH   patterns or the beginnings of their names:
-#         pair batch rand pc realloc churn fork exec startup
+#         pair batch over rand pc realloc churn fork exec startup
 # SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform)
 # ALLOCS  names from the table below, or NAME=/path/of.so to compare a build of one's own
 # MS      measured time of a cell after its warm-up        RESULT  the TSV, one line a measurement
@@ -22,7 +22,7 @@ B=$(realpath "${B:-build/release}")
 bin=$B/tests/bench
 RESULT=${RESULT:-$(dirname "$B")/bench/result.tsv}
 REPS=${REPS:-5} MS=${MS:-20} MAX_MIB=${MAX_MIB:-256} TOUCH=${TOUCH:-untouched touched}
-PATTERNS='pair batch32 batch256 rand64 rand1000 rand10000 realloc pc1 pc2 churn fork exec startup'
+PATTERNS='pair batch32 batch256 over1000 rand64 rand1000 rand10000 realloc pc1 pc2 churn fork exec startup'
 SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
 
 # A peer's own settings would make it another peer.
@@ -93,21 +93,21 @@ bytes() { # SIZE: on average
 resident() { # PATTERN SIZE TOUCH: bytes that filling it makes resident
     local live=0
     [ "$3" = touched ] || { echo 0; return; }
-    case $1 in rand*) live=${1#rand};; batch*) live=${1#batch};; esac
+    case $1 in rand*) live=${1#rand};; batch*) live=${1#batch};; over*) live=${1#over};; esac
     echo $((live * $(bytes "$2")))
 }
 
 sizes_of() { # PATTERN
     local s own
     case $1 in
-    pair | batch* | rand*) own="$SMALL $LARGE";;
+    pair | batch* | over* | rand*) own="$SMALL $LARGE";;
     pc*) own='64 smallmix 1K 4K 16K 64K 1M mix';;
     realloc) own='1000 64K 1M';;
     churn | fork | exec) own='smallmix mix';;
     startup) own=-;;
     esac
     [ -n "${SIZES:-}" ] && [ "$1" != startup ] || { echo "$own"; return; }
-    case $1 in pair | batch* | rand* | pc*) echo "$SIZES"; return;; esac
+    case $1 in pair | batch* | over* | rand* | pc*) echo "$SIZES"; return;; esac
     for s in $SIZES; do [[ " $own " == *" $s "* ]] && echo "$s"; done
 }
 

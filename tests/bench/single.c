@@ -1,4 +1,5 @@
-// single - patterns of one thread: pair, batch32, batch256, rand64, rand1000, rand10000, realloc.
+// single - patterns of one thread: pair, batch32, batch256, over1000, rand64, rand1000, rand10000,
+// realloc.
 //
 //   single PATTERN SIZE touched|untouched [MS]    ns an operation, one number
 //   single PATTERN SIZE touched|untouched =N      N rounds and no clock, for counting instructions
@@ -7,6 +8,7 @@
 // pair    an operation is malloc and free of one block.
 // batch   N blocks are allocated, then all are freed; rounds alternate between the order of
 //         allocation (first in, first out) and its reverse. An operation is one malloc and free.
+// over    the same with more blocks than a bucket of the pools keeps.
 // rand    N blocks live; an operation frees a random one and allocates its successor.
 // realloc two buffers grow in turns by half from 16 bytes to SIZE, so that neither can always
 //         grow in place; an operation is one realloc, and the first and the free are part of it.
@@ -16,7 +18,7 @@ enum {
     PAIR_SIZES = 4096,
     RAND_STEPS = 65536,
     MAX_LIVE = 10000,
-    MAX_BATCH = 256,
+    MAX_BATCH = 1000,
 };
 
 static uint32_t sizes[PAIR_SIZES];
@@ -150,6 +152,7 @@ static const struct pattern {
     {"pair", pair_untouched, pair_touched, 0},
     {"batch32", batch_untouched, batch_touched, 32},
     {"batch256", batch_untouched, batch_touched, 256},
+    {"over1000", batch_untouched, batch_touched, 1000},
     {"rand64", replace_untouched, replace_touched, 64},
     {"rand1000", replace_untouched, replace_touched, 1000},
     {"rand10000", replace_untouched, replace_touched, 10000},
