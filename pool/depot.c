@@ -19,7 +19,7 @@ struct shelf {
 };
 
 static struct shelf shelves[SIZE_CLASS_END] = {
-    [0 ... SIZE_CLASS_END - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER},
+    [0 ... SIZE_CLASS_END - 1] = {.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP},
 };
 
 static void add_blocks(struct shelf *s, int64_t count)
