@@ -47,9 +47,11 @@ static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 // What only the slow paths touch.
 struct bin_ledger {
     _Atomic uint32_t spare_capacity; // credit held for the spare list
-    uint32_t target; // the capacity to ask for next; grows with misses and overflows
-    uint32_t excess; // blocks deleted at the last overflow, when `limit` was
+    uint32_t target;                // the capacity to ask for next; grows with misses and overflows
+    uint32_t target_max, exchanges; // how far, as of the last time that it was counted out
+    uint32_t excess;                // blocks deleted at the last overflow, when `limit` was
     uint64_t excess_at;
+    uint64_t miss_at; // blocks put, when the list was last found empty
     // Odd while limit, capacity and the counters below do not fit each other.
     _Atomic uint32_t version;
     // Blocks that came and went as whole lists, and the counters' start: to be taken off `pushed`

@@ -93,6 +93,14 @@ void credit_return(unsigned class, uint32_t count)
                               memory_order_relaxed);
 }
 
+bool credit_is_scarce(unsigned class)
+{
+    int b = credit.bucket_of[class];
+    uint64_t limit = credit.config[b].limit;
+
+    return atomic_load_explicit(&credit.taken[b], memory_order_relaxed) > limit - limit / 4;
+}
+
 void credit_set_max(uint64_t max_bytes)
 {
     atomic_store_explicit(&credit.max_bytes, max_bytes, memory_order_relaxed);

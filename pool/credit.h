@@ -31,6 +31,9 @@ uint32_t credit_take(unsigned class, uint32_t want);
 
 void credit_return(unsigned class, uint32_t count);
 
+// Is less than a quarter of a bucket's credit left? Then what is held unused is missing elsewhere.
+bool credit_is_scarce(unsigned class);
+
 // The ceiling over all buckets. Lowering it takes nothing back: it refuses what is asked next.
 void credit_set_max(uint64_t max_bytes);
 uint64_t credit_max(void);

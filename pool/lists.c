@@ -100,13 +100,17 @@ static uint32_t target_first(unsigned class)
     return by_bytes > TARGET_FIRST ? TARGET_FIRST : by_bytes ? (uint32_t)by_bytes : 1;
 }
 
-// The longest list that leaves room for the other classes of the bucket, for a current and a spare
-// list each, and for the other threads.
-static uint32_t target_max(unsigned class)
+// The longest list that leaves room for the thread's other classes of the bucket, and for the other
+// threads.
+static uint32_t target_max(struct cache *t, unsigned class)
 {
     const struct credit_bucket *bucket = credit_bucket((unsigned)credit_bucket_of(class));
-    uint64_t bytes = size_class_bytes(class);
-    uint64_t share = 8 * (uint64_t)cache_threads();
+    unsigned end = credit_end_class(class);
+    uint64_t bytes = size_class_bytes(class), lists = 2;
+
+    for (unsigned other = credit_first_class(class); other < end; other++)
+        lists += other != class && cache_load32(&t->bin[other].capacity);
+    uint64_t share = lists * cache_threads();
     uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
     uint64_t by_bytes = credit_max() / bytes / share;
     uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
@@ -114,11 +118,13 @@ static uint32_t target_max(unsigned class)
     return max > TARGET_MAX ? TARGET_MAX : max ? (uint32_t)max : 1;
 }
 
-static void grow_target(struct bin_ledger *l, unsigned class)
+static void grow_target(struct cache *t, unsigned class)
 {
-    uint32_t max = target_max(class);
+    struct bin_ledger *l = &t->ledger[class];
 
-    l->target = l->target * 2 > max ? max : l->target * 2;
+    if (l->exchanges++ % 16 == 0)
+        l->target_max = target_max(t, class);
+    l->target = l->target * 2 > l->target_max ? l->target_max : l->target * 2;
 }
 
 void lists_draw_nearer(struct cache *t, unsigned class)
@@ -138,21 +144,33 @@ bool lists_refill(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
+    uint32_t had = cache_load32(&b->capacity), capacity;
+    uint64_t put = cache_load(&b->pushed) - cache_load(&l->moved_in);
+    bool only_takes = put == l->miss_at;
+    struct batch batch;
 
     if (cache_load32(&b->spare_count)) {
         swap_with_spare(t, class);
         return true;
     }
-    struct batch batch = depot_get(class);
-    if (!batch.count)
-        return false;
-    // The batch brings credit for its blocks, so what the empty list held is one too many.
-    uint32_t had = cache_load32(&b->capacity);
-    uint32_t capacity = had > batch.count ? had : batch.count;
-    credit_return(class, had + batch.count - capacity);
-    set_list(t, class, batch, capacity);
-    grow_target(l, class);
-    return true;
+    l->miss_at = put;
+    batch = depot_get(class);
+    // The batch brings credit for its blocks, so what the empty list held is too much; and where
+    // others have none, so is what this thread, which takes and takes, has for what it may put.
+    capacity = batch.count;
+    if (!only_takes || !credit_is_scarce(class)) {
+        capacity = had > batch.count ? had : batch.count;
+    } else if (cache_load32(&l->spare_capacity)) {
+        credit_return(class, cache_load32(&l->spare_capacity));
+        set_spare(t, class, (struct batch){0, 0}, 0);
+    }
+    if (batch.count || capacity != had) {
+        credit_return(class, had + batch.count - capacity);
+        set_list(t, class, batch, capacity);
+    }
+    if (batch.count)
+        grow_target(t, class);
+    return batch.count;
 }
 
 static void squeeze_class(struct bin *b, struct bin_ledger *l, uint32_t count)
@@ -164,26 +182,22 @@ static void squeeze_class(struct bin *b, struct bin_ledger *l, uint32_t count)
     cache_next_version(l);
 }
 
-// Lowers the capacity of this thread's lists to what is on them, for the other classes of the
-// bucket. Called by the owner, busy.
-static void squeeze(struct cache *t, unsigned class)
+// Lowers the capacity of one of this thread's lists to what is on it. Called by the owner, busy.
+static bool squeeze(struct cache *t, unsigned class)
 {
-    for (unsigned other = credit_first_class(class); other < credit_end_class(class); other++) {
-        struct bin *b = &t->bin[other];
-        struct bin_ledger *l = &t->ledger[other];
-        uint32_t room = cache_load32(&b->capacity) - cache_list_length(b);
-        uint32_t spare_room = cache_load32(&l->spare_capacity) - cache_load32(&b->spare_count);
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint32_t room = cache_load32(&b->capacity) - cache_list_length(b);
+    uint32_t spare_room = cache_load32(&l->spare_capacity) - cache_load32(&b->spare_count);
 
-        if (other == class)
-            continue;
-        if (l->target > target_first(other))
-            l->target /= 2;
-        if (room)
-            squeeze_class(b, l, cache_load32(&b->capacity) - room);
-        if (spare_room)
-            set_spare(t, other, spare_of(b), cache_load32(&b->spare_count));
-        credit_return(other, room + spare_room);
-    }
+    if (l->target > target_first(class))
+        l->target /= 2;
+    if (room)
+        squeeze_class(b, l, cache_load32(&b->capacity) - room);
+    if (spare_room)
+        set_spare(t, class, spare_of(b), cache_load32(&b->spare_count));
+    credit_return(class, room + spare_room);
+    return room + spare_room;
 }
 
 static bool displace_oldest(unsigned class)
@@ -202,7 +216,9 @@ static bool displace_oldest(unsigned class)
 // once and go past it ever after.
 static bool displace(unsigned class)
 {
-    for (unsigned other = credit_first_class(class); other < credit_end_class(class); other++)
+    unsigned end = credit_end_class(class);
+
+    for (unsigned other = credit_first_class(class); other < end; other++)
         if (other != class && displace_oldest(other))
             return true;
     return false;
@@ -212,13 +228,13 @@ static bool displace(unsigned class)
 static uint32_t take_credit(struct cache *t, unsigned class)
 {
     uint32_t got = credit_take(class, t->ledger[class].target);
+    unsigned first = credit_first_class(class), end = credit_end_class(class), other = class;
 
-    if (got)
-        return got;
-    squeeze(t, class);
-    do
+    while (!got && (other = other + 1 < end ? other + 1 : first) != class)
+        if (squeeze(t, other))
+            got = credit_take(class, t->ledger[class].target);
+    while (!got && displace(class))
         got = credit_take(class, t->ledger[class].target);
-    while (!got && displace(class));
     return got;
 }
 
@@ -261,7 +277,7 @@ bool lists_make_room(struct cache *t, unsigned class)
         return true;
     }
     if (spare.count)
-        grow_target(l, class);
+        grow_target(t, class);
     capacity = take_credit(t, class);
     if (!capacity && cut(t, class))
         return true;
