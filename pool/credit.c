@@ -9,7 +9,7 @@ static struct {
     struct credit_bucket config[CREDIT_BUCKETS_MAX];
     unsigned count;
     int8_t bucket_of[SIZE_CLASS_END];
-    uint8_t first[CREDIT_BUCKETS_MAX], end[CREDIT_BUCKETS_MAX]; // classes
+    struct credit_classes classes[CREDIT_BUCKETS_MAX];
     _Atomic uint64_t max_bytes;
 
     // Written by all threads, so apart from what all threads only read.
@@ -23,7 +23,7 @@ void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t ma
     for (unsigned i = 0; i < count; i++)
         credit.config[i] = bucket[i];
     credit.count = count;
-    memset(credit.end, 0, sizeof credit.end);
+    memset(credit.classes, 0, sizeof credit.classes);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         unsigned b = 0;
         while (b < count && size_class_bytes(class) > bucket[b].bound_bytes)
@@ -32,9 +32,7 @@ void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t ma
         if (b == count || !bucket[b].limit)
             continue;
         credit.bucket_of[class] = (int8_t)b;
-        if (!credit.end[b])
-            credit.first[b] = (uint8_t) class;
-        credit.end[b] = (uint8_t)(class + 1);
+        credit.classes[b].class[credit.classes[b].count++] = (uint8_t) class;
     }
     atomic_store_explicit(&credit.max_bytes, max_bytes, memory_order_relaxed);
 }
@@ -93,6 +91,25 @@ void credit_return(unsigned class, uint32_t count)
                               memory_order_relaxed);
 }
 
+uint32_t credit_move(unsigned from, unsigned to, uint32_t count)
+{
+    uint64_t was = size_class_bytes(from), is = size_class_bytes(to);
+    uint32_t got = count;
+
+    if (credit.config[credit.bucket_of[from]].limit_is_bytes) {
+        credit_return(from, count);
+        return credit_take(to, count);
+    }
+    if (is > was)
+        got = add_below(&credit.taken_bytes,
+                        atomic_load_explicit(&credit.max_bytes, memory_order_relaxed), is - was,
+                        count);
+    else if (is < was)
+        atomic_fetch_sub_explicit(&credit.taken_bytes, count * (was - is), memory_order_relaxed);
+    credit_return(from, count - got);
+    return got;
+}
+
 bool credit_is_scarce(unsigned class)
 {
     int b = credit.bucket_of[class];
@@ -121,14 +138,9 @@ int credit_bucket_of(unsigned class)
     return credit.bucket_of[class];
 }
 
-unsigned credit_first_class(unsigned class)
+const struct credit_classes *credit_classes(unsigned class)
 {
-    return credit.first[credit.bucket_of[class]];
-}
-
-unsigned credit_end_class(unsigned class)
-{
-    return credit.end[credit.bucket_of[class]];
+    return &credit.classes[credit.bucket_of[class]];
 }
 
 uint64_t credit_bucket_taken(unsigned bucket)

@@ -31,6 +31,10 @@ uint32_t credit_take(unsigned class, uint32_t want);
 
 void credit_return(unsigned class, uint32_t count);
 
+// Turns credit for `count` blocks of one class into as much for another of the same bucket; returns
+// for how many, the rest is handed back.
+uint32_t credit_move(unsigned from, unsigned to, uint32_t count);
+
 // Is less than a quarter of a bucket's credit left? Then what is held unused is missing elsewhere.
 bool credit_is_scarce(unsigned class);
 
@@ -44,9 +48,14 @@ uint64_t credit_taken_bytes(void);
 // Which bucket serves `class`; -1 when none does.
 int credit_bucket_of(unsigned class);
 
-// The classes that share a bucket with `class`, itself among them: [first, end). It has one.
-unsigned credit_first_class(unsigned class);
-unsigned credit_end_class(unsigned class);
+// The classes of a bucket, in no order.
+struct credit_classes {
+    uint8_t count;
+    uint8_t class[SIZE_CLASS_END];
+};
+
+// Those of the bucket that serves `class`; there is one.
+const struct credit_classes *credit_classes(unsigned class);
 
 // Blocks (or bytes, as the limit counts) of a bucket's credit given out.
 uint64_t credit_bucket_taken(unsigned bucket);

@@ -105,11 +105,11 @@ static uint32_t target_first(unsigned class)
 static uint32_t target_max(struct cache *t, unsigned class)
 {
     const struct credit_bucket *bucket = credit_bucket((unsigned)credit_bucket_of(class));
-    unsigned end = credit_end_class(class);
+    const struct credit_classes *all = credit_classes(class);
     uint64_t bytes = size_class_bytes(class), lists = 2;
 
-    for (unsigned other = credit_first_class(class); other < end; other++)
-        lists += other != class && cache_load32(&t->bin[other].capacity);
+    for (unsigned i = 0; i < all->count; i++)
+        lists += all->class[i] != class && cache_load32(&t->bin[all->class[i]].capacity);
     uint64_t share = lists * cache_threads();
     uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
     uint64_t by_bytes = credit_max() / bytes / share;
@@ -173,31 +173,36 @@ bool lists_refill(struct cache *t, unsigned class)
     return batch.count;
 }
 
-static void squeeze_class(struct bin *b, struct bin_ledger *l, uint32_t count)
+static void shorten(struct bin *b, struct bin_ledger *l, uint32_t by)
 {
     cache_next_version(l);
-    cache_store(&b->limit, cache_load(&b->limit) - cache_load32(&b->capacity) + count);
-    move_start(b, l, (uint64_t)cache_load32(&b->capacity) - count);
-    cache_store32(&b->capacity, count);
+    cache_store(&b->limit, cache_load(&b->limit) - by);
+    move_start(b, l, by);
+    cache_store32(&b->capacity, cache_load32(&b->capacity) - by);
     cache_next_version(l);
 }
 
-// Lowers the capacity of one of this thread's lists to what is on it. Called by the owner, busy.
-static bool squeeze(struct cache *t, unsigned class)
+// Room on one of this thread's lists becomes credit for another. Called by the owner, busy.
+static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
 {
-    struct bin *b = &t->bin[class];
-    struct bin_ledger *l = &t->ledger[class];
+    struct bin *b = &t->bin[from];
+    struct bin_ledger *l = &t->ledger[from];
+    uint32_t want = t->ledger[class].target;
     uint32_t room = cache_load32(&b->capacity) - cache_list_length(b);
     uint32_t spare_room = cache_load32(&l->spare_capacity) - cache_load32(&b->spare_count);
 
-    if (l->target > target_first(class))
+    if (!room && !spare_room)
+        return 0;
+    if (l->target > target_first(from))
         l->target /= 2;
+    if (spare_room > want)
+        spare_room = want;
+    if (room > want - spare_room)
+        room = want - spare_room;
     if (room)
-        squeeze_class(b, l, cache_load32(&b->capacity) - room);
-    if (spare_room)
-        set_spare(t, class, spare_of(b), cache_load32(&b->spare_count));
-    credit_return(class, room + spare_room);
-    return room + spare_room;
+        shorten(b, l, room);
+    cache_store32(&l->spare_capacity, cache_load32(&l->spare_capacity) - spare_room);
+    return credit_move(from, class, room + spare_room);
 }
 
 static bool displace_oldest(unsigned class)
@@ -216,10 +221,10 @@ static bool displace_oldest(unsigned class)
 // once and go past it ever after.
 static bool displace(unsigned class)
 {
-    unsigned end = credit_end_class(class);
+    const struct credit_classes *all = credit_classes(class);
 
-    for (unsigned other = credit_first_class(class); other < end; other++)
-        if (other != class && displace_oldest(other))
+    for (unsigned i = 0; i < all->count; i++)
+        if (all->class[i] != class && displace_oldest(all->class[i]))
             return true;
     return false;
 }
@@ -228,11 +233,11 @@ static bool displace(unsigned class)
 static uint32_t take_credit(struct cache *t, unsigned class)
 {
     uint32_t got = credit_take(class, t->ledger[class].target);
-    unsigned first = credit_first_class(class), end = credit_end_class(class), other = class;
+    const struct credit_classes *all = credit_classes(class);
 
-    while (!got && (other = other + 1 < end ? other + 1 : first) != class)
-        if (squeeze(t, other))
-            got = credit_take(class, t->ledger[class].target);
+    for (unsigned i = 0; !got && i < all->count; i++)
+        if (all->class[(class + i) % all->count] != class)
+            got = squeeze(t, all->class[(class + i) % all->count], class);
     while (!got && displace(class))
         got = credit_take(class, t->ledger[class].target);
     return got;

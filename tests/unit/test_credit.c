@@ -116,6 +116,42 @@ Test(credit, a_ceiling_lowered_below_what_is_taken_takes_nothing_back)
     cr_expect(eq(u32, credit_take(class_of(1 * K), 1), 0));
 }
 
+Test(credit, each_class_is_once_among_those_of_its_bucket)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
+        if (credit_bucket_of(class) < 0)
+            continue;
+        const struct credit_classes *all = credit_classes(class);
+        int found = 0;
+        for (unsigned i = 0; i < all->count; i++) {
+            found += all->class[i] == class;
+            cr_expect(eq(int, credit_bucket_of(all->class[i]), credit_bucket_of(class)));
+        }
+        cr_expect(eq(int, found, 1));
+    }
+}
+
+Test(credit, what_moves_to_another_class_counts_as_that)
+{
+    credit_set_max(100 * K);
+    cr_assert(eq(u32, credit_take(class_of(4 * K), 20), 20));
+    cr_expect(eq(u32, credit_move(class_of(4 * K), class_of(1 * K), 10), 10));
+    cr_expect(eq(u64, credit_bucket_taken(BLOCKS), 20));
+    cr_expect(eq(u64, credit_taken_bytes(), 50 * K));
+    credit_set_max(80 * K);
+    cr_expect(eq(u32, credit_move(class_of(1 * K), class_of(4 * K), 10), 10));
+    cr_expect(eq(u32, credit_take(class_of(16 * K), 1), 0));
+    credit_return(class_of(4 * K), 10);
+    cr_assert(eq(u32, credit_take(class_of(1 * K), 20), 20));
+    // Three more for each, out of 20 that are left; what is not had goes back.
+    cr_expect(eq(u32, credit_move(class_of(1 * K), class_of(4 * K), 20), 6));
+    cr_expect(eq(u64, credit_bucket_taken(BLOCKS), 16));
+    cr_expect(eq(u64, credit_taken_bytes(), 16 * 4 * K));
+    cr_assert(eq(u32, credit_take(class_of(16 * K), 1), 1));
+    cr_expect(eq(u32, credit_move(class_of(16 * K), class_of(5 * K), 1), 1));
+    cr_expect(eq(u64, credit_bucket_taken(BYTES), 5 * K));
+}
+
 Test(credit, wishes_beyond_all_measure_do_not_overflow)
 {
     cr_expect(eq(u32, credit_take(class_of(4 * K), UINT32_MAX), 100));
@@ -149,6 +185,11 @@ static void *hammer(void *arg)
         credit_return(held[at].class, held[at].count);
         held[at].class = class_of(size[rand_r(&seed) % 7] * K);
         held[at].count = credit_take(held[at].class, 1 + (uint32_t)rand_r(&seed) % 32);
+        look();
+        const struct credit_classes *all = credit_classes(held[at].class);
+        unsigned to = all->class[rand_r(&seed) % all->count];
+        held[at].count = credit_move(held[at].class, to, held[at].count);
+        held[at].class = to;
         look();
     }
     for (int at = 0; at < HELD; at++)
