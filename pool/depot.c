@@ -6,9 +6,9 @@
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-// Batches grow with use up to hundreds of blocks, so this is room for far more than the default
-// limits allow; what does not fit goes back to jemalloc. A power of two.
-#define SHELF_BATCHES 1024u
+// A power of two. All shelves together are 73 KB, of which a process that has had blocks of all
+// classes keeps what it once touched; with 1024 batches that were 300 KB in the mean.
+#define SHELF_BATCHES 128u
 
 struct shelf {
     _Alignas(64) pthread_mutex_t lock;

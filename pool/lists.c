@@ -84,12 +84,23 @@ static void delete_batch(struct batch batch)
     }
 }
 
-// Shelves a batch together with its credit; what the depot has no room for goes to jemalloc.
+static struct batch joined(struct batch a, struct batch b)
+{
+    uint32_t last = a.head;
+
+    for (uint32_t n = 1; n < a.count; n++)
+        last = region_entry(last)->link;
+    region_entry(last)->link = b.head;
+    return (struct batch){a.head, a.count + b.count};
+}
+
+// Shelves a batch together with its credit, where the depot is full as one with the last of those.
 static void shelve(unsigned class, struct batch batch)
 {
-    if (batch.count && !depot_put(class, batch)) {
-        delete_batch(batch);
-        credit_return(class, batch.count);
+    while (batch.count && !depot_put(class, batch)) {
+        struct batch last = depot_get(class);
+        if (last.count)
+            batch = joined(batch, last);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "pool/depot.h"
 #include "pool/size_class.h"
 
-#define SHELF_FULL 1024 // batches, as depot.c has it
+#define SHELF_FULL 128 // batches, as depot.c has it
 
 static bool put(unsigned class, uint32_t head, uint32_t count)
 {
@@ -112,7 +112,7 @@ static void *shuffle(void *arg)
 // Each batch has a number of its own, so one that was given twice, or lost, is missed.
 Test(depot, eight_threads_neither_lose_nor_double_a_batch)
 {
-    enum { EACH = 200 };
+    enum { EACH = 120 };
     pthread_t t[THREADS];
 
     for (unsigned class = 1; class <= 3; class ++)

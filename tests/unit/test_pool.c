@@ -51,7 +51,7 @@ static struct pool_bucket_stats stats(unsigned bucket)
 {
     struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
 
-    cr_assert(eq(uint, pool_stats(s), BUCKETS));
+    cr_assert(eq(uint, pool_stats(s), credit_bucket_count()));
     return s[bucket];
 }
 
@@ -274,6 +274,34 @@ Test(pool, sizes_that_shift_find_room)
     uint64_t created = stats(SMALL).created;
     get_all(p, 50, 4 * K);
     cr_expect(le(u64, stats(SMALL).created - created, 10));
+}
+
+static void *put_one(void *p)
+{
+    put(p);
+    return NULL;
+}
+
+// Each thread that ends leaves a batch of one block, more of them than a shelf of the depot has
+// room for.
+Test(pool, what_many_threads_leave_is_all_there)
+{
+    static void *p[400];
+    const struct credit_bucket wide = {64 * K, 1000, false};
+
+    credit_init(&wide, 1, UINT64_MAX);
+    get_all(p, 400, 5 * K);
+    for (int i = 0; i < 400; i++) {
+        pthread_t thread;
+        cr_assert(eq(int, pthread_create(&thread, NULL, put_one, p[i]), 0));
+        pthread_join(thread, NULL);
+    }
+    uint64_t created = stats(0).created;
+    cr_expect(eq(u64, stats(0).free_blocks, 400));
+    get_all(p, 400, 5 * K);
+    cr_expect(eq(u64, stats(0).created, created));
+    put_all(p, 400);
+    cr_expect(eq(u64, stats(0).live_blocks, 0));
 }
 
 // Numbers.
