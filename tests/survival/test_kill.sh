@@ -123,9 +123,8 @@ main() {
     [ -e "$lib" ] || { echo "$lib is not built" >&2; exit 1; }
     local p=$B/tests/survival
     killed_without 'idle threads' 230 "$p/idle" 200 64
-    # Limits at which tidepool lives each time, and glibc never. How near to the live peak it gets,
-    # and how often it is killed there, is what bench-survival measures: at 250 MiB the first is
-    # killed in 1 of 10 runs, and the second with 32 threads in 1 to 5 of 10.
+    # Limits at which tidepool lives each time, and glibc never. How near to the live peak it gets is
+    # what bench-survival measures.
     killed_without 'processes peaking in turn' 275 "$p/family" 200 4
     killed_without 'random sizes in threads' 250 "$p/random" 200 pooled 10 8
     lowered_while_idle
