@@ -201,14 +201,10 @@ static bool report_level(const struct pressure_hooks *h)
 
 static void arm(uint64_t now)
 {
-    struct psi_place place;
-    // The place is the look's; it is borrowed only when there is something to open.
-    if (!watch_options()->accelerators || !psi_wants(&accel, watch_limit_bytes(), now) ||
-        !watch_borrow_place(&place))
-        return;
-    unsigned n = psi_arm(&accel, watch_options(), &place, now);
-    watch_return_place();
-    board_thread(true, n);
+    static struct psi_place place;
+    if (watch_options()->accelerators && psi_wants(&accel, watch_limit_bytes(), now) &&
+        watch_place(&place))
+        board_thread(true, psi_arm(&accel, watch_options(), &place, now));
 }
 
 static void serve(const struct pressure_hooks *h)

@@ -95,9 +95,9 @@ static int arm_systemd(struct psi_accel *a, const char *path, const char *write_
 
 static int arm_trigger(struct psi_accel *a, const char *root, struct psi_place *place)
 {
-    struct cgroup_dir *d = place->found ? &place->found->unified : NULL;
+    struct cgroup_dir *d = &place->unified;
     int r = -ENOENT;
-    if (d && d->len) {
+    if (d->len) {
         char saved[64];
         r = arm_psi(a, cgroup_file_at(d, d->len, "memory.pressure", saved), trigger,
                     sizeof trigger);
@@ -113,9 +113,9 @@ static int arm_trigger(struct psi_accel *a, const char *root, struct psi_place *
 
 static int arm_events(struct psi_accel *a, struct psi_place *place)
 {
-    if (!place->found || !place->found->v2 || !place->found->memory.len)
+    struct cgroup_dir *d = &place->memory;
+    if (!place->v2 || !d->len)
         return -ENOENT;
-    struct cgroup_dir *d = &place->found->memory;
     char saved[64];
     int fd = text_fd_open(cgroup_file_at(d, d->len, "memory.events", saved), O_RDONLY);
     cgroup_file_done(d, d->len, "memory.events", saved);
@@ -148,7 +148,7 @@ static size_t put_number(char *out, uint64_t x)
 // "EVENTFD USAGE_FD BYTES" to event_control, a line for each watermark.
 static int register_thresholds(int efd, struct psi_place *place)
 {
-    struct cgroup_dir *d = &place->found->memory;
+    struct cgroup_dir *d = &place->memory;
     int usage = open_at(d, place->binding_len, "memory.usage_in_bytes", O_RDONLY);
     int control = open_at(d, place->binding_len, "cgroup.event_control", O_WRONLY);
     int r = usage < 0 ? usage : control < 0 ? control : 0;
@@ -172,7 +172,7 @@ static int register_thresholds(int efd, struct psi_place *place)
 
 static int arm_thresholds(struct psi_accel *a, struct psi_place *place)
 {
-    if (!place->found || place->found->v2 || !place->binding_len)
+    if (place->v2 || !place->binding_len)
         return -ENOENT;
     int efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (efd < 0)

@@ -47,10 +47,12 @@ struct psi_source {
     uint64_t threshold_limit; // that thresholds were registered for
 };
 
-// What the triggers hang on; `found` may have no directories at all.
+// What the triggers hang on, as of a look. A copy: to open some of it takes tens of milliseconds
+// (v1 waits for an RCU grace period with each threshold), and nobody's look shall wait for that.
 struct psi_place {
-    struct cgroup_found *found;
-    size_t binding_len; // v1: the level whose limit binds; 0: none
+    bool v2;                           // of `memory`
+    struct cgroup_dir memory, unified; // as in struct cgroup_found; either may be none
+    size_t binding_len;                // v1: the level whose limit binds; 0: none
     uint64_t limit_bytes;
     uint64_t watermark[3];
 };

@@ -358,20 +358,21 @@ uint64_t watch_limit_bytes(void)
     return atomic_load_explicit(&cgroup_limit, memory_order_relaxed);
 }
 
-bool watch_borrow_place(struct psi_place *p)
+bool watch_place(struct psi_place *p)
 {
+    memset(p, 0, sizeof *p);
     if (!timed_lock_take(&look_lock, 1000))
         return false;
-    struct cgroup_source *c = &w.source.cgroup;
-    *p = (struct psi_place){.found = c->found ? &c->at : NULL,
-                            .binding_len = c->binding_len,
-                            .limit_bytes = watch_limit_bytes()};
+    const struct cgroup_source *c = &w.source.cgroup;
+    if (c->found) {
+        p->v2 = c->at.v2;
+        p->memory = c->at.memory;
+        p->unified = c->at.unified;
+        p->binding_len = c->binding_len;
+    }
+    p->limit_bytes = watch_limit_bytes();
+    timed_lock_drop(&look_lock);
     for (int i = 0; i < 3; i++)
         p->watermark[i] = pressure_watermark(options, PRESSURE_MODERATE + i, p->limit_bytes);
     return true;
-}
-
-void watch_return_place(void)
-{
-    timed_lock_drop(&look_lock);
 }

@@ -129,10 +129,9 @@ void watch_child(void);
 
 uint64_t watch_now_ms(void);
 
-// Where accelerators hang, while nobody looks: to be returned soon. The thread only.
+// Where accelerators hang, as of the last look; false if that is not to be had within a second.
 struct psi_place;
 uint64_t watch_limit_bytes(void);
-bool watch_borrow_place(struct psi_place *place);
-void watch_return_place(void);
+bool watch_place(struct psi_place *place);
 
 #endif

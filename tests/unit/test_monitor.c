@@ -5,12 +5,14 @@
 #include <criterion/new/assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -385,6 +387,33 @@ static int starts_alone(void)
     monitor_poke();
     alone &= threads() == 1;
     return alone ? gets_a_thread() : 2;
+}
+
+// A FIFO that nobody reads stands for the kernel, which takes its time to register a threshold.
+Test(monitor, whoever_grows_looks_while_the_thread_opens_its_accelerators)
+{
+    char tree[] = "/tmp/tidepool.XXXXXX", root[64], control[128], command[128];
+    cr_assert(ne(ptr, mkdtemp(tree), NULL));
+    snprintf(root, sizeof root, "%s/v1", tree);
+    snprintf(control, sizeof control, "%s/sys/fs/cgroup/memory/svc/cgroup.event_control", root);
+    snprintf(command, sizeof command, "cp -r tests/fixtures/cgroup/v1 %s", tree);
+    cr_assert(eq(int, system(command), 0));
+    cr_assert(eq(int, mkfifo(control, 0600), 0));
+    options = pressure_defaults;
+    options.root = root;
+    monitor_init(&options, &hooks);
+    pressure_grow(64 * M);
+    monitor_poke();
+    SOON(stats().thread);
+    usleep(100000);
+    cr_expect(eq(uint, stats().accelerators, 0));
+    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 0), 1));
+    int fd = open(control, O_RDONLY | O_NONBLOCK);
+    cr_assert(ge(int, fd, 0));
+    SOON(stats().accelerators > 0);
+    close(fd);
+    snprintf(command, sizeof command, "rm -r %s", tree);
+    cr_expect(eq(int, system(command), 0));
 }
 
 Test(monitor, a_child_starts_its_own_once_it_has_grown)

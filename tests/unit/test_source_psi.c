@@ -245,10 +245,13 @@ Test(source_psi_fds, this_kernels_psi_takes_the_trigger)
 Test(source_psi_fds, the_cgroups_own_psi_comes_first)
 {
     static struct cgroup_found found = {.root = ""};
-    struct psi_place here = {.found = &found};
+    struct psi_place here = {0};
     char own[CGROUP_PATH + 128];
     options = pressure_defaults;
     cgroup_find(&found);
+    here.v2 = found.v2;
+    here.memory = found.memory;
+    here.unified = found.unified;
     snprintf(own, sizeof own, "%s/memory.pressure", found.unified.path);
     if (!found.unified.len || access(own, W_OK) != 0) {
         fprintf(stderr, "SKIPPED: no memory.pressure of our own to arm\n");
