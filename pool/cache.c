@@ -22,7 +22,7 @@ bool cache_entered(void)
 static struct cache *new_cache(void)
 {
     struct cache *t;
-    long at = syscall(SYS_mmap, NULL, sizeof *t, PROT_READ | PROT_WRITE,
+    long at = syscall(SYS_mmap, NULL, CACHE_BYTES, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
 
     if (at == -1)
@@ -108,7 +108,7 @@ void *cache_pop_slow(unsigned class)
     if (!cache_enter(t))
         return NULL;
     lists_draw_nearer(t, class);
-    filled = t->bin[class].head || lists_refill(t, class);
+    filled = cache_list_length(&t->bin[class]) || lists_refill(t, class);
     cache_leave(t);
     return filled ? cache_pop(class) : NULL;
 }
@@ -121,7 +121,7 @@ bool cache_push_slow(uint32_t unit)
 
     if (!cache_enter(t))
         return false;
-    room = cache_list_length(&t->bin[class]) < cache_load32(&t->bin[class].capacity) ||
+    room = cache_list_length(&t->bin[class]) < cache_list_capacity(&t->bin[class]) ||
            lists_make_room(t, class);
     cache_leave(t);
     return room && cache_push(region_address(unit));
@@ -134,12 +134,12 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval)
 
     if (!cache_enter(t))
         return CACHE_UNCOUNTED;
-    due = cache_load(&t->bin[class].limit) == CACHE_DUE;
+    due = cache_load(&t->bin[class].requests) == CACHE_DUE;
     if (due) {
         *interval = t->ledger[class].interval;
         lists_draw(t, class, pace_next_interval());
         // The list counts what it serves.
-        if (t->bin[class].head || lists_refill(t, class))
+        if (cache_list_length(&t->bin[class]) || lists_refill(t, class))
             lists_count_request(t, class, -1);
     } else {
         lists_count_request(t, class, 1);

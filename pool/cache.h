@@ -1,8 +1,9 @@
 // cache - a thread's free blocks, and how another thread takes them away.
 //
-// For each class a thread has a current list (LIFO, linked through the map), which malloc and free
-// work on, and a spare one. A miss or an overflow swaps the two, and only when that does not help
-// goes to the depot: so a thread whose traffic wavers around the end of a list stays at home.
+// For each class a thread has a list, which malloc and free work on: a stack of unit numbers, so
+// that neither a block nor the map has to be read to find the next. A miss fetches a part of a list
+// from the depot, an overflow takes half of the list there: so a thread whose traffic wavers around
+// the end of a list stays at home.
 //
 // Who may touch a cache: its thread, without atomics, between `busy = 1` and `busy = 0`, provided
 // that `revoked` is clear in between. Whoever wants the blocks of all threads sets `revoked` on
@@ -24,61 +25,57 @@
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-// What malloc and free touch: half a cache line. Two monotonic counters in place of a length: a
-// malloc writes one and a free the other, so that neither waits for the other's store, and they
-// are the statistics as well. Readers in other threads see them a little late. Where they began is
-// counted as blocks that came and went (below), because `limit` is a third thing, too: it counts up
-// to 0, and the request that would take it there is to be sampled. It starts at a random distance,
-// or, where nothing is sampled, at one that takes for ever.
+// A list has its units in slots 1 to CACHE_LIST_MAX; in slot 0 lies a 0, which is no block's unit.
+// Lists begin at multiples of their size.
+#define CACHE_LIST_MAX 255u
+#define CACHE_LIST_BYTES 1024u
+
+// What malloc and free touch: half a cache line. The count of requests is the statistics as well,
+// which readers in other threads see a little late, and a third thing, too: it counts up to 0, and
+// the request that would take it there is to be sampled. It starts at a random distance, or, where
+// nothing is sampled, at one that takes for ever.
 struct bin {
-    uint32_t head;             // unit of the block to hand out next; 0 when the list is empty
-    _Atomic uint32_t capacity; // credit held for the current list, in blocks
-    _Atomic uint64_t limit;    // blocks taken from the list so far + capacity, from its start on
-    _Atomic uint64_t pushed;   // blocks put on the list so far, from the same start on
-    uint32_t spare_head;       // the spare list, as a batch
-    _Atomic uint32_t spare_count;
+    _Alignas(32) uint32_t *_Atomic top; // the slot of the block to hand out next, or of the 0
+    uint32_t *_Atomic full;             // the last slot that credit is held for
+    _Atomic uint64_t requests;          // blocks taken from the list so far, from its start on
 };
 
 static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 
-#define CACHE_NEVER ((uint64_t)1 << 63) // a `limit` this far from 0 does not get there
+#define CACHE_NEVER ((uint64_t)1 << 63) // a count this far from 0 does not get there
 #define CACHE_DUE UINT64_MAX            // and at this one the next request is sampled
 
 // What only the slow paths touch.
 struct bin_ledger {
-    _Atomic uint32_t spare_capacity; // credit held for the spare list
     uint32_t target;                // the capacity to ask for next; grows with misses and overflows
     uint32_t target_max, exchanges; // how far, as of the last time that it was counted out
-    uint32_t excess;                // blocks deleted at the last overflow, when `limit` was
+    uint32_t take;                  // blocks to take from the depot, the last time
+    uint32_t fills;                 // see lists.c, and when `requests` was so much
+    uint64_t filled_at;
+    uint32_t excess; // blocks deleted at the last overflow, when `requests` was
     uint64_t excess_at;
     uint64_t miss_at; // blocks put, when the list was last found empty
-    // Odd while limit, capacity and the counters below do not fit each other.
+    // Odd while the lists and the counters do not fit each other.
     _Atomic uint32_t version;
-    // Blocks that came and went as whole lists, and the counters' start: to be taken off `pushed`
-    // and `limit` when counting mallocs and frees.
-    _Atomic uint64_t moved_in, moved_out;
+    _Atomic uint64_t start; // of `requests`
+    _Atomic uint64_t moved; // blocks that came as whole lists, less those that went
     // The last count that fitted together; written by those who count.
     _Atomic uint64_t counted_mallocs, counted_frees;
     _Atomic uint32_t counted_free;
-    uint64_t interval; // that the distance of `limit` from 0 was drawn with; see pace.h
-    uint64_t seen;     // pushed + limit at the last ageing
+    uint64_t interval; // that the distance of `requests` from 0 was drawn with; see pace.h
+    uint64_t seen;     // mallocs + frees at the last ageing, from some start on
     bool chosen;       // to be emptied by who drains
 };
 
 struct cache {
-    union {
-        // In the place of the list of class 0, which there is none of: so a class's bin is the
-        // fewest steps away.
-        struct {
-            _Atomic unsigned char busy;
-            _Atomic unsigned char revoked;
-            bool attached; // a thread's, or free for the next thread
-            bool chosen;   // some of its classes are
-            struct cache *next;
-        };
-        // One more than there are lists: the last, for SIZE_CLASS_SIGNAL, is always full.
-        _Alignas(64) struct bin bin[SIZE_CLASS_END + 1];
-    };
+    _Alignas(64) _Atomic unsigned char busy;
+    _Atomic unsigned char revoked;
+    bool attached;  // a thread's, or free for the next thread
+    bool chosen;    // some of its classes are
+    unsigned lists; // classes that have a list, which lie behind this structure
+    struct cache *next;
+    // Two more than there are lists: those of class 0 and SIZE_CLASS_SIGNAL are always full.
+    struct bin bin[SIZE_CLASS_END + 1];
     struct bin_ledger ledger[SIZE_CLASS_END];
 };
 
@@ -112,19 +109,19 @@ static inline void cache_leave(struct cache *t)
 // The bin of a class; and for a run's, some place in the cache that may be read.
 static inline struct bin *cache_bin(struct cache *t, uint8_t class)
 {
-    static_assert(sizeof(struct cache) >= SIZE_CLASS_RUN_END * sizeof(struct bin), "for all");
-    struct bin *b = (struct bin *)(void *)((char *)t + class * sizeof(struct bin));
+    static_assert(sizeof(struct cache) >= (SIZE_CLASS_RUN_END + 1) * sizeof(struct bin), "for all");
+    char *at = (char *)t + class * sizeof(struct bin);
 
     // The compiler would find the way to each member anew.
-    __asm__("" : "+r"(b));
-    return b;
+    __asm__("" : "+r"(at));
+    return (struct bin *)(void *)(at + offsetof(struct cache, bin));
 }
 
 // Counts the request that takes `unit`, which is 0 on an empty list. True where it gets nothing:
 // the list is empty, and nothing is counted, or the count comes to 0. Without a branch, and in one
 // instruction for the count: the compiler knows no way to add to memory that is atomic for readers
 // only.
-static inline bool cache_denies(_Atomic uint64_t *limit, uint32_t unit)
+static inline bool cache_denies(_Atomic uint64_t *requests, uint32_t unit)
 {
 #if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
     uint32_t counted;
@@ -132,31 +129,29 @@ static inline bool cache_denies(_Atomic uint64_t *limit, uint32_t unit)
 
     // The carry says `unit` is 0, then that no 0 was reached.
     __asm__("cmpl $1, %[unit]\n\t"
-            "sbbq $-1, %[limit]\n\t"
+            "sbbq $-1, %[requests]\n\t"
             "sbbl %[counted], %[counted]\n\t"
             "testl %[unit], %[counted]"
-            : [limit] "+m"(*limit), [counted] "=&r"(counted), "=@ccz"(denied)
+            : [requests] "+m"(*requests), [counted] "=&r"(counted), "=@ccz"(denied)
             : [unit] "r"(unit));
     return denied;
 #else
-    uint64_t n = atomic_load_explicit(limit, memory_order_relaxed) + (unit != 0);
+    uint64_t n = atomic_load_explicit(requests, memory_order_relaxed) + (unit != 0);
 
-    atomic_store_explicit(limit, n, memory_order_relaxed);
+    atomic_store_explicit(requests, n, memory_order_relaxed);
     return !unit || !n;
 #endif
 }
 
-// `value` where `a` and `b` are equal, else 0; without a branch, which compilers would rather have.
-static inline uint64_t cache_if_equal(uint64_t a, uint64_t b, uint64_t value)
+// `value` where `a` and `b` are equal, else `other`; without a branch, which compilers would rather
+// have.
+static inline uint64_t cache_if_equal(uint64_t a, uint64_t b, uint64_t value, uint64_t other)
 {
 #if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
-    __asm__("cmpq %1, %2\n\tcmovneq %3, %0"
-            : "+r"(value)
-            : "r"(a), "r"(b), "r"((uint64_t)0)
-            : "cc");
+    __asm__("cmpq %1, %2\n\tcmovneq %3, %0" : "+r"(value) : "r"(a), "r"(b), "r"(other) : "cc");
     return value;
 #else
-    return a == b ? value : 0;
+    return a == b ? value : other;
 #endif
 }
 
@@ -169,18 +164,17 @@ static inline void *cache_pop(unsigned class)
     if (unlikely(!cache_enter(t)))
         return NULL;
     struct bin *b = cache_bin(t, (uint8_t) class);
-    uint32_t unit = b->head;
+    uint32_t *top = atomic_load_explicit(&b->top, memory_order_relaxed), unit = *top;
     // One branch for both: a branch that was taken once costs Zen a cycle whenever it comes by
     // again, and each list has been empty, so that sampling adds none.
-    if (unlikely(cache_denies(&b->limit, unit))) {
+    if (unlikely(cache_denies(&b->requests, unit))) {
         if (unit)
-            atomic_store_explicit(&b->limit, CACHE_DUE, memory_order_relaxed);
+            atomic_store_explicit(&b->requests, CACHE_DUE, memory_order_relaxed);
         cache_leave(t);
         return NULL;
     }
-    struct entry *e = region_entry(unit);
-    b->head = e->link;
-    e->link = unit;
+    atomic_store_explicit(&b->top, top - 1, memory_order_relaxed);
+    region_entry(unit)->link = unit;
     cache_leave(t);
     void *ptr = region_address(unit);
     if (!ptr)
@@ -199,17 +193,17 @@ static inline bool cache_push(void *ptr)
 
     if (unlikely(!cache_enter(t)))
         return false;
-    uint64_t pushed = atomic_load_explicit(&b->pushed, memory_order_relaxed);
-    uint64_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
+    uint32_t *top = atomic_load_explicit(&b->top, memory_order_relaxed);
+    uintptr_t full = (uintptr_t)atomic_load_explicit(&b->full, memory_order_relaxed);
     // One branch again: for what is no live block, or sampled, the list is full.
-    limit = cache_if_equal(unit, e->link, limit);
-    if (unlikely(pushed >= limit)) {
+    full = cache_if_equal(unit, e->link, full, (uintptr_t)top);
+    if (unlikely((uintptr_t)top >= full)) {
         cache_leave(t);
         return false;
     }
-    e->link = b->head;
-    b->head = (uint32_t)unit;
-    atomic_store_explicit(&b->pushed, pushed + 1, memory_order_relaxed);
+    e->link = 0;
+    top[1] = (uint32_t)unit;
+    atomic_store_explicit(&b->top, top + 1, memory_order_relaxed);
     cache_leave(t);
     return true;
 }

@@ -3,37 +3,43 @@
 
 #include "pool/cache_inside.h"
 
-// What a list counts, read while its owner runs. Where a list is being exchanged the look is
-// repeated, for that takes some ns; but not for ever, as its owner may have lost its processor
-// there. Then the last count has to do: half an exchange may add up to anything.
-static void count_list(struct cache *t, unsigned class, struct cache_count *counted)
+static bool is_busy(struct cache *t)
+{
+    return atomic_load_explicit(&t->busy, memory_order_acquire);
+}
+
+// What a list counts, read while its owner runs. Where he is at it the look is repeated, for that
+// takes some ns; but not for ever, as he may have lost his processor there. Between a count and its
+// block that makes one free too many, which later ones make up for. Half an exchange may add up to
+// anything: then the last count has to do.
+static void count_list(struct cache *t, unsigned class, int *tries, struct cache_count *counted)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint64_t popped, pushed, moved_out, moved_in;
-    uint32_t version, spare;
-    bool fits;
-    int tries = 100;
+    uint64_t requests, mallocs, frees;
+    uint32_t version, held;
+    bool fits, alone;
 
     do {
         version = cache_load32(&l->version);
         if (version & 1)
             sched_yield();
-        // In this order: what was popped before is at most what was pushed after.
-        popped = cache_load(&b->limit) - cache_load32(&b->capacity);
-        pushed = cache_load(&b->pushed);
-        moved_out = cache_load(&l->moved_out);
-        moved_in = cache_load(&l->moved_in);
-        spare = cache_load32(&b->spare_count);
-        fits = !(version & 1) && cache_load32(&l->version) == version;
-    } while (!fits && --tries);
-    if (fits && popped - moved_out != cache_load(&l->counted_mallocs))
-        cache_store(&l->counted_mallocs, popped - moved_out);
-    if (fits && pushed - moved_in != cache_load(&l->counted_frees))
-        cache_store(&l->counted_frees, pushed - moved_in);
-    spare += (uint32_t)(pushed > popped ? pushed - popped : 0);
-    if (fits && spare != cache_load32(&l->counted_free))
-        cache_store32(&l->counted_free, spare);
+        alone = !is_busy(t);
+        requests = cache_load(&b->requests);
+        held = cache_list_length(b);
+        mallocs = requests - cache_load(&l->start);
+        frees = mallocs + held - cache_load(&l->moved);
+        // He may have come and gone meanwhile.
+        alone = alone && !is_busy(t);
+        fits = !(version & 1) && cache_load32(&l->version) == version &&
+               cache_load(&b->requests) == requests && cache_list_length(b) == held;
+    } while (!(fits && alone) && (*tries)-- > 0);
+    if (fits && mallocs != cache_load(&l->counted_mallocs))
+        cache_store(&l->counted_mallocs, mallocs);
+    if (fits && (int64_t)(frees - cache_load(&l->counted_frees)) > 0)
+        cache_store(&l->counted_frees, frees);
+    if (fits && held != cache_load32(&l->counted_free))
+        cache_store32(&l->counted_free, held);
     counted->mallocs += cache_load(&l->counted_mallocs);
     counted->frees += cache_load(&l->counted_frees);
     counted->free_blocks += cache_load32(&l->counted_free);
@@ -43,7 +49,9 @@ void cache_count(struct cache_count counted[SIZE_CLASS_END])
 {
     for (unsigned class = 0; class < SIZE_CLASS_END; ++class)
         counted[class] = (struct cache_count){0};
-    for (struct cache *t = cache_registry.all; t; t = t->next)
+    for (struct cache *t = cache_registry.all; t; t = t->next) {
+        int tries = 100;
         for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-            count_list(t, class, &counted[class]);
+            count_list(t, class, &tries, &counted[class]);
+    }
 }

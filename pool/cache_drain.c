@@ -56,7 +56,8 @@ static bool is_idle(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint64_t now = cache_load(&b->pushed) + cache_load(&b->limit);
+    // A malloc adds 2 to one and takes 1 off the other, a free adds 1.
+    uint64_t now = 2 * cache_load(&b->requests) + cache_list_length(b) - cache_load(&l->moved);
     bool idle = now == l->seen;
 
     l->seen = now;
@@ -81,8 +82,7 @@ static bool choose(struct cache *t, bool idle_only, const bool *wanted)
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
         bool chosen = wanted ? wanted[class] : !idle_only || is_idle(t, class);
-        l->chosen =
-            chosen && (cache_load32(&t->bin[class].capacity) || cache_load32(&l->spare_capacity));
+        l->chosen = chosen && cache_list_capacity(&t->bin[class]);
         any |= l->chosen;
     }
     return any;
@@ -151,8 +151,7 @@ uint64_t cache_drain_self(void)
     if (!cache_enter(t))
         return 0;
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        bytes += size_class_bytes(class) * (cache_list_length(&t->bin[class]) +
-                                            (uint64_t)cache_load32(&t->bin[class].spare_count));
+        bytes += size_class_bytes(class) * cache_list_length(&t->bin[class]);
     lists_empty(t);
     cache_leave(t);
     return bytes;

@@ -1,77 +1,154 @@
 #include "pool/depot.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 
+#include "pool/pages.h"
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-// A power of two. All shelves together are 73 KB, of which a process that has had blocks of all
-// classes keeps what it once touched; with 1024 batches that were 300 KB in the mean.
-#define SHELF_BATCHES 128u
+// As many as most shelves ever hold need no mapping.
+#define FEW 128u
+#define FIRST_MAPPED 1024u // a page
 
 struct shelf {
     _Alignas(64) pthread_mutex_t lock;
-    uint32_t bottom, top; // batch[bottom .. top-1], modulo the shelf's length
-    uint32_t lowest;      // the smallest top - bottom since the last depot_idle_batches
+    uint32_t *unit;       // [bottom .. top-1], modulo the length
+    uint32_t length;      // a power of two
+    uint32_t bottom, top; // counts
+    uint32_t lowest;      // the smallest top - bottom since the last depot_idle
     _Atomic uint64_t blocks;
-    struct batch batch[SHELF_BATCHES];
 };
 
 static struct shelf shelves[SIZE_CLASS_END] = {
     [0 ... SIZE_CLASS_END - 1] = {.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP},
 };
+static uint32_t few[SIZE_CLASS_END][FEW];
 
-static void add_blocks(struct shelf *s, int64_t count)
+static uint32_t held(const struct shelf *s)
 {
-    atomic_store_explicit(&s->blocks,
-                          atomic_load_explicit(&s->blocks, memory_order_relaxed) + (uint64_t)count,
-                          memory_order_relaxed);
+    return s->top - s->bottom;
 }
 
-bool depot_put(unsigned class, struct batch batch)
+static void note_count(struct shelf *s)
+{
+    atomic_store_explicit(&s->blocks, held(s), memory_order_relaxed);
+}
+
+// How many of `count` come before the ring's end.
+static uint32_t before_end(const struct shelf *s, uint32_t from, uint32_t count)
+{
+    uint32_t left = s->length - (from & (s->length - 1));
+
+    return count < left ? count : left;
+}
+
+static void read_ring(const struct shelf *s, uint32_t from, uint32_t *units, uint32_t count)
+{
+    uint32_t n = before_end(s, from, count);
+
+    memcpy(units, s->unit + (from & (s->length - 1)), n * sizeof *units);
+    memcpy(units + n, s->unit, (count - n) * sizeof *units);
+}
+
+static void write_ring(struct shelf *s, uint32_t from, const uint32_t *units, uint32_t count)
+{
+    uint32_t n = before_end(s, from, count);
+
+    memcpy(s->unit + (from & (s->length - 1)), units, n * sizeof *units);
+    memcpy(s->unit, units + n, (count - n) * sizeof *units);
+}
+
+static void unmap(struct shelf *s)
+{
+    if (s->length > FEW)
+        pages_munmap(s->unit, s->length * sizeof *s->unit);
+}
+
+static uint32_t *map(uint32_t length)
+{
+    int saved = errno;
+    void *at = pages_mmap(NULL, length * sizeof(uint32_t), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    errno = saved;
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static bool make_room(struct shelf *s, uint32_t count)
+{
+    uint32_t length = FIRST_MAPPED, *unit;
+
+    if (!s->length) {
+        s->unit = few[s - shelves];
+        s->length = FEW;
+    }
+    if (s->length - held(s) >= count)
+        return true;
+    while (length && length < (uint64_t)held(s) + count)
+        length *= 2;
+    unit = length ? map(length) : NULL;
+    if (!unit)
+        return false;
+    read_ring(s, s->bottom, unit, held(s));
+    unmap(s);
+    s->unit = unit;
+    s->length = length;
+    s->top = held(s);
+    s->bottom = 0;
+    return true;
+}
+
+bool depot_put(unsigned class, const uint32_t *units, uint32_t count)
 {
     struct shelf *s = &shelves[class];
-    bool put = false;
+    bool put;
 
-    ASSERT(batch.head && batch.count);
     pthread_mutex_lock(&s->lock);
-    if (s->top - s->bottom < SHELF_BATCHES) {
-        s->batch[s->top++ % SHELF_BATCHES] = batch;
-        add_blocks(s, batch.count);
-        put = true;
+    put = s->length - held(s) >= count || make_room(s, count);
+    if (put) {
+        write_ring(s, s->top, units, count);
+        s->top += count;
+        note_count(s);
     }
     pthread_mutex_unlock(&s->lock);
     return put;
 }
 
-static struct batch get(unsigned class, bool oldest)
+static uint32_t take(unsigned class, uint32_t *units, uint32_t max, bool oldest)
 {
     struct shelf *s = &shelves[class];
-    struct batch batch = {0, 0};
+    uint32_t count, from;
 
     // Most misses find an empty shelf; the look without the lock may be late, never wrong for good.
     if (atomic_load_explicit(&s->blocks, memory_order_relaxed) == 0)
-        return batch;
+        return 0;
     pthread_mutex_lock(&s->lock);
-    if (s->top != s->bottom) {
-        batch = s->batch[(oldest ? s->bottom++ : --s->top) % SHELF_BATCHES];
-        add_blocks(s, -(int64_t)batch.count);
-        if (s->top - s->bottom < s->lowest)
-            s->lowest = s->top - s->bottom;
-    }
+    count = held(s) < max ? held(s) : max;
+    from = oldest ? s->bottom : s->top - count;
+    read_ring(s, from, units, count);
+    if (oldest)
+        s->bottom += count;
+    else
+        s->top -= count;
+    if (held(s) < s->lowest)
+        s->lowest = held(s);
+    note_count(s);
     pthread_mutex_unlock(&s->lock);
-    return batch;
+    return count;
 }
 
-struct batch depot_get(unsigned class)
+uint32_t depot_take(unsigned class, uint32_t *units, uint32_t max)
 {
-    return get(class, false);
+    return take(class, units, max, false);
 }
 
-struct batch depot_get_oldest(unsigned class)
+uint32_t depot_take_oldest(unsigned class, uint32_t *units, uint32_t max)
 {
-    return get(class, true);
+    return take(class, units, max, true);
 }
 
 uint64_t depot_count(unsigned class)
@@ -79,16 +156,28 @@ uint64_t depot_count(unsigned class)
     return atomic_load_explicit(&shelves[class].blocks, memory_order_relaxed);
 }
 
-uint32_t depot_idle_batches(unsigned class)
+uint64_t depot_idle(unsigned class)
 {
     struct shelf *s = &shelves[class];
     uint32_t idle;
 
     pthread_mutex_lock(&s->lock);
     idle = s->lowest;
-    s->lowest = s->top - s->bottom;
+    s->lowest = held(s);
     pthread_mutex_unlock(&s->lock);
     return idle;
+}
+
+void depot_tidy(void)
+{
+    for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
+        pthread_mutex_lock(&s->lock);
+        if (!held(s)) {
+            unmap(s);
+            s->length = 0;
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
 }
 
 void depot_lock_all(void)

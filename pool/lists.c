@@ -1,56 +1,60 @@
 #include "pool/lists.h"
 
+#include <string.h>
+
 #include "pool/cache_inside.h"
 #include "pool/credit.h"
 #include "pool/pace.h"
 
-// A list starts at 16 blocks or 64 KiB, whichever is less, and doubles up to 64 blocks: moving a
-// list costs some 50 ns, a pooled malloc 3, so longer lists would only keep memory from others.
+// So many blocks move at once: 16 or 64 KiB at first, whichever is less, and twice as many with
+// each move, for a list is twice as long: moving some costs 50 ns, a pooled malloc 3.
 #define TARGET_FIRST_BYTES ((size_t)64 << 10)
 #define TARGET_FIRST 16u
-#define TARGET_MAX 64u
+#define TARGET_MAX (CACHE_LIST_MAX / 2)
 
 static _Atomic uint64_t drained[SIZE_CLASS_END], overflows[SIZE_CLASS_END];
 
-static struct batch spare_of(struct bin *b)
+// The list of all classes that had none yet: empty, and without credit for more.
+static _Alignas(CACHE_LIST_BYTES) uint32_t no_list[CACHE_LIST_BYTES / sizeof(uint32_t)];
+
+static uint32_t *list_of(struct bin *b)
 {
-    return (struct batch){b->spare_head, cache_load32(&b->spare_count)};
+    uint32_t *top = atomic_load_explicit(&b->top, memory_order_acquire);
+
+    return top - cache_slot(top);
 }
 
-static void set_spare(struct cache *t, unsigned class, struct batch batch, uint32_t capacity)
-{
-    t->bin[class].spare_head = batch.head;
-    cache_store32(&t->bin[class].spare_count, batch.count);
-    cache_store32(&t->ledger[class].spare_capacity, capacity);
-}
-
-// Moves the start of both counters, which changes nothing that is counted. Between two versions.
-static void move_start(struct bin *b, struct bin_ledger *l, uint64_t by)
-{
-    cache_store(&l->moved_out, cache_load(&l->moved_out) + by);
-    cache_store(&l->moved_in, cache_load(&l->moved_in) + by);
-    cache_store(&b->pushed, cache_load(&b->pushed) + by);
-    cache_store(&b->limit, cache_load(&b->limit) + by);
-}
-
-// Puts a whole list, with its credit, in place of the current one, which the caller has taken care
-// of. The counters move as if the old blocks had been taken and the new ones pushed one by one, and
-// then their start, by as much as leaves `limit` where it is: so far from the next sample.
-static void set_list(struct cache *t, unsigned class, struct batch list, uint32_t capacity)
+// What a list has from now on; so many blocks have come to it as a whole, or gone.
+static void set_list(struct cache *t, unsigned class, uint32_t *list, uint32_t count,
+                     uint32_t capacity, int64_t came)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint32_t old = cache_list_length(b);
-    uint64_t start = (uint64_t)cache_load32(&b->capacity) - capacity - old;
 
-    ASSERT(list.count <= capacity);
+    ASSERT(count <= capacity && capacity <= CACHE_LIST_MAX);
     cache_next_version(l);
-    cache_store(&l->moved_out, cache_load(&l->moved_out) + old + start);
-    cache_store(&l->moved_in, cache_load(&l->moved_in) + list.count + start);
-    cache_store(&b->pushed, cache_load(&b->pushed) + list.count + start);
-    b->head = list.head;
-    cache_store32(&b->capacity, capacity);
+    cache_store(&l->moved, cache_load(&l->moved) + (uint64_t)came);
+    atomic_store_explicit(&b->top, list + count, memory_order_release);
+    atomic_store_explicit(&b->full, list + capacity, memory_order_release);
     cache_next_version(l);
+}
+
+static uint32_t *need_list(struct cache *t, unsigned class)
+{
+    uint32_t *list = list_of(&t->bin[class]);
+
+    if (unlikely(list == no_list)) {
+        list = cache_list(t, t->lists++);
+        set_list(t, class, list, 0, 0, 0);
+    }
+    return list;
+}
+
+// Moves the start of the count, which changes nothing that is counted. Between two versions.
+static void move_start(struct bin *b, struct bin_ledger *l, uint64_t by)
+{
+    cache_store(&l->start, cache_load(&l->start) + by);
+    cache_store(&b->requests, cache_load(&b->requests) + by);
 }
 
 void lists_draw(struct cache *t, unsigned class, uint64_t interval)
@@ -61,47 +65,28 @@ void lists_draw(struct cache *t, unsigned class, uint64_t interval)
 
     l->interval = interval;
     cache_next_version(l);
-    move_start(b, l, -distance - cache_load(&b->limit));
+    move_start(b, l, -distance - cache_load(&b->requests));
     cache_next_version(l);
 }
 
-static void swap_with_spare(struct cache *t, unsigned class)
+static void delete_blocks(const uint32_t *units, uint32_t count)
 {
-    struct bin *b = &t->bin[class];
-    struct bin_ledger *l = &t->ledger[class];
-    struct batch current = {b->head, cache_list_length(b)};
-    uint32_t capacity = cache_load32(&b->capacity);
-
-    set_list(t, class, spare_of(b), cache_load32(&l->spare_capacity));
-    set_spare(t, class, current, capacity);
+    for (uint32_t i = 0; i < count; i++)
+        region_block_delete(units[i]);
 }
 
-static void delete_batch(struct batch batch)
+// Shelves blocks together with their credit.
+static void shelve(unsigned class, const uint32_t *units, uint32_t count)
 {
-    for (uint32_t unit = batch.head, next; batch.count--; unit = next) {
-        next = region_entry(unit)->link;
-        region_block_delete(unit);
-    }
+    if (!count || depot_put(class, units, count))
+        return;
+    delete_blocks(units, count);
+    credit_return(class, count);
 }
 
-static struct batch joined(struct batch a, struct batch b)
+static uint32_t min32(uint32_t a, uint32_t b)
 {
-    uint32_t last = a.head;
-
-    for (uint32_t n = 1; n < a.count; n++)
-        last = region_entry(last)->link;
-    region_entry(last)->link = b.head;
-    return (struct batch){a.head, a.count + b.count};
-}
-
-// Shelves a batch together with its credit, where the depot is full as one with the last of those.
-static void shelve(unsigned class, struct batch batch)
-{
-    while (batch.count && !depot_put(class, batch)) {
-        struct batch last = depot_get(class);
-        if (last.count)
-            batch = joined(batch, last);
-    }
+    return a < b ? a : b;
 }
 
 static uint32_t target_first(unsigned class)
@@ -111,8 +96,8 @@ static uint32_t target_first(unsigned class)
     return by_bytes > TARGET_FIRST ? TARGET_FIRST : by_bytes ? (uint32_t)by_bytes : 1;
 }
 
-// The longest list that leaves room for the thread's other classes of the bucket, and for the other
-// threads.
+// The most that leave room for the thread's other classes of the bucket and for the other threads:
+// a list is twice as long. Half of the bucket stays with the depot, where other classes find room.
 static uint32_t target_max(struct cache *t, unsigned class)
 {
     const struct credit_bucket *bucket = credit_bucket((unsigned)credit_bucket_of(class));
@@ -120,8 +105,8 @@ static uint32_t target_max(struct cache *t, unsigned class)
     uint64_t bytes = size_class_bytes(class), lists = 2;
 
     for (unsigned i = 0; i < all->count; i++)
-        lists += all->class[i] != class && cache_load32(&t->bin[all->class[i]].capacity);
-    uint64_t share = lists * cache_threads();
+        lists += all->class[i] != class && cache_list_capacity(&t->bin[all->class[i]]);
+    uint64_t share = lists * cache_threads() < 4 ? 4 : lists * cache_threads();
     uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
     uint64_t by_bytes = credit_max() / bytes / share;
     uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
@@ -144,53 +129,49 @@ void lists_draw_nearer(struct cache *t, unsigned class)
 
     // A hit that was reached stays one: the samples after much traffic weigh the most.
     if (likely(interval <= 2 * pace_interval_bytes) ||
-        cache_load(&t->bin[class].limit) == CACHE_DUE)
+        cache_load(&t->bin[class].requests) == CACHE_DUE)
         return;
     now = pace_interval_now();
     if (now <= interval / 4)
         lists_draw(t, class, now);
 }
 
+// How many blocks to take from the depot: twice as many as the last time by a thread that only
+// takes, else half as many. Who takes more than he will use makes others go to jemalloc for new
+// ones.
+static uint32_t next_take(struct bin_ledger *l, bool only_takes)
+{
+    l->take = only_takes ? l->take * 2 : l->take / 2;
+    if (l->take > l->target)
+        l->take = l->target;
+    if (!l->take)
+        l->take = 1;
+    return l->take;
+}
+
 bool lists_refill(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint32_t had = cache_load32(&b->capacity), capacity;
-    uint64_t put = cache_load(&b->pushed) - cache_load(&l->moved_in);
+    uint32_t *list = need_list(t, class);
+    uint32_t had = cache_list_capacity(b), capacity = had, count;
+    // By mallocs and what moved, for the list is empty.
+    uint64_t put = cache_load(&b->requests) - cache_load(&l->start) - cache_load(&l->moved);
     bool only_takes = put == l->miss_at;
-    struct batch batch;
 
-    if (cache_load32(&b->spare_count)) {
-        swap_with_spare(t, class);
-        return true;
-    }
     l->miss_at = put;
-    batch = depot_get(class);
-    // The batch brings credit for its blocks, so what the empty list held is too much; and where
-    // others have none, so is what this thread, which takes and takes, has for what it may put.
-    capacity = batch.count;
-    if (!only_takes || !credit_is_scarce(class)) {
-        capacity = had > batch.count ? had : batch.count;
-    } else if (cache_load32(&l->spare_capacity)) {
-        credit_return(class, cache_load32(&l->spare_capacity));
-        set_spare(t, class, (struct batch){0, 0}, 0);
+    count = depot_take(class, list + 1, next_take(l, only_takes));
+    // The blocks bring credit, so what the empty list held is too much; and where others have none,
+    // so is what this thread, which takes and takes, has for what it may put.
+    if (count > capacity || (only_takes && credit_is_scarce(class)))
+        capacity = count;
+    if (count || capacity != had) {
+        credit_return(class, had + count - capacity);
+        set_list(t, class, list, count, capacity, count);
     }
-    if (batch.count || capacity != had) {
-        credit_return(class, had + batch.count - capacity);
-        set_list(t, class, batch, capacity);
-    }
-    if (batch.count)
+    if (count)
         grow_target(t, class);
-    return batch.count;
-}
-
-static void shorten(struct bin *b, struct bin_ledger *l, uint32_t by)
-{
-    cache_next_version(l);
-    cache_store(&b->limit, cache_load(&b->limit) - by);
-    move_start(b, l, by);
-    cache_store32(&b->capacity, cache_load32(&b->capacity) - by);
-    cache_next_version(l);
+    return count;
 }
 
 // Room on one of this thread's lists becomes credit for another. Called by the owner, busy.
@@ -198,37 +179,28 @@ static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
 {
     struct bin *b = &t->bin[from];
     struct bin_ledger *l = &t->ledger[from];
-    uint32_t want = t->ledger[class].target;
-    uint32_t room = cache_load32(&b->capacity) - cache_list_length(b);
-    uint32_t spare_room = cache_load32(&l->spare_capacity) - cache_load32(&b->spare_count);
+    uint32_t count = cache_list_length(b), capacity = cache_list_capacity(b);
+    uint32_t room = min32(capacity - count, t->ledger[class].target);
 
-    if (!room && !spare_room)
+    if (!room)
         return 0;
     if (l->target > target_first(from))
         l->target /= 2;
-    if (spare_room > want)
-        spare_room = want;
-    if (room > want - spare_room)
-        room = want - spare_room;
-    if (room)
-        shorten(b, l, room);
-    cache_store32(&l->spare_capacity, cache_load32(&l->spare_capacity) - spare_room);
-    return credit_move(from, class, room + spare_room);
+    set_list(t, from, list_of(b), count, capacity - room, 0);
+    return credit_move(from, class, room);
 }
 
 static bool displace_oldest(unsigned class)
 {
-    struct batch batch = depot_get_oldest(class);
+    uint32_t units[TARGET_FIRST], count = depot_take_oldest(class, units, target_first(class));
 
-    if (!batch.count)
-        return false;
-    delete_batch(batch);
-    credit_return(class, batch.count);
-    return true;
+    delete_blocks(units, count);
+    credit_return(class, count);
+    return count;
 }
 
-// A batch that lies in the depot for another class of the bucket goes back to jemalloc: it was not
-// needed lately, and this block was. Without that, a program whose sizes shift would fill a bucket
+// Blocks that lie in the depot for another class of the bucket go back to jemalloc: they were not
+// needed lately, and this one was. Without that, a program whose sizes shift would fill a bucket
 // once and go past it ever after.
 static bool displace(unsigned class)
 {
@@ -254,64 +226,73 @@ static uint32_t take_credit(struct cache *t, unsigned class)
     return got;
 }
 
-// Deletes the first blocks of the older list, so that as many fit again. What a full bucket has no
-// room for goes by a few at a time, which costs half of what it does one by one; but only where the
+// Deletes a few blocks of a full list, so that as many fit again. What a full bucket has no room
+// for goes by a few at a time, which costs half of what it does one by one; but only where the
 // program frees and frees, for one that takes as well would soon miss them.
 static bool cut(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    struct batch first, rest;
+    uint64_t requests = cache_load(&b->requests);
+    uint32_t *list = list_of(b), length = cache_list_length(b), units[TARGET_FIRST], count;
 
-    if (cache_load32(&b->spare_count))
-        swap_with_spare(t, class);
-    first = rest = (struct batch){b->head, cache_list_length(b)};
-    l->excess = l->excess_at != cache_load(&b->limit) ? 1 : l->excess * 2;
-    l->excess_at = cache_load(&b->limit);
-    if (l->excess > target_first(class))
-        l->excess = target_first(class);
-    if (first.count > l->excess)
-        first.count = l->excess;
-    for (uint32_t n = 0; n < first.count; n++)
-        rest.head = region_entry(rest.head)->link;
-    rest.count -= first.count;
-    set_list(t, class, rest, cache_load32(&b->capacity));
-    delete_batch(first);
-    cache_add(&overflows[class], first.count);
-    return first.count;
+    l->excess = l->excess_at != requests ? 1 : min32(l->excess * 2, target_first(class));
+    l->excess_at = requests;
+    count = min32(length, l->excess);
+    length -= count;
+    for (uint32_t i = 0; i < count; i++)
+        units[i] = list[length + 1 + i];
+    set_list(t, class, list, length, cache_list_capacity(b), -(int64_t)count);
+    delete_blocks(units, count);
+    cache_add(&overflows[class], count);
+    return count;
+}
+
+// The oldest blocks of a full list travel on, with their credit.
+static void shelve_oldest(struct cache *t, unsigned class, uint32_t count)
+{
+    struct bin *b = &t->bin[class];
+    uint32_t *list = list_of(b), left = cache_list_length(b) - count;
+
+    shelve(class, list + 1, count);
+    memmove(list + 1, list + 1 + count, left * sizeof *list);
+    set_list(t, class, list, left, cache_list_capacity(b) - count, -(int64_t)count);
+}
+
+// How often in a row did the list fill up without having been taken from?
+static uint32_t fills(struct bin *b, struct bin_ledger *l)
+{
+    uint64_t requests = cache_load(&b->requests);
+
+    l->fills = l->filled_at == requests ? l->fills + 1 : 1;
+    l->filled_at = requests;
+    return l->fills;
 }
 
 bool lists_make_room(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    struct batch spare = spare_of(b);
-    uint32_t capacity;
+    uint32_t *list = need_list(t, class), credit, length = cache_list_length(b);
+    uint32_t in_a_row = fills(b, l);
 
-    if (!spare.count && cache_load32(&l->spare_capacity)) {
-        swap_with_spare(t, class);
-        return true;
-    }
-    if (spare.count)
+    if (cache_list_capacity(b) >= 2 * l->target || in_a_row > 2)
         grow_target(t, class);
-    capacity = take_credit(t, class);
-    if (!capacity && cut(t, class))
+    credit = take_credit(t, class);
+    if (!credit && cut(t, class))
         return true;
-    if (!capacity && displace_oldest(class))
-        capacity = take_credit(t, class);
-    if (!capacity) {
+    if (!credit && displace_oldest(class))
+        credit = take_credit(t, class);
+    if (!credit) {
         cache_add(&overflows[class], 1);
         return false;
     }
-    if (spare.count) {
-        // Both lists are full: the older one travels on, and its credit with it.
-        credit_return(class, cache_load32(&l->spare_capacity) - spare.count);
-        shelve(class, spare);
-        set_spare(t, class, (struct batch){0, 0}, 0);
-    }
-    if (cache_load32(&b->capacity))
-        swap_with_spare(t, class);
-    set_list(t, class, (struct batch){0, 0}, capacity);
+    // Where a thread frees and frees others wait for its blocks.
+    if (in_a_row > 2)
+        shelve_oldest(t, class, length);
+    else if (cache_list_capacity(b) + credit > 2 * l->target)
+        shelve_oldest(t, class, (length + 1) / 2);
+    set_list(t, class, list, cache_list_length(b), cache_list_capacity(b) + credit, 0);
     return true;
 }
 
@@ -319,17 +300,14 @@ void lists_empty_class(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    struct batch current = {b->head, cache_list_length(b)}, spare = spare_of(b);
-    uint32_t credit = cache_load32(&b->capacity) + cache_load32(&l->spare_capacity);
+    uint32_t *list = list_of(b), count = cache_list_length(b), capacity = cache_list_capacity(b);
 
-    if (!credit)
+    if (!capacity)
         return;
-    shelve(class, current);
-    shelve(class, spare);
-    cache_add(&drained[class], current.count + spare.count);
-    credit_return(class, credit - current.count - spare.count);
-    set_list(t, class, (struct batch){0, 0}, 0);
-    set_spare(t, class, (struct batch){0, 0}, 0);
+    shelve(class, list + 1, count);
+    cache_add(&drained[class], count);
+    credit_return(class, capacity - count);
+    set_list(t, class, list, 0, 0, -(int64_t)count);
     if (l->target > target_first(class))
         l->target /= 2;
 }
@@ -344,6 +322,8 @@ void lists_init(struct cache *t, uint64_t interval)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         t->ledger[class].target = target_first(class);
+        atomic_init(&t->bin[class].top, no_list);
+        atomic_init(&t->bin[class].full, no_list);
         lists_draw(t, class, interval);
     }
 }

@@ -1,9 +1,7 @@
-// lists - the current and the spare list of one class in one thread's cache, and the credit for
-// them.
+// lists - the list of one class in one thread's cache, and the credit for it.
 //
 // Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
-// it. A list that is full or empty changes places with the spare one, and when that does not help
-// with a batch in the depot.
+// it. A list that is empty is filled from the depot, and half of one that is full goes there.
 #ifndef TIDEPOOL_POOL_LISTS_H
 #define TIDEPOOL_POOL_LISTS_H
 

@@ -214,35 +214,38 @@ void pool_put_sampled(void *ptr)
 uint32_t pool_warm_up(size_t size, uint32_t wanted)
 {
     unsigned class = pooled_class(size);
-    struct batch batch = {0, 0};
+    uint32_t made = 0, left;
 
     if (!class)
         return 0;
-    for (uint32_t left = credit_take(class, wanted); left; left--) {
+    for (left = credit_take(class, wanted); left; left--, made++) {
         void *ptr = region_block_new(class, false);
-        if (!ptr) {
-            credit_return(class, left);
+        uint32_t unit = ptr ? (uint32_t)region_unit(ptr) : 0;
+        if (!ptr)
+            break;
+        region_entry(unit)->link = 0;
+        if (!depot_put(class, &unit, 1)) {
+            region_block_delete(unit);
             break;
         }
-        uint32_t unit = (uint32_t)region_unit(ptr);
-        region_entry(unit)->link = batch.head;
-        batch = (struct batch){unit, batch.count + 1};
     }
-    add(&pool.warmed[class], batch.count);
-    if (batch.count)
-        MUST(depot_put(class, batch));
-    return batch.count;
+    credit_return(class, left);
+    add(&pool.warmed[class], made);
+    return made;
 }
 
-// Gives a batch off the depot back to jemalloc; returns its bytes.
-static uint64_t release_batch(unsigned class, struct batch batch)
+// Gives a few of the oldest blocks in the depot back to jemalloc, some 64 KiB of them; returns
+// their bytes.
+static uint64_t release_some(unsigned class, uint64_t max)
 {
-    for (uint32_t unit = batch.head, next, left = batch.count; left; left--, unit = next) {
-        next = region_entry(unit)->link;
-        region_block_delete(unit);
-    }
-    credit_return(class, batch.count);
-    return batch.count * (uint64_t)size_class_bytes(class);
+    uint32_t units[64];
+    uint64_t some = ((size_t)64 << 10) / size_class_bytes(class) + 1;
+    uint32_t count = depot_take_oldest(class, units, (uint32_t)(some < max ? some : max));
+
+    for (uint32_t i = 0; i < count; i++)
+        region_block_delete(units[i]);
+    credit_return(class, count);
+    return count * (uint64_t)size_class_bytes(class);
 }
 
 uint64_t pool_trim(uint64_t keep_bytes)
@@ -255,11 +258,9 @@ uint64_t pool_trim(uint64_t keep_bytes)
     cache_drain_all(false);
     self = cache_step_aside();
     // The largest first: they give most for a call into jemalloc.
-    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
-        struct batch batch;
-        while (credit_taken_bytes() > keep_bytes && (batch = depot_get_oldest(class)).count)
-            released += release_batch(class, batch);
-    }
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
+        for (uint64_t bytes = 1; bytes && credit_taken_bytes() > keep_bytes; released += bytes)
+            bytes = release_some(class, UINT64_MAX);
     cache_step_back(self);
     return released;
 }
@@ -277,11 +278,11 @@ uint64_t pool_age(void)
         return 0;
     cache_drain_all(true);
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
-        struct batch batch;
-        for (uint32_t idle = depot_idle_batches(class); idle; idle--)
-            if ((batch = depot_get_oldest(class)).count)
-                released += release_batch(class, batch);
+        uint64_t idle = depot_idle(class) * size_class_bytes(class), bytes;
+        for (; idle && (bytes = release_some(class, idle / size_class_bytes(class))); idle -= bytes)
+            released += bytes;
     }
+    depot_tidy();
     if (released)
         region_purge();
     return released;
@@ -297,12 +298,9 @@ uint64_t pool_release_left(void)
         return 0;
     cache_drain_classes(left);
     self = cache_step_aside();
-    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
-        struct batch batch;
-        while (left[class] && released < RELEASE_MAX_BYTES &&
-               (batch = depot_get_oldest(class)).count)
-            released += release_batch(class, batch);
-    }
+    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
+        for (uint64_t bytes = left[class]; bytes && released < RELEASE_MAX_BYTES; released += bytes)
+            bytes = release_some(class, UINT64_MAX);
     cache_step_back(self);
     return released;
 }

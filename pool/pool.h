@@ -50,8 +50,8 @@ static inline void *pool_get(size_t size)
     return cache_pop(size_class_of(size));
 }
 
-// The same from the thread's spare list or the depot; with `zero` its contents are zero. NULL when
-// no block is free: try pool_get_new().
+// The same from the depot; with `zero` its contents are zero. NULL when no block is free: try
+// pool_get_new().
 void *pool_get_shelved(size_t size, bool zero);
 
 // Is the request for `size` bytes, which the lists did not serve, to be sampled (pace.h)? Counts

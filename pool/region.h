@@ -10,8 +10,8 @@
 //   class   written when the block comes from jemalloc, read on every free. It is apart from
 //           `link`, so that looking it up never waits for a store of the last malloc.
 //   link    while the block is out: its own unit, which proves on free that this address is a
-//           block's start and that the block is live. While it is on a free list: the unit of the
-//           next block, which is another, and 0 at the end. 0 too when it is jemalloc's again.
+//           block's start and that the block is live. 0 on a free list, and when it is jemalloc's
+//           again.
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
 // A signal handler may interrupt this thread inside jemalloc, with the arena's locks held. Its
@@ -20,9 +20,7 @@
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
 // A block that is out and *sampled* has the complement of its unit for a link: so the fast path of
-// free() takes it for no live block, and who comes after looks again. Its entry carries a note. The
-// complement is no block's unit that could follow it on a list: blocks of one class begin on 256
-// bytes, or within the first KiB of a page, and complements of those units do neither.
+// free() takes it for no live block, and who comes after looks again. Its entry carries a note.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
 // pooled size: always marked so, and of classes of its own. The note outlives a sampled block or

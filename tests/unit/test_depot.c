@@ -1,137 +1,172 @@
-// Shelves alone: a batch is two numbers here, and the blocks that it names need not exist.
+// Shelves alone: a block is a number here, and need not exist.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "pool/depot.h"
 #include "pool/size_class.h"
 
-#define SHELF_FULL 128 // batches, as depot.c has it
+#define MANY 5000 // more than a page has room for
 
-static bool put(unsigned class, uint32_t head, uint32_t count)
+static bool put(unsigned class, uint32_t first, uint32_t count)
 {
-    return depot_put(class, (struct batch){head, count});
+    uint32_t units[MANY];
+
+    for (uint32_t i = 0; i < count; i++)
+        units[i] = first + i;
+    return depot_put(class, units, count);
 }
 
-static bool is(struct batch b, uint32_t head, uint32_t count)
+// Takes `max`, and expects first, first + 1 and so on.
+static bool takes(uint32_t (*take)(unsigned, uint32_t *, uint32_t), unsigned class, uint32_t max,
+                  uint32_t first, uint32_t count)
 {
-    return b.head == head && b.count == count;
+    uint32_t units[MANY];
+    bool right = take(class, units, max) == count;
+
+    for (uint32_t i = 0; right && i < count; i++)
+        right = units[i] == first + i;
+    return right;
 }
 
 Test(depot, an_empty_shelf_gives_nothing)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
-        cr_expect(is(depot_get(class), 0, 0));
-        cr_expect(is(depot_get_oldest(class), 0, 0));
+        cr_expect(takes(depot_take, class, 9, 0, 0));
+        cr_expect(takes(depot_take_oldest, class, 9, 0, 0));
         cr_expect(eq(u64, depot_count(class), 0));
-        cr_expect(eq(u32, depot_idle_batches(class), 0));
+        cr_expect(eq(u64, depot_idle(class), 0));
     }
 }
 
 Test(depot, gives_the_latest_first_and_the_oldest_on_demand)
 {
-    for (uint32_t i = 1; i <= 5; i++)
-        cr_assert(put(7, i, 10 * i));
-    cr_expect(eq(u64, depot_count(7), 150));
-    cr_expect(is(depot_get(7), 5, 50));
-    cr_expect(is(depot_get_oldest(7), 1, 10));
-    cr_expect(is(depot_get_oldest(7), 2, 20));
-    cr_expect(is(depot_get(7), 4, 40));
-    cr_expect(is(depot_get(7), 3, 30));
-    cr_expect(is(depot_get(7), 0, 0));
+    cr_assert(put(7, 1, 10) && put(7, 11, 90));
+    cr_expect(eq(u64, depot_count(7), 100));
+    cr_expect(takes(depot_take, 7, 30, 71, 30));
+    cr_expect(takes(depot_take_oldest, 7, 15, 1, 15));
+    cr_expect(takes(depot_take, 7, 50, 21, 50));
+    cr_expect(takes(depot_take, 7, 50, 16, 5), "what there is");
+    cr_expect(takes(depot_take, 7, 50, 0, 0));
     cr_expect(eq(u64, depot_count(7), 0));
 }
 
 Test(depot, classes_do_not_meet)
 {
-    cr_assert(put(1, 11, 1));
-    cr_assert(put(SIZE_CLASS_COUNT, 12, 2));
-    cr_expect(is(depot_get(2), 0, 0));
-    cr_expect(is(depot_get(SIZE_CLASS_COUNT), 12, 2));
-    cr_expect(is(depot_get(1), 11, 1));
+    cr_assert(put(1, 11, 1) && put(SIZE_CLASS_COUNT, 12, 2));
+    cr_expect(takes(depot_take, 2, 9, 0, 0));
+    cr_expect(takes(depot_take, SIZE_CLASS_COUNT, 9, 12, 2));
+    cr_expect(takes(depot_take, 1, 9, 11, 1));
 }
 
-Test(depot, a_full_shelf_refuses_and_loses_nothing)
+Test(depot, a_shelf_grows_as_it_has_to)
 {
-    for (uint32_t i = 1; i <= SHELF_FULL; i++)
-        cr_assert(put(3, i, 1));
-    cr_expect(not(put(3, SHELF_FULL + 1, 1)));
-    cr_expect(eq(u64, depot_count(3), SHELF_FULL));
-    for (uint32_t i = 1; i <= SHELF_FULL; i++)
-        cr_assert(is(depot_get_oldest(3), i, 1));
-    cr_expect(is(depot_get(3), 0, 0));
+    // From a ring that has gone round: its end lies before its beginning.
+    cr_assert(put(3, 1, 1000));
+    cr_assert(takes(depot_take_oldest, 3, 900, 1, 900));
+    cr_assert(put(3, 1001, 800));
+    cr_assert(put(3, 1801, MANY - 1800));
+    cr_expect(eq(u64, depot_count(3), MANY - 900));
+    cr_expect(takes(depot_take_oldest, 3, 1000, 901, 1000));
+    cr_expect(takes(depot_take, 3, MANY, 1901, MANY - 1900));
 }
 
-Test(depot, goes_round_its_shelf_many_times)
+Test(depot, where_there_is_no_memory_for_it_nothing_is_shelved)
 {
-    // One in at the top, one out at the bottom: both ends pass the end of the array.
-    for (uint32_t i = 1; i <= 3; i++)
-        cr_assert(put(5, i, i));
-    for (uint32_t i = 4; i < 5 * SHELF_FULL; i++) {
-        cr_assert(put(5, i, i));
-        cr_assert(is(depot_get_oldest(5), i - 3, i - 3));
+    const struct rlimit none = {0, 0};
+
+    cr_assert(put(3, 1, 1000));
+    errno = EDOM;
+    cr_assert(eq(int, setrlimit(RLIMIT_AS, &none), 0));
+    cr_expect(not(put(3, 1001, 100)));
+    cr_expect(put(4, 1, 100) && !put(4, 101, 100));
+    cr_expect(eq(int, errno, EDOM));
+    cr_expect(put(3, 1001, 24));
+    cr_expect(takes(depot_take, 3, MANY, 1, 1024));
+}
+
+Test(depot, goes_round_its_ring_many_times)
+{
+    // Some in at the top, some out at the bottom: both ends pass the end of the array.
+    cr_assert(put(5, 1, 30));
+    for (uint32_t i = 31; i < 30 * MANY; i += 30) {
+        cr_assert(put(5, i, 30));
+        cr_assert(takes(depot_take_oldest, 5, 30, i - 30, 30));
     }
-    cr_expect(is(depot_get(5), 5 * SHELF_FULL - 1, 5 * SHELF_FULL - 1));
+    cr_expect(eq(u64, depot_count(5), 30));
+}
+
+Test(depot, an_empty_shelf_is_tidied_away)
+{
+    cr_assert(put(5, 1, MANY) && put(6, 1, 10));
+    cr_assert(takes(depot_take, 5, MANY, 1, MANY));
+    depot_tidy();
+    cr_expect(takes(depot_take, 5, 9, 0, 0));
+    cr_expect(put(5, 1, 10));
+    cr_expect(takes(depot_take_oldest, 5, 10, 1, 10));
+    cr_expect(takes(depot_take, 6, 10, 1, 10));
 }
 
 Test(depot, idle_is_what_was_never_needed_since_the_last_look)
 {
-    for (uint32_t i = 1; i <= 6; i++)
-        cr_assert(put(9, i, 1));
+    cr_assert(put(9, 1, 6));
     // They came after the last look, so that the shelf once held none.
-    cr_expect(eq(u32, depot_idle_batches(9), 0));
-    cr_expect(eq(u32, depot_idle_batches(9), 6));
+    cr_expect(eq(u64, depot_idle(9), 0));
+    cr_expect(eq(u64, depot_idle(9), 6));
     // Two were taken and put back: four lay still.
-    depot_get(9), depot_get(9);
-    cr_assert(put(9, 5, 1) && put(9, 6, 1));
-    cr_expect(eq(u32, depot_idle_batches(9), 4));
-    cr_expect(eq(u32, depot_idle_batches(9), 6));
+    cr_expect(takes(depot_take, 9, 2, 5, 2));
+    cr_assert(put(9, 5, 2));
+    cr_expect(eq(u64, depot_idle(9), 4));
+    cr_expect(eq(u64, depot_idle(9), 6));
     // What went from the other end counts as needed, too.
-    depot_get_oldest(9);
-    cr_expect(eq(u32, depot_idle_batches(9), 5));
+    cr_expect(takes(depot_take_oldest, 9, 1, 1, 1));
+    cr_expect(eq(u64, depot_idle(9), 5));
 }
 
-enum { THREADS = 8, TURNS = 200000 };
+enum { THREADS = 8, TURNS = 200000, EACH = 3000 };
 
 static void *shuffle(void *arg)
 {
     unsigned seed = (unsigned)(uintptr_t)arg;
+    uint32_t units[100];
 
     for (int turn = 0; turn < TURNS; turn++) {
         unsigned class = 1 + (unsigned)turn / 64 % 3;
-        struct batch b = rand_r(&seed) % 2 ? depot_get(class) : depot_get_oldest(class);
-        // The shelf was never fuller than it is now: a batch that it refuses is missed below.
-        if (b.count)
-            depot_put(class, b);
+        uint32_t max = (uint32_t)rand_r(&seed) % 100;
+        uint32_t count = rand_r(&seed) % 2 ? depot_take(class, units, max)
+                                           : depot_take_oldest(class, units, max);
+        cr_assert(count <= max && depot_put(class, units, count));
+        if (turn % 1024 == 0)
+            depot_tidy();
     }
     return NULL;
 }
 
-// Each batch has a number of its own, so one that was given twice, or lost, is missed.
-Test(depot, eight_threads_neither_lose_nor_double_a_batch)
+// Each block has a number of its own, so one that was given twice, or lost, is missed.
+Test(depot, eight_threads_neither_lose_nor_double_a_block)
 {
-    enum { EACH = 120 };
     pthread_t t[THREADS];
 
     for (unsigned class = 1; class <= 3; class ++)
-        for (uint32_t i = 1; i <= EACH; i++)
-            cr_assert(put(class, i, i));
+        cr_assert(put(class, 0, EACH));
     for (uintptr_t i = 0; i < THREADS; i++)
         cr_assert(eq(int, pthread_create(&t[i], NULL, shuffle, (void *)(i + 1)), 0));
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     for (unsigned class = 1; class <= 3; class ++) {
-        bool seen[EACH + 1] = {false};
-        cr_expect(eq(u64, depot_count(class), EACH * (EACH + 1) / 2));
-        for (struct batch b; (b = depot_get(class)).count;) {
-            cr_assert(b.head == b.count && b.head <= EACH && !seen[b.head]);
-            seen[b.head] = true;
+        bool seen[EACH] = {false};
+        uint32_t unit;
+        cr_expect(eq(u64, depot_count(class), EACH));
+        while (depot_take(class, &unit, 1)) {
+            cr_assert(unit < EACH && !seen[unit]);
+            seen[unit] = true;
         }
-        for (int i = 1; i <= EACH; i++)
+        for (int i = 0; i < EACH; i++)
             cr_expect(seen[i]);
-        cr_expect(eq(u64, depot_count(class), 0));
     }
 }
 
@@ -140,5 +175,5 @@ Test(depot, works_after_all_locks_were_taken_and_let_go)
     cr_assert(put(4, 1, 1));
     depot_lock_all();
     depot_unlock_all();
-    cr_expect(is(depot_get(4), 1, 1));
+    cr_expect(takes(depot_take, 4, 9, 1, 1));
 }
