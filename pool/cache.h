@@ -174,7 +174,7 @@ static inline void *cache_pop(unsigned class)
         return NULL;
     }
     atomic_store_explicit(&b->top, top - 1, memory_order_relaxed);
-    region_entry(unit)->link = unit;
+    region_entry(unit)->state = (uint8_t)unit;
     cache_leave(t);
     void *ptr = region_address(unit);
     if (!ptr)
@@ -196,12 +196,12 @@ static inline bool cache_push(void *ptr)
     uint32_t *top = atomic_load_explicit(&b->top, memory_order_relaxed);
     uintptr_t full = (uintptr_t)atomic_load_explicit(&b->full, memory_order_relaxed);
     // One branch again: for what is no live block, or sampled, the list is full.
-    full = cache_if_equal(unit, e->link, full, (uintptr_t)top);
+    full = cache_if_equal(region_live_state(unit), e->state, full, (uintptr_t)top);
     if (unlikely((uintptr_t)top >= full)) {
         cache_leave(t);
         return false;
     }
-    e->link = 0;
+    e->state = (uint8_t)unit ^ REGION_FREE;
     top[1] = (uint32_t)unit;
     atomic_store_explicit(&b->top, top + 1, memory_order_relaxed);
     cache_leave(t);

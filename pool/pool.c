@@ -175,14 +175,11 @@ void *pool_get_new(size_t size, bool zero)
 
 static enum pool_misuse misuse_of(const void *ptr)
 {
+    const struct entry *e = region_entry_at(ptr);
     uint64_t unit = region_unit(ptr);
-    const struct entry *e;
 
-    if (unit >> 32)
-        return POOL_INVALID_FREE;
-    e = region_entry((uint32_t)unit);
-    // In this KiB a block begins that is live, or sampled and live, elsewhere.
-    if (e->link && (region_entry(e->link) == e || region_entry(~e->link) == e))
+    // Elsewhere than where a block began in this KiB last.
+    if ((e->state ^ REGION_FREE) != region_live_state(unit))
         return POOL_INVALID_FREE;
     return e->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
 }
@@ -223,7 +220,7 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
         uint32_t unit = ptr ? (uint32_t)region_unit(ptr) : 0;
         if (!ptr)
             break;
-        region_entry(unit)->link = 0;
+        region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
         if (!depot_put(class, &unit, 1)) {
             region_block_delete(unit);
             break;

@@ -118,10 +118,8 @@ size_t pool_sampled_size(const void *ptr);
 // Bytes of the live block at `ptr`, or run; 0 when there is none.
 static inline size_t pool_usable_size(const void *ptr)
 {
-    uint64_t unit = region_unit(ptr);
-    const struct entry *e = region_entry_at(ptr);
-
-    return likely(unit == e->link) ? size_class_bytes(e->class) : pool_sampled_size(ptr);
+    return likely(region_is_live(ptr)) ? size_class_bytes(region_entry_at(ptr)->class)
+                                       : pool_sampled_size(ptr);
 }
 
 // Prepares `count` free blocks for requests of `size`, as far as the limits allow; returns how

@@ -11,6 +11,7 @@
 // This thread is inside jemalloc with the arena's locks.
 static _Thread_local volatile sig_atomic_t inside __attribute__((tls_model("initial-exec")));
 static _Atomic uint32_t slots_taken, deferred; // a bit each; the first of a list of blocks
+static _Atomic bool noted;                     // there may be notes
 
 static struct {
     _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
@@ -30,13 +31,14 @@ static void *slot_new(void)
     char *ptr = (char *)region.base + region_end_of_blocks() + slot * REGION_SLOT_BYTES;
     struct entry *e = region_entry_at(ptr);
     uintptr_t map_page = (uintptr_t)e & ~(uintptr_t)4095;
+    uintptr_t note_page = (uintptr_t)region_note_at(ptr) & ~(uintptr_t)4095;
     if (!region_make_writable((uintptr_t)ptr, REGION_SLOT_BYTES) ||
-        !region_make_writable(map_page, 4096)) {
+        !region_make_writable(map_page, 4096) || !region_make_writable(note_page, 4096)) {
         atomic_fetch_and(&slots_taken, ~(1u << slot));
         return NULL;
     }
     e->class = SIZE_CLASS_SIGNAL;
-    e->link = (uint32_t)region_unit(ptr);
+    e->state = (uint8_t)region_unit(ptr);
     return ptr;
 }
 
@@ -50,18 +52,19 @@ static void slot_delete(uint32_t unit)
     uintptr_t ptr = (uintptr_t)region_address(unit);
     size_t slot = (ptr - region.base - region_end_of_blocks()) / REGION_SLOT_BYTES;
 
-    region_entry(unit)->link = 0;
+    region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
     pages_madvise((void *)ptr, REGION_SLOT_BYTES, MADV_DONTNEED);
     atomic_fetch_and(&slots_taken, ~(1u << slot));
 }
 
-// Leaves a block to the next call that is not in a signal handler.
+// Leaves a block to the next call that is not in a signal handler. Its note is free for that.
 static void defer(uint32_t unit)
 {
     uint32_t head = atomic_load(&deferred);
 
+    region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
     do
-        region_entry(unit)->link = head;
+        *region_note_at(region_address(unit)) = head;
     while (!atomic_compare_exchange_weak(&deferred, &head, unit));
 }
 
@@ -70,7 +73,7 @@ static void delete_now(uint32_t unit)
     struct entry *e = region_entry(unit);
     uintptr_t ptr = (uintptr_t)region_address(unit);
 
-    e->link = 0;
+    e->state = (uint8_t)unit ^ REGION_FREE;
     if (unlikely(e->class >= SIZE_CLASS_RUN)) {
         atomic_fetch_sub_explicit(&counts.run_bytes, je_sallocx((void *)ptr, 0),
                                   memory_order_relaxed);
@@ -100,7 +103,8 @@ void region_leave(void)
     if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
         unit = atomic_exchange(&deferred, 0);
     for (uint32_t next; unit; unit = next) {
-        next = region_entry(unit)->link;
+        next = *region_note_at(region_address(unit));
+        *region_note_at(region_address(unit)) = 0;
         delete_now(unit);
     }
     atomic_signal_fence(memory_order_seq_cst);
@@ -112,6 +116,28 @@ void region_leave(void)
 static uintptr_t colour_of(uintptr_t run)
 {
     return ((run >> 12) * 7 & 15) * 64;
+}
+
+bool region_has_notes(void)
+{
+    return atomic_load_explicit(&noted, memory_order_relaxed);
+}
+
+void region_set_note(void *ptr, uint32_t note)
+{
+    *region_note_at(ptr) = note;
+    atomic_store_explicit(&noted, true, memory_order_relaxed);
+}
+
+// The entry of what comes from jemalloc.
+static void enter_map(char *ptr, unsigned class)
+{
+    struct entry *e = region_entry_at(ptr);
+
+    e->class = (uint8_t) class;
+    e->state = (uint8_t)region_unit(ptr);
+    if (unlikely(region_has_notes()) && region_note(ptr))
+        *region_note_at(ptr) = 0;
 }
 
 static char *run_new(size_t bytes, unsigned alignment_lg, bool zero)
@@ -151,10 +177,7 @@ void *region_block_new(unsigned class, bool zero)
         return NULL;
     if (size_class_is_coloured(class))
         ptr += colour_of((uintptr_t)ptr);
-    struct entry *e = region_entry_at(ptr);
-    e->class = (uint8_t) class;
-    e->link = (uint32_t)region_unit(ptr);
-    region_set_note(ptr, 0);
+    enter_map(ptr, class);
     atomic_fetch_add_explicit(&counts.created[class], 1, memory_order_relaxed);
     return ptr;
 }
@@ -180,11 +203,8 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
     errno = saved;
     if (!ptr)
         return NULL;
-    struct entry *e = region_entry_at(ptr);
-    e->class = (uint8_t)run_class(size);
-    e->link = (uint32_t)region_unit(ptr);
+    enter_map(ptr, run_class(size));
     region_mark_sampled(ptr);
-    region_set_note(ptr, 0);
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
     return ptr;
 }
@@ -221,7 +241,7 @@ void *region_block_trim(void *ptr, size_t size)
         return ptr;
     if (size_class_is_coloured(e->class) && offset > room) {
         ptr = (void *)(begin + room);
-        e->link = (uint32_t)region_unit(ptr);
+        e->state = (uint8_t)region_unit(ptr);
     }
     uintptr_t unused = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
     if (unused < end)

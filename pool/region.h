@@ -8,10 +8,10 @@
 // The map has an entry for each KiB. No block is smaller than 1 KiB, so each block start has an
 // entry of its own:
 //   class   written when the block comes from jemalloc, read on every free. It is apart from
-//           `link`, so that looking it up never waits for a store of the last malloc.
-//   link    while the block is out: its own unit, which proves on free that this address is a
-//           block's start and that the block is live. 0 on a free list, and when it is jemalloc's
-//           again.
+//           `state`, so that looking it up never waits for a store of the last malloc.
+//   state   while the block is out: the low byte of its unit, which proves on free that this is
+//           where a block starts, and that it is live. Another on a free list, and when it is
+//           jemalloc's again. Where class is 0 there never was a block, whatever the state.
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
 // A signal handler may interrupt this thread inside jemalloc, with the arena's locks held. Its
@@ -19,8 +19,9 @@
 // frees wait for the next call from outside. (A handler that leaves such a call for good, by
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
-// A block that is out and *sampled* has the complement of its unit for a link: so the fast path of
-// free() takes it for no live block, and who comes after looks again. Its entry carries a note.
+// A block that is out and *sampled* has a state of its own: so the fast path of free() takes it for
+// no live block, and who comes after looks again. It has a note, in a second map, of which a
+// process that takes no samples touches nothing.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
 // pooled size: always marked so, and of classes of its own. The note outlives a sampled block or
@@ -41,17 +42,21 @@
 #define REGION_UNIT_LG 6
 
 struct entry {
-    uint32_t link;
     uint8_t class;
-    uint8_t note[3]; // a number, little end first; of what is or was sampled only
+    uint8_t state;
 };
 
-static_assert(sizeof(struct entry) == 8, "one entry for each KiB: 0.8 % of the pooled memory");
+// What the states of a block that is sampled, and of one that is not out, differ in from that. The
+// units of one KiB differ in four other bits.
+enum { REGION_SAMPLED = 0x80, REGION_FREE = 0x40 };
+
+static_assert(sizeof(struct entry) == 2, "one entry for each KiB: 0.2 % of the pooled memory");
 
 struct region {
     uintptr_t base;
     size_t bytes; // 0 while there is no region: then nothing is pooled
     struct entry *map;
+    uint32_t *notes;       // one for each entry
     uintptr_t map_of_zero; // where the entry of address 0 would be: saves a subtraction
     unsigned arena;        // jemalloc's index of the arena that lives here
 };
@@ -134,7 +139,7 @@ static inline bool region_holds(const void *ptr)
 }
 
 // The unit of an address in the region, or a number beyond 32 bits where the address is not on a
-// unit's boundary, which compares unequal to every unit.
+// unit's boundary.
 static inline uint64_t region_unit(const void *ptr)
 {
     uint64_t offset = (uintptr_t)ptr - region.base;
@@ -142,14 +147,19 @@ static inline uint64_t region_unit(const void *ptr)
     return offset >> REGION_UNIT_LG | offset << (64 - REGION_UNIT_LG);
 }
 
+// What the state of its entry is while a live block begins at `unit`; beyond a byte, and so no
+// state, where that is no address on a unit's boundary.
+static inline uint64_t region_live_state(uint64_t unit)
+{
+    return unit & (~UINT64_C(0) << (64 - REGION_UNIT_LG) | UINT8_MAX);
+}
+
 // Is `ptr`, an address in the region, the start of a sampled block or run that is out?
 static inline bool region_is_sampled(const void *ptr)
 {
-    uint64_t unit = region_unit(ptr);
     const struct entry *e = region_entry_at(ptr);
 
-    // The first and the last unit are the complements of what their entries say without a block.
-    return unit == (uint32_t)~e->link && e->class;
+    return (e->state ^ REGION_SAMPLED) == region_live_state(region_unit(ptr)) && e->class;
 }
 
 static inline bool region_is_run(const void *ptr)
@@ -161,31 +171,27 @@ static inline void region_mark_sampled(void *ptr)
 {
     struct entry *e = region_entry_at(ptr);
 
-    e->link = ~e->link;
+    e->state ^= REGION_SAMPLED;
+}
+
+static inline uint32_t *region_note_at(const void *ptr)
+{
+    return &region.notes[((uintptr_t)ptr - region.base) >> 10];
 }
 
 static inline uint32_t region_note(const void *ptr)
 {
-    const struct entry *e = region_entry_at(ptr);
-
-    return e->note[0] | (uint32_t)e->note[1] << 8 | (uint32_t)e->note[2] << 16;
+    return *region_note_at(ptr);
 }
 
-static inline void region_set_note(void *ptr, uint32_t note)
-{
-    struct entry *e = region_entry_at(ptr);
-
-    e->note[0] = (uint8_t)note;
-    e->note[1] = (uint8_t)(note >> 8);
-    e->note[2] = (uint8_t)(note >> 16);
-}
+void region_set_note(void *ptr, uint32_t note);
 
 // Is `ptr`, an address in the region, the start of a block that is out, and not sampled?
 static inline bool region_is_live(const void *ptr)
 {
-    uint64_t unit = region_unit(ptr);
+    const struct entry *e = region_entry_at(ptr);
 
-    return unit == region_entry_at(ptr)->link;
+    return e->state == region_live_state(region_unit(ptr)) && e->class;
 }
 
 #endif

@@ -23,6 +23,9 @@ static inline size_t region_end_of_blocks(void)
     return region.bytes - region_slot_count() * REGION_SLOT_BYTES;
 }
 
+// Was a note ever set?
+bool region_has_notes(void);
+
 // Is one of those in use?
 bool region_has_slots_out(void);
 

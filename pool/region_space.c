@@ -18,8 +18,7 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 // writable counts as used.
 #define COMMIT_STEP_BYTES ((size_t)16 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
-
-#define FORGET_BYTES ((size_t)1 << 20)
+#define NOTE_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(uint32_t))
 
 struct region region;
 
@@ -58,7 +57,9 @@ static bool commit_upto(size_t upto)
         step = region_end_of_blocks() - space.committed;
     want = space.committed + step;
     if (!region_make_writable((uintptr_t)region.map + MAP_BYTES_PER(space.committed),
-                              MAP_BYTES_PER(step)))
+                              MAP_BYTES_PER(step)) ||
+        !region_make_writable((uintptr_t)region.notes + NOTE_BYTES_PER(space.committed),
+                              NOTE_BYTES_PER(step)))
         return false;
     if (!region_make_writable(region.base + space.committed, step))
         return false;
@@ -115,19 +116,26 @@ static void hook_destroy(extent_hooks_t *hooks, void *addr, size_t size, bool co
     (void)hooks, (void)addr, (void)size, (void)committed, (void)arena;
 }
 
-// Where no page is left there is no block: the entries read as zero again, 8 KiB for each MiB. A
+static void forget_pages(void *first, void *end)
+{
+    uintptr_t from = ((uintptr_t)first + 4095) & ~(uintptr_t)4095;
+    uintptr_t to = (uintptr_t)end & ~(uintptr_t)4095;
+
+    if (from < to)
+        pages_madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+// Where no page is left there is no block: the entries read as zero again, a page for each 2 MiB. A
 // second free of what was there then passes for one of an address that never was a block's, which
 // small purges are not worth.
 static void forget(uintptr_t at, size_t bytes)
 {
-    if (bytes < FORGET_BYTES)
-        return;
-
-    uintptr_t first = ((uintptr_t)region_entry_at((void *)at) + 4095) & ~(uintptr_t)4095;
-    uintptr_t end = (uintptr_t)region_entry_at((void *)(at + bytes)) & ~(uintptr_t)4095;
+    void *first = (void *)at, *end = (void *)(at + bytes);
     int saved = errno;
 
-    pages_madvise((void *)first, end - first, MADV_DONTNEED);
+    forget_pages(region_entry_at(first), region_entry_at(end));
+    if (region_has_notes())
+        forget_pages(region_note_at(first), region_note_at(end));
     errno = saved;
 }
 
@@ -173,8 +181,8 @@ static size_t wanted_bytes(void)
 
 static void advise_kernel(enum region_thp thp)
 {
-    // A huge page of the map would describe 256 MiB of blocks: it is sparse, keep it so.
-    pages_madvise(region.map, MAP_BYTES_PER(region.bytes), MADV_NOHUGEPAGE);
+    // A huge page of the map would describe 1 GiB of blocks: it is sparse, keep it so.
+    pages_madvise(region.map, region.base - (uintptr_t)region.map, MADV_NOHUGEPAGE);
     if (thp != REGION_THP_DEFAULT)
         pages_madvise((void *)region.base, region.bytes,
                       thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
@@ -186,33 +194,33 @@ static void advise_kernel(enum region_thp thp)
 int region_init(enum region_thp thp)
 {
     const size_t align = (size_t)2 << 20;
-    size_t bytes;
+    size_t bytes, maps = 0;
     char *at = NULL;
 
-    // Map and blocks are one reservation, so that neither can be had without the other.
+    // Maps and blocks are one reservation, so that neither can be had without the other.
     for (bytes = wanted_bytes(); bytes >= REGION_MIN_BYTES; bytes /= 2) {
-        at = map_none(bytes + MAP_BYTES_PER(bytes) + align);
+        maps = MAP_BYTES_PER(bytes) + NOTE_BYTES_PER(bytes);
+        at = map_none(bytes + maps + align);
         if (at)
             break;
     }
     if (!at)
         return -ENOMEM;
     region.map = (struct entry *)at;
-    // The map can be read from one end to the other, so that any address can be looked up; what is
+    region.notes = (uint32_t *)(at + MAP_BYTES_PER(bytes));
+    // The maps can be read from one end to the other, so that any address can be looked up; what is
     // not writable costs nothing.
-    if (mprotect(at, MAP_BYTES_PER(bytes), PROT_READ) != 0)
+    if (mprotect(at, maps, PROT_READ) != 0)
         goto fail;
-    region.base = ((uintptr_t)at + MAP_BYTES_PER(bytes) + align - 1) & ~(align - 1);
+    region.base = ((uintptr_t)at + maps + align - 1) & ~(align - 1);
     region.bytes = bytes;
     region.map_of_zero = (uintptr_t)region.map - (region.base >> 10) * sizeof(struct entry);
     space.used = 4096; // unit 0 is never a block
     advise_kernel(thp);
-    if (commit_upto(space.used) && create_arena() == 0) {
-        region.map->link = UINT32_MAX; // 0 would make the region's first address a live block
+    if (commit_upto(space.used) && create_arena() == 0)
         return 0;
-    }
 fail:
-    pages_munmap(at, bytes + MAP_BYTES_PER(bytes) + align);
+    pages_munmap(at, bytes + maps + align);
     region = (struct region){0};
     return -ENOMEM;
 }
@@ -230,6 +238,7 @@ static void cut(size_t bytes)
     }
     pages_munmap((void *)(region.base + bytes), old - bytes);
     pages_munmap((char *)region.map + MAP_BYTES_PER(bytes), MAP_BYTES_PER(old - bytes));
+    pages_munmap((char *)region.notes + NOTE_BYTES_PER(bytes), NOTE_BYTES_PER(old - bytes));
 }
 
 void region_shrink(uint64_t address_space_bytes)

@@ -240,7 +240,7 @@ const uintptr_t *sampling_allocated_at(const void *ptr, unsigned *depth)
     struct site site = {0};
 
     // Nothing else has begun there since.
-    if (!region_entry_at(ptr)->link)
+    if (!region_is_live(ptr) && !region_is_sampled(ptr))
         site = sites_at(region_note(ptr));
     *depth = site.depth;
     return site.frame;
