@@ -236,7 +236,10 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
 static uint64_t release_some(unsigned class, uint64_t max)
 {
     uint32_t units[64];
-    uint64_t some = ((size_t)64 << 10) / size_class_bytes(class) + 1;
+    uint64_t some = array_len(units) * SIZE_CLASS_MIN_BYTES / size_class_bytes(class);
+
+    if (!some)
+        some = 1;
     uint32_t count = depot_take_oldest(class, units, (uint32_t)(some < max ? some : max));
 
     for (uint32_t i = 0; i < count; i++)

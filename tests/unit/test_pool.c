@@ -304,6 +304,21 @@ Test(pool, what_many_threads_leave_is_all_there)
     cr_expect(eq(u64, stats(0).live_blocks, 0));
 }
 
+// More than go to jemalloc at once, however small or large they are.
+Test(pool, a_shelf_full_of_any_size_goes_back)
+{
+    static void *p[400];
+    const struct credit_bucket wide = {512 * K, 1000, false};
+
+    credit_init(&wide, 1, UINT64_MAX);
+    for (size_t size = 1 * K; size <= 256 * K; size *= 4) {
+        get_all(p, 400, size);
+        put_all(p, 400);
+        cr_expect(eq(u64, pool_trim(0), 400 * (uint64_t)size));
+        cr_expect(eq(u64, credit_taken_bytes(), 0));
+    }
+}
+
 // Numbers.
 
 Test(pool, the_numbers_add_up)
