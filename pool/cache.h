@@ -25,10 +25,9 @@
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-// A list has its units in slots 1 to CACHE_LIST_MAX; in slot 0 lies a 0, which is no block's unit.
-// Lists begin at multiples of their size.
+// A list has its units in slots 1 to CACHE_LIST_MAX at most; in slot 0 lies a 0, which is no
+// block's unit.
 #define CACHE_LIST_MAX 255u
-#define CACHE_LIST_BYTES 1024u
 
 // What malloc and free touch: half a cache line. The count of requests is the statistics as well,
 // which readers in other threads see a little late, and a third thing, too: it counts up to 0, and
@@ -38,6 +37,7 @@ struct bin {
     _Alignas(32) uint32_t *_Atomic top; // the slot of the block to hand out next, or of the 0
     uint32_t *_Atomic full;             // the last slot that credit is held for
     _Atomic uint64_t requests;          // blocks taken from the list so far, from its start on
+    uint32_t *_Atomic list;             // slot 0
 };
 
 static_assert(sizeof(struct bin) == 32, "two bins a cache line");
@@ -47,6 +47,7 @@ static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 
 // What only the slow paths touch.
 struct bin_ledger {
+    uint32_t room;                  // blocks that the list has slots for
     uint32_t target;                // the capacity to ask for next; grows with misses and overflows
     uint32_t target_max, exchanges; // how far, as of the last time that it was counted out
     uint32_t take;                  // blocks to take from the depot, the last time
@@ -72,7 +73,7 @@ struct cache {
     _Atomic unsigned char revoked;
     bool attached;  // a thread's, or free for the next thread
     bool chosen;    // some of its classes are
-    unsigned lists; // classes that have a list, which lie behind this structure
+    unsigned slots; // in use by lists, which lie behind this structure
     struct cache *next;
     // Two more than there are lists: those of class 0 and SIZE_CLASS_SIGNAL are always full.
     struct bin bin[SIZE_CLASS_END + 1];

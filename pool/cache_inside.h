@@ -60,30 +60,26 @@ static inline void cache_next_version(struct bin_ledger *l)
     cache_store32(&l->version, cache_load32(&l->version) + 1);
 }
 
-// The lists lie behind the cache, in the order that classes came to need one.
-#define CACHE_LISTS_AT                                                                             \
-    ((sizeof(struct cache) + CACHE_LIST_BYTES - 1) / CACHE_LIST_BYTES * CACHE_LIST_BYTES)
-#define CACHE_BYTES (CACHE_LISTS_AT + SIZE_CLASS_COUNT * CACHE_LIST_BYTES)
-
-static inline uint32_t *cache_list(struct cache *t, unsigned n)
-{
-    return (uint32_t *)(void *)((char *)t + CACHE_LISTS_AT + n * CACHE_LIST_BYTES);
-}
-
-// In which slot of its list?
-static inline uint32_t cache_slot(uint32_t *slot)
-{
-    return (uint32_t)((uintptr_t)slot % CACHE_LIST_BYTES / sizeof *slot);
-}
+// Slots that all lists of a cache can come to have: each class's first, and two longer ones that
+// took its place.
+#define CACHE_FIRST_ROOM 47u
+#define CACHE_SECOND_ROOM 127u
+#define CACHE_SLOTS                                                                                \
+    (SIZE_CLASS_COUNT * (CACHE_FIRST_ROOM + 1 + CACHE_SECOND_ROOM + 1 + CACHE_LIST_MAX + 1))
+#define CACHE_BYTES (sizeof(struct cache) + CACHE_SLOTS * sizeof(uint32_t))
 
 static inline uint32_t cache_list_length(struct bin *b)
 {
-    return cache_slot(atomic_load_explicit(&b->top, memory_order_acquire));
+    uint32_t *top = atomic_load_explicit(&b->top, memory_order_acquire);
+
+    return (uint32_t)(top - atomic_load_explicit(&b->list, memory_order_acquire));
 }
 
 static inline uint32_t cache_list_capacity(struct bin *b)
 {
-    return cache_slot(atomic_load_explicit(&b->full, memory_order_acquire));
+    uint32_t *full = atomic_load_explicit(&b->full, memory_order_acquire);
+
+    return (uint32_t)(full - atomic_load_explicit(&b->list, memory_order_acquire));
 }
 
 #endif

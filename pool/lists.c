@@ -15,13 +15,11 @@
 static _Atomic uint64_t drained[SIZE_CLASS_END], overflows[SIZE_CLASS_END];
 
 // The list of all classes that had none yet: empty, and without credit for more.
-static _Alignas(CACHE_LIST_BYTES) uint32_t no_list[CACHE_LIST_BYTES / sizeof(uint32_t)];
+static uint32_t no_list[1];
 
 static uint32_t *list_of(struct bin *b)
 {
-    uint32_t *top = atomic_load_explicit(&b->top, memory_order_acquire);
-
-    return top - cache_slot(top);
+    return atomic_load_explicit(&b->list, memory_order_acquire);
 }
 
 // What a list has from now on; so many blocks have come to it as a whole, or gone.
@@ -31,23 +29,33 @@ static void set_list(struct cache *t, unsigned class, uint32_t *list, uint32_t c
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
 
-    ASSERT(count <= capacity && capacity <= CACHE_LIST_MAX);
+    ASSERT(count <= capacity && capacity <= l->room);
     cache_next_version(l);
+    atomic_store_explicit(&b->list, list, memory_order_release);
     cache_store(&l->moved, cache_load(&l->moved) + (uint64_t)came);
     atomic_store_explicit(&b->top, list + count, memory_order_release);
     atomic_store_explicit(&b->full, list + capacity, memory_order_release);
     cache_next_version(l);
 }
 
-static uint32_t *need_list(struct cache *t, unsigned class)
+// The list of a class, which has slots for so many blocks from now on. A thread with a few blocks
+// each of many classes has all of its lists on three pages.
+static uint32_t *need_room(struct cache *t, unsigned class, uint32_t blocks)
 {
-    uint32_t *list = list_of(&t->bin[class]);
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    uint32_t *list = list_of(b), count = cache_list_length(b);
 
-    if (unlikely(list == no_list)) {
-        list = cache_list(t, t->lists++);
-        set_list(t, class, list, 0, 0, 0);
-    }
-    return list;
+    if (likely(blocks <= l->room))
+        return list;
+    l->room = blocks <= CACHE_FIRST_ROOM    ? CACHE_FIRST_ROOM
+              : blocks <= CACHE_SECOND_ROOM ? CACHE_SECOND_ROOM
+                                            : CACHE_LIST_MAX;
+    uint32_t *longer = (uint32_t *)(void *)(t + 1) + t->slots;
+    t->slots += l->room + 1;
+    memcpy(longer, list, (count + 1) * sizeof *list);
+    set_list(t, class, longer, count, cache_list_capacity(b), 0);
+    return longer;
 }
 
 // Moves the start of the count, which changes nothing that is counted. Between two versions.
@@ -153,14 +161,15 @@ bool lists_refill(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint32_t *list = need_list(t, class);
-    uint32_t had = cache_list_capacity(b), capacity = had, count;
+    uint32_t had = cache_list_capacity(b), capacity = had, want, count, *list;
     // By mallocs and what moved, for the list is empty.
     uint64_t put = cache_load(&b->requests) - cache_load(&l->start) - cache_load(&l->moved);
     bool only_takes = put == l->miss_at;
 
     l->miss_at = put;
-    count = depot_take(class, list + 1, next_take(l, only_takes));
+    want = next_take(l, only_takes);
+    list = need_room(t, class, want);
+    count = depot_take(class, list + 1, want);
     // The blocks bring credit, so what the empty list held is too much; and where others have none,
     // so is what this thread, which takes and takes, has for what it may put.
     if (count > capacity || (only_takes && credit_is_scarce(class)))
@@ -273,8 +282,7 @@ bool lists_make_room(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint32_t *list = need_list(t, class), credit, length = cache_list_length(b);
-    uint32_t in_a_row = fills(b, l);
+    uint32_t credit, capacity, in_a_row = fills(b, l);
 
     if (cache_list_capacity(b) >= 2 * l->target || in_a_row > 2)
         grow_target(t, class);
@@ -289,10 +297,11 @@ bool lists_make_room(struct cache *t, unsigned class)
     }
     // Where a thread frees and frees others wait for its blocks.
     if (in_a_row > 2)
-        shelve_oldest(t, class, length);
+        shelve_oldest(t, class, cache_list_length(b));
     else if (cache_list_capacity(b) + credit > 2 * l->target)
-        shelve_oldest(t, class, (length + 1) / 2);
-    set_list(t, class, list, cache_list_length(b), cache_list_capacity(b) + credit, 0);
+        shelve_oldest(t, class, (cache_list_length(b) + 1) / 2);
+    capacity = cache_list_capacity(b) + credit;
+    set_list(t, class, need_room(t, class, capacity), cache_list_length(b), capacity, 0);
     return true;
 }
 
@@ -322,6 +331,7 @@ void lists_init(struct cache *t, uint64_t interval)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         t->ledger[class].target = target_first(class);
+        atomic_init(&t->bin[class].list, no_list);
         atomic_init(&t->bin[class].top, no_list);
         atomic_init(&t->bin[class].full, no_list);
         lists_draw(t, class, interval);
