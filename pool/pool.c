@@ -223,6 +223,7 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
         region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
         if (!depot_put(class, &unit, 1)) {
             region_block_delete(unit);
+            add(&pool.warmed[class], 1); // or it would pass for a request
             break;
         }
     }
