@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define JE_ALIGN_LG(lg) ((int)(lg))
 #define JE_ZERO ((int)0x40)
@@ -58,5 +59,10 @@ struct extent_hooks_s {
     bool (*merge)(extent_hooks_t *, void *addr_a, size_t size_a, void *addr_b, size_t size_b,
                   bool committed, unsigned arena);
 };
+
+// Of its innards: the map of extents, a radix tree, and where it has the entry of an address.
+extern char je_arena_emap_global[];
+void *je_rtree_leaf_elm_lookup_hard(void *tsdn, void *tree, void *cache, uintptr_t key,
+                                    bool dependent, bool init_missing);
 
 #endif

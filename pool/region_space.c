@@ -125,6 +125,35 @@ static void forget_pages(void *first, void *end)
         pages_madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+// Where jemalloc's map of extents has the entry of a page; NULL where it has none.
+static char *je_entry(uintptr_t page)
+{
+    _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
+
+    return je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, page, false, false);
+}
+
+// That map has 8 bytes for each page, of which free extents need those of their first and last page
+// only: the others are written before they are read again. Whoever purges an extent has it for
+// himself, so a page of the map that describes nothing but the middle of it is nobody else's.
+static void forget_extent(uintptr_t at, size_t bytes)
+{
+    const size_t entry = 8, leaf = (size_t)1 << 30; // of addresses: so far entries lie in a row
+
+    if (bytes < 4096 / entry * 4096)
+        return;
+    for (uintptr_t first = at + 4096, last = at + bytes - 8192, end; first < last;
+         first = end + 1) {
+        end = first | (leaf - 4096);
+        if (end > last)
+            end = last;
+        char *from = je_entry(first), *to = je_entry(end);
+        if (from && to && (size_t)(to - from) == (end - first) / 4096 * entry)
+            forget_pages(from, to);
+        end |= 4095;
+    }
+}
+
 // Where no page is left there is no block: the entries read as zero again, a page for each 2 MiB. A
 // second free of what was there then passes for one of an address that never was a block's, which
 // small purges are not worth.
@@ -134,6 +163,7 @@ static void forget(uintptr_t at, size_t bytes)
     int saved = errno;
 
     forget_pages(region_entry_at(first), region_entry_at(end));
+    forget_extent(at, bytes);
     if (region_has_notes())
         forget_pages(region_note_at(first), region_note_at(end));
     errno = saved;
