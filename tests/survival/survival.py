@@ -26,7 +26,7 @@ import results
 MIB = 1 << 20
 STEP = 0.01
 CONFIRM = 3
-PAIRS = 3
+PAIRS = 7
 HEADROOM = 1.25
 
 
