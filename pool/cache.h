@@ -48,14 +48,12 @@ static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 // What only the slow paths touch.
 struct bin_ledger {
     uint32_t room;                  // blocks that the list has slots for
-    uint32_t target;                // the capacity to ask for next; grows with misses and overflows
+    uint32_t target;                // blocks that move at once; grows with misses and overflows
     uint32_t target_max, exchanges; // how far, as of the last time that it was counted out
     uint32_t take;                  // blocks to take from the depot, the last time
-    uint32_t fills;                 // see lists.c, and when `requests` was so much
-    uint64_t filled_at;
-    uint32_t excess; // blocks deleted at the last overflow, when `requests` was
-    uint64_t excess_at;
-    uint64_t miss_at; // blocks put, when the list was last found empty
+    uint32_t fills;                 // how often in a row it filled up without being taken from,
+    uint64_t filled_at;             // and what `requests` was then
+    uint64_t miss_at;               // blocks put, when the list was last found empty
     // Odd while the lists and the counters do not fit each other.
     _Atomic uint32_t version;
     _Atomic uint64_t start; // of `requests`

@@ -172,7 +172,7 @@ void depot_tidy(void)
 {
     for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
         pthread_mutex_lock(&s->lock);
-        if (!held(s)) {
+        if (s->length > FEW && !held(s)) {
             unmap(s);
             s->length = 0;
         }

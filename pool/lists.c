@@ -199,10 +199,11 @@ static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
     return credit_move(from, class, room);
 }
 
-static bool displace_oldest(unsigned class)
+uint32_t lists_release_oldest(unsigned class, uint64_t max)
 {
-    uint32_t units[TARGET_FIRST], count = depot_take_oldest(class, units, target_first(class));
+    uint32_t units[TARGET_FIRST], some = target_first(class), count;
 
+    count = depot_take_oldest(class, units, some < max ? some : (uint32_t)max);
     delete_blocks(units, count);
     credit_return(class, count);
     return count;
@@ -216,7 +217,7 @@ static bool displace(unsigned class)
     const struct credit_classes *all = credit_classes(class);
 
     for (unsigned i = 0; i < all->count; i++)
-        if (all->class[i] != class && displace_oldest(all->class[i]))
+        if (all->class[i] != class && lists_release_oldest(all->class[i], UINT64_MAX))
             return true;
     return false;
 }
@@ -238,16 +239,13 @@ static uint32_t take_credit(struct cache *t, unsigned class)
 // Deletes a few blocks of a full list, so that as many fit again. What a full bucket has no room
 // for goes by a few at a time, which costs half of what it does one by one; but only where the
 // program frees and frees, for one that takes as well would soon miss them.
-static bool cut(struct cache *t, unsigned class)
+static bool cut(struct cache *t, unsigned class, uint32_t in_a_row)
 {
     struct bin *b = &t->bin[class];
-    struct bin_ledger *l = &t->ledger[class];
-    uint64_t requests = cache_load(&b->requests);
     uint32_t *list = list_of(b), length = cache_list_length(b), units[TARGET_FIRST], count;
 
-    l->excess = l->excess_at != requests ? 1 : min32(l->excess * 2, target_first(class));
-    l->excess_at = requests;
-    count = min32(length, l->excess);
+    count = in_a_row > 2 ? target_first(class) : 1;
+    count = min32(length, count);
     length -= count;
     for (uint32_t i = 0; i < count; i++)
         units[i] = list[length + 1 + i];
@@ -268,7 +266,7 @@ static void shelve_oldest(struct cache *t, unsigned class, uint32_t count)
     set_list(t, class, list, left, cache_list_capacity(b) - count, -(int64_t)count);
 }
 
-// How often in a row did the list fill up without having been taken from?
+// Called when the list is full; how often in a row it was that without having been taken from.
 static uint32_t fills(struct bin *b, struct bin_ledger *l)
 {
     uint64_t requests = cache_load(&b->requests);
@@ -287,9 +285,9 @@ bool lists_make_room(struct cache *t, unsigned class)
     if (cache_list_capacity(b) >= 2 * l->target || in_a_row > 2)
         grow_target(t, class);
     credit = take_credit(t, class);
-    if (!credit && cut(t, class))
+    if (!credit && cut(t, class, in_a_row))
         return true;
-    if (!credit && displace_oldest(class))
+    if (!credit && lists_release_oldest(class, UINT64_MAX))
         credit = take_credit(t, class);
     if (!credit) {
         cache_add(&overflows[class], 1);

@@ -1,7 +1,8 @@
 // lists - the list of one class in one thread's cache, and the credit for it.
 //
 // Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
-// it. A list that is empty is filled from the depot, and half of one that is full goes there.
+// it. A list that is empty is filled from the depot, and half of one that is full goes there; all
+// of it where a thread frees and frees.
 #ifndef TIDEPOOL_POOL_LISTS_H
 #define TIDEPOOL_POOL_LISTS_H
 
@@ -16,6 +17,10 @@ bool lists_refill(struct cache *t, unsigned class);
 
 // Makes room on the full current list; false when all credit is taken.
 bool lists_make_room(struct cache *t, unsigned class);
+
+// Gives a few of the blocks that have lain in the depot longest back to jemalloc, some 64 KiB and
+// `max` blocks at most; returns how many. Any thread, with a cache or without.
+uint32_t lists_release_oldest(unsigned class, uint64_t max);
 
 // Gives up all that one class holds, or all classes.
 void lists_empty_class(struct cache *t, unsigned class);

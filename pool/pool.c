@@ -4,6 +4,7 @@
 
 #include "pool/depot.h"
 #include "pool/left.h"
+#include "pool/lists.h"
 #include "pool/pace.h"
 #include "pool/remap.h"
 
@@ -232,26 +233,9 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
     return made;
 }
 
-// Gives a few of the oldest blocks in the depot back to jemalloc, some 64 KiB of them; returns
-// their bytes.
-static uint64_t release_some(unsigned class, uint64_t max)
-{
-    uint32_t units[64];
-    uint64_t some = array_len(units) * SIZE_CLASS_MIN_BYTES / size_class_bytes(class);
-
-    if (!some)
-        some = 1;
-    uint32_t count = depot_take_oldest(class, units, (uint32_t)(some < max ? some : max));
-
-    for (uint32_t i = 0; i < count; i++)
-        region_block_delete(units[i]);
-    credit_return(class, count);
-    return count * (uint64_t)size_class_bytes(class);
-}
-
 uint64_t pool_trim(uint64_t keep_bytes)
 {
-    uint64_t released = 0;
+    uint64_t released = 0, count;
     struct cache *self;
 
     if (!region.bytes)
@@ -260,8 +244,9 @@ uint64_t pool_trim(uint64_t keep_bytes)
     self = cache_step_aside();
     // The largest first: they give most for a call into jemalloc.
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
-        for (uint64_t bytes = 1; bytes && credit_taken_bytes() > keep_bytes; released += bytes)
-            bytes = release_some(class, UINT64_MAX);
+        while (credit_taken_bytes() > keep_bytes &&
+               (count = lists_release_oldest(class, UINT64_MAX)))
+            released += count * size_class_bytes(class);
     cache_step_back(self);
     return released;
 }
@@ -279,9 +264,9 @@ uint64_t pool_age(void)
         return 0;
     cache_drain_all(true);
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
-        uint64_t idle = depot_idle(class) * size_class_bytes(class), bytes;
-        for (; idle && (bytes = release_some(class, idle / size_class_bytes(class))); idle -= bytes)
-            released += bytes;
+        uint64_t idle = depot_idle(class), count;
+        for (; idle && (count = lists_release_oldest(class, idle)); idle -= count)
+            released += count * size_class_bytes(class);
     }
     depot_tidy();
     if (released)
@@ -292,7 +277,7 @@ uint64_t pool_age(void)
 uint64_t pool_release_left(void)
 {
     bool left[SIZE_CLASS_END];
-    uint64_t released = 0;
+    uint64_t released = 0, count;
     struct cache *self;
 
     if (credit_taken_bytes() < LEFT_MIN_BYTES || !left_find(pool.warmed, left))
@@ -300,8 +285,9 @@ uint64_t pool_release_left(void)
     cache_drain_classes(left);
     self = cache_step_aside();
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
-        for (uint64_t bytes = left[class]; bytes && released < RELEASE_MAX_BYTES; released += bytes)
-            bytes = release_some(class, UINT64_MAX);
+        while (left[class] && released < RELEASE_MAX_BYTES &&
+               (count = lists_release_oldest(class, UINT64_MAX)))
+            released += count * size_class_bytes(class);
     cache_step_back(self);
     return released;
 }

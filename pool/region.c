@@ -57,7 +57,8 @@ static void slot_delete(uint32_t unit)
     atomic_fetch_and(&slots_taken, ~(1u << slot));
 }
 
-// Leaves a block to the next call that is not in a signal handler. Its note is free for that.
+// Leaves a block to the next call that is not in a signal handler. Its note serves as the link, and
+// who allocated it is forgotten.
 static void defer(uint32_t unit)
 {
     uint32_t head = atomic_load(&deferred);

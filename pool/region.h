@@ -184,6 +184,7 @@ static inline uint32_t region_note(const void *ptr)
     return *region_note_at(ptr);
 }
 
+// The first makes each new block look for one that it has to clear.
 void region_set_note(void *ptr, uint32_t note);
 
 // Is `ptr`, an address in the region, the start of a block that is out, and not sampled?

@@ -201,7 +201,7 @@ static bool report_level(const struct pressure_hooks *h)
 
 static void arm(uint64_t now)
 {
-    static struct psi_place place;
+    static struct psi_place place; // 8 KiB, rarely touched
     if (watch_options()->accelerators && psi_wants(&accel, watch_limit_bytes(), now) &&
         watch_place(&place))
         board_thread(true, psi_arm(&accel, watch_options(), &place, now));

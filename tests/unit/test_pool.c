@@ -282,8 +282,8 @@ static void *put_one(void *p)
     return NULL;
 }
 
-// Each thread that ends leaves a batch of one block, more of them than a shelf of the depot has
-// room for.
+// Each thread that ends leaves one block, more of them than a shelf of the depot has room for at
+// first.
 Test(pool, what_many_threads_leave_is_all_there)
 {
     static void *p[400];
