@@ -43,8 +43,10 @@ LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
 # Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
 TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c) \
     $(patsubst %,shim/launcher_%.c,profile intern elf lines names hide stacks rows out perfmap file))
-CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)))
-SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC),$(wildcard shim/*.c)))
+# The one part of shim/ that the modules below it may call.
+BELOW_SRC := shim/next.c
+CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)) $(BELOW_SRC))
+SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC) $(BELOW_SRC),$(wildcard shim/*.c)))
 UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 RACE_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/race/*.c))
 PROG_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/preload/*.c))
@@ -190,7 +192,7 @@ $(B)/%.tidy: %.c $(B)/%.o .clang-tidy
 check: all $(TIDY)
 	$(call say,CHECK,layers)
 	$(Q)! for m in pool pressure mfile; do \
-	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/(base|thread)\.h)"; done | grep .
+	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(addsuffix /*.h,shim $(MODULES))); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/base.h"
+#include "shim/next.h"
 
 // Newer than the headers of some systems that we are built on; the kernel's numbers are the same on
 // every architecture that we run on.
@@ -68,7 +69,7 @@ void advise_count(enum advice advice, enum advice_result result)
 static int call(uint64_t start, uint64_t length, int number)
 {
     int saved = errno;
-    int error = syscall(SYS_madvise, start, length, number) == 0 ? 0 : -errno;
+    int error = next_own_madvise((void *)(uintptr_t)start, length, number) == 0 ? 0 : -errno;
 
     errno = saved;
     return error;

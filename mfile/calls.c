@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "mfile/advise.h"
 #include "mfile/record.h"
 #include "mfile/rules.h"
 #include "mfile/worker.h"
 #include "shim/base.h"
+#include "shim/next.h"
 
 static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "the kernel takes offsets in bytes");
 
@@ -45,11 +44,6 @@ void calls_switch_off(unsigned what)
 bool calls_records(void)
 {
     return on() & CALLS_RECORD;
-}
-
-static long raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
-{
-    return syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
 }
 
 // Whole pages; false where the kernel will refuse the range.
@@ -92,18 +86,24 @@ static bool replaces(int flags)
 
 void *calls_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
+    return calls_mmap_by(next_call.mmap, addr, length, prot, flags, fd, offset);
+}
+
+void *calls_mmap_by(calls_mmap_fn *map, void *addr, size_t length, int prot, int flags, int fd,
+                    off_t offset)
+{
     uint64_t start, end;
     unsigned what = on();
 
     if (likely(!what))
-        return (void *)raw_mmap(addr, length, prot, flags, fd, offset);
+        return map(addr, length, prot, flags, fd, offset);
     bool record = what & CALLS_RECORD, anonymous = flags & MAP_ANONYMOUS;
     bool replace = record && replaces(flags) && pages_of(addr, length, &start, &end);
     if (replace) {
         record_begin();
         record_remove(start, end);
     }
-    long at = raw_mmap(addr, length, prot, flags, fd, offset);
+    long at = (long)map(addr, length, prot, flags, fd, offset);
     if (at == -1) {
         if (replace)
             record_doubt();
@@ -123,14 +123,14 @@ int calls_munmap(void *addr, size_t length)
     uint64_t start, end;
 
     if (!(on() & CALLS_RECORD) || !pages_of(addr, length, &start, &end))
-        return (int)syscall(SYS_munmap, addr, length);
+        return next_call.munmap(addr, length);
     record_begin();
     record_remove(start, end);
-    long result = syscall(SYS_munmap, addr, length);
+    int result = next_call.munmap(addr, length);
     if (result != 0)
         record_doubt();
     record_end();
-    return (int)result;
+    return result;
 }
 
 static void *remap(void *old, size_t old_length, size_t length, int flags, void *to)
@@ -140,13 +140,13 @@ static void *remap(void *old, size_t old_length, size_t length, int flags, void 
 
     // With an old length of 0 the mapping stays, and gets a twin.
     if (!(on() & CALLS_RECORD) || !pages_of(old, lifted ? old_length : 1, &start, &end))
-        return (void *)syscall(SYS_mremap, old, old_length, length, flags, to);
+        return next_call.mremap(old, old_length, length, flags, to);
     record_begin();
     if ((flags & MREMAP_FIXED) && pages_of(to, length, &to_start, &to_end))
         record_remove(to_start, to_end);
     if (lifted)
         number = record_lift(start, end);
-    long at = syscall(SYS_mremap, old, old_length, length, flags, to);
+    long at = (long)next_call.mremap(old, old_length, length, flags, to);
     if (at == -1) {
         // Only what is moved in several pieces can have come half way; the target may be gone.
         if (lifted)
@@ -189,11 +189,19 @@ void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void 
 
 int calls_madvise(void *addr, size_t length, int advice)
 {
-    uint64_t start, end;
-    long result = syscall(SYS_madvise, addr, length, advice);
+    int result = next_call.madvise(addr, length, advice);
 
-    if (result != 0 || !(on() & CALLS_RECORD) || !pages_of(addr, length, &start, &end))
-        return (int)result;
+    if (result == 0)
+        calls_note_advice(addr, length, advice);
+    return result;
+}
+
+void calls_note_advice(void *addr, size_t length, int advice)
+{
+    uint64_t start, end;
+
+    if (!(on() & CALLS_RECORD) || !pages_of(addr, length, &start, &end))
+        return;
     switch (advice) {
     case MADV_WILLNEED:
     case MADV_SEQUENTIAL:
@@ -209,5 +217,4 @@ int calls_madvise(void *addr, size_t length, int advice)
     default:
         break;
     }
-    return (int)result;
 }

@@ -1,5 +1,5 @@
-// calls - mmap and its family on raw system calls, with the process's file mappings noted on the
-// way.
+// calls - mmap and its family, with the process's file mappings noted on the way to the next
+// definition (shim/next.h).
 //
 // Results and errno are the kernel's; what we do beside the call neither fails it nor changes
 // errno. Nothing here allocates from the heap, waits for a lock or for the disk (but HINT_POPULATE,
@@ -42,9 +42,17 @@ void calls_switch_off(unsigned what);
 // Is there a table?
 bool calls_records(void);
 
+// With the definition that goes on from here: mmap's or mmap64's.
+typedef void *calls_mmap_fn(void *, size_t, int prot, int flags, int fd, off_t);
+void *calls_mmap_by(calls_mmap_fn *map, void *addr, size_t length, int prot, int flags, int fd,
+                    off_t offset);
+
 void *calls_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 int calls_munmap(void *addr, size_t length);
 void *calls_mremap(void *old, size_t old_length, size_t length, int flags, void *to);
 int calls_madvise(void *addr, size_t length, int advice);
+
+// Of advice that the kernel has taken.
+void calls_note_advice(void *addr, size_t length, int advice);
 
 #endif

@@ -1,6 +1,6 @@
 // mfile - the mapped files of a process that knows nothing of it: found, advised, given up in time.
 //
-//   calls    mmap and its family, interposed: raw system calls, and what they tell     (any thread)
+//   calls    mmap and its family, interposed, and what they tell     (any thread)
 //   record   the table of file mappings, and who may touch it
 //   table    the ranges themselves; pure
 //   maps     what the kernel says is mapped

@@ -4,11 +4,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "pool/remap.h"
 #include "shim/base.h"
+#include "shim/next.h"
 
 // jemalloc's own, and the names under which its callers find ours: true is failure for all three.
 void *__real_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
@@ -249,7 +248,7 @@ bool __wrap_je_pages_commit(void *addr, size_t size)
 
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
-    void *at = (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+    void *at = next_own_mmap(addr, length, prot, flags, fd, offset);
 
     // What is only reserved is marked by whoever uses it.
     if (unlikely(pages_merge) && at != MAP_FAILED && length >= MERGE_MIN_BYTES &&
@@ -263,7 +262,7 @@ void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t o
 
 int pages_munmap(void *addr, size_t length)
 {
-    return (int)syscall(SYS_munmap, addr, length);
+    return next_own_munmap(addr, length);
 }
 
 // What a program has locked (mlockall) is given back only where that is said (Linux 5.18).
@@ -274,13 +273,13 @@ int pages_munmap(void *addr, size_t length)
 int pages_madvise(void *addr, size_t length, int advice)
 {
     int saved = errno;
-    long result = syscall(SYS_madvise, addr, length, advice);
+    int result = next_own_madvise(addr, length, advice);
 
     if (result != 0 && errno == EINVAL && advice == MADV_DONTNEED) {
         errno = saved;
-        result = syscall(SYS_madvise, addr, length, MADV_DONTNEED_LOCKED);
+        result = next_own_madvise(addr, length, MADV_DONTNEED_LOCKED);
     }
-    return (int)result;
+    return result;
 }
 
 // errno is the caller's of free().

@@ -72,8 +72,8 @@ extern uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 // pools' blocks. Set it before the first request.
 extern bool pages_merge;
 
-// jemalloc's own calls, which the build gives these names: raw, because the names without the
-// prefix are interposed by us, and what is the library's is not the program's.
+// jemalloc's own calls, which the build gives these names: what is the library's is not the
+// program's, and passes for ours where it comes by our own mmap (shim/next.h).
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 int pages_munmap(void *addr, size_t length);
 int pages_madvise(void *addr, size_t length, int advice);

@@ -30,7 +30,6 @@ static struct {
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-// The system calls are made raw: the process's own mmap() may be interposed, by us among others.
 static void *map_none(size_t bytes)
 {
     void *at =

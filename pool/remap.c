@@ -14,6 +14,7 @@
 #include "pool/pages.h"
 #include "pool/region.h"
 #include "shim/base.h"
+#include "shim/next.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -84,8 +85,9 @@ static struct remap *own(void)
 
 static long move(uintptr_t from, size_t size, uintptr_t to)
 {
-    return syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
-                   to);
+    const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+
+    return (long)next_own_mremap((void *)from, size, size, flags, (void *)to);
 }
 
 static bool kernel_moves(void)

@@ -21,6 +21,7 @@
 #include "shim/forks.h"
 #include "shim/keep.h"
 #include "shim/log.h"
+#include "shim/next.h"
 #include "shim/oversize.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
@@ -291,6 +292,7 @@ static void leave_children_alone(void)
 __attribute__((constructor)) static void at_load(void)
 {
     log_start();
+    next_find();
     if (!read_settings())
         return;
     if (boot_config.no_children)

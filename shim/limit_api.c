@@ -6,37 +6,50 @@
 #include <assert.h>
 #include <stddef.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pool/region.h"
 #include "pressure/monitor.h"
 #include "shim/boot.h"
 #include "shim/heap.h"
+#include "shim/next.h"
 
-static int set(pid_t pid, int resource, const struct rlimit *to, struct rlimit *was)
+static void heed(pid_t pid, int resource, const struct rlimit *to)
 {
     if (to && resource == RLIMIT_AS && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
         (!pid || pid == getpid()) && region.bytes) {
         region_shrink(to->rlim_cur);
         boot_spare_address_space();
     }
-    return (int)syscall(SYS_prlimit64, pid, resource, to, was);
 }
 
 HEAP_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 {
-    return set(0, (int)resource, limit, NULL);
+    heed(0, (int)resource, limit);
+    return next_call.setrlimit((int)resource, limit);
 }
 
 HEAP_EXPORT int prlimit(pid_t pid, __rlimit_resource_t resource, const struct rlimit *to,
                         struct rlimit *was)
 {
-    return set(pid, (int)resource, to, was);
+    heed(pid, (int)resource, to);
+    return next_call.prlimit(pid, (int)resource, to, was);
 }
 
 static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "one kind of program only");
 HEAP_EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
-    __attribute__((alias("setrlimit")));
-HEAP_EXPORT int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rlimit64 *to,
-                          struct rlimit64 *was) __attribute__((alias("prlimit")));
+{
+    const void *to = limit;
+
+    heed(0, (int)resource, to);
+    return next_call.setrlimit64((int)resource, to);
+}
+
+HEAP_EXPORT int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rlimit64 *limit,
+                          struct rlimit64 *was)
+{
+    const void *to = limit;
+
+    heed(pid, (int)resource, to);
+    return next_call.prlimit64(pid, (int)resource, to, (void *)was);
+}

@@ -1,28 +1,36 @@
 // mmap_api - the mapping calls of libc, so that the process's mapped files are known.
 //
-// libc and ld.so map for themselves without these names, and jemalloc's calls are renamed in the
-// build: what passes here is the program's and its libraries'.
-#include <errno.h>
+// libc and ld.so map for themselves without these names. What passes here is the program's and its
+// libraries', or our heap's own (next_is_own), which only passes.
 #include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "mfile/calls.h"
 #include "shim/heap.h"
+#include "shim/next.h"
+
+static void *map_by(calls_mmap_fn *map, void *addr, size_t length, int prot, int flags, int fd,
+                    off_t offset)
+{
+    if (unlikely(next_is_own()))
+        return map(addr, length, prot, flags, fd, offset);
+    return calls_mmap_by(map, addr, length, prot, flags, fd, offset);
+}
 
 HEAP_EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
-    return calls_mmap(addr, length, prot, flags, fd, offset);
+    return map_by(next_call.mmap, addr, length, prot, flags, fd, offset);
 }
 
 HEAP_EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off64_t offset)
 {
-    return calls_mmap(addr, length, prot, flags, fd, offset);
+    return map_by(next_call.mmap64, addr, length, prot, flags, fd, offset);
 }
 
 HEAP_EXPORT int munmap(void *addr, size_t length)
 {
+    if (unlikely(next_is_own()))
+        return next_call.munmap(addr, length);
     return calls_munmap(addr, length);
 }
 
@@ -38,24 +46,25 @@ HEAP_EXPORT void *mremap(void *old, size_t old_length, size_t length, int flags,
         to = va_arg(args, void *);
         va_end(args);
     }
+    if (unlikely(next_is_own()))
+        return next_call.mremap(old, old_length, length, flags, to);
     return calls_mremap(old, old_length, length, flags, to);
 }
 
 HEAP_EXPORT int madvise(void *addr, size_t length, int advice)
 {
+    if (unlikely(next_is_own()))
+        return next_call.madvise(addr, length, advice);
     return calls_madvise(addr, length, advice);
 }
 
-// POSIX: the error is returned, errno is left alone. DONTNEED is not allowed to lose data here, and
-// Linux's would: glibc takes it for nothing, and so do we.
+// POSIX: the error is returned, errno is left alone. libc takes DONTNEED, which must not lose data,
+// for nothing.
 HEAP_EXPORT int posix_madvise(void *addr, size_t length, int advice)
 {
-    int saved = errno, error = 0;
+    int error = next_call.posix_madvise(addr, length, advice);
 
-    if (advice == POSIX_MADV_DONTNEED)
-        return 0;
-    if (calls_madvise(addr, length, advice) != 0)
-        error = errno;
-    errno = saved;
+    if (!error && advice != POSIX_MADV_DONTNEED)
+        calls_note_advice(addr, length, advice);
     return error;
 }

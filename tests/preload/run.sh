@@ -156,6 +156,9 @@ done
 ok before_constructors "$V/before_constructors"
 EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_constructors"
 EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_constructors"
+EXTRA_AFTER=" $V/lib/hooks.so" ok hooked_mappings_behind "$V/hooked_mappings"
+EXTRA_BEFORE="$V/lib/hooks.so " ok hooked_mappings_in_front "$V/hooked_mappings"
+EXTRA_AFTER=" $V/lib/hooks.so" ok hooked_mappings_recorded TIDEPOOL_MFILE='*=cold' "$V/hooked_mappings"
 ok short_threads "$V/short_threads"
 ok racing_start "$V/racing_start" 80
 ok trim_after_race "$V/trim_after_race" 20

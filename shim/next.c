@@ -1,0 +1,149 @@
+#include "shim/next.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+}
+
+static int raw_munmap(void *addr, size_t length)
+{
+    return (int)syscall(SYS_munmap, addr, length);
+}
+
+static void *raw_mremap(void *old, size_t old_length, size_t length, int flags, ...)
+{
+    va_list args;
+
+    va_start(args, flags);
+    void *to = va_arg(args, void *);
+    va_end(args);
+    return (void *)syscall(SYS_mremap, old, old_length, length, flags, to);
+}
+
+static int raw_madvise(void *addr, size_t length, int advice)
+{
+    return (int)syscall(SYS_madvise, addr, length, advice);
+}
+
+// POSIX: the error is returned, errno is left alone. DONTNEED must not lose data there, and Linux's
+// would: libc takes it for nothing.
+static int raw_posix_madvise(void *addr, size_t length, int advice)
+{
+    int saved = errno, error = 0;
+
+    if (advice != POSIX_MADV_DONTNEED && raw_madvise(addr, length, advice) != 0)
+        error = errno;
+    errno = saved;
+    return error;
+}
+
+static int raw_prlimit(pid_t pid, int resource, const struct rlimit *to, struct rlimit *was)
+{
+    return (int)syscall(SYS_prlimit64, pid, resource, to, was);
+}
+
+static int raw_setrlimit(int resource, const struct rlimit *to)
+{
+    return raw_prlimit(0, resource, to, NULL);
+}
+
+struct next_call next_call = {
+    .mmap = raw_mmap,
+    .mmap64 = raw_mmap,
+    .munmap = raw_munmap,
+    .mremap = raw_mremap,
+    .madvise = raw_madvise,
+    .posix_madvise = raw_posix_madvise,
+    .setrlimit = raw_setrlimit,
+    .setrlimit64 = raw_setrlimit,
+    .prlimit = raw_prlimit,
+    .prlimit64 = raw_prlimit,
+};
+
+#define ROW(name)                                                                                  \
+    {                                                                                              \
+#name, offsetof(struct next_call, name)                                                    \
+    }
+static const struct {
+    const char *name;
+    size_t offset;
+} rows[] = {
+    ROW(mmap),          ROW(mmap64),    ROW(munmap),      ROW(mremap),  ROW(madvise),
+    ROW(posix_madvise), ROW(setrlimit), ROW(setrlimit64), ROW(prlimit), ROW(prlimit64),
+};
+static_assert(array_len(rows) == sizeof(struct next_call) / sizeof(void (*)(void)),
+              "every call has a row");
+
+static _Atomic bool found;
+static _Thread_local volatile bool own __attribute__((tls_model("initial-exec")));
+
+void next_find(void)
+{
+    for (size_t i = 0; i < array_len(rows); i++) {
+        void *symbol = dlsym(RTLD_NEXT, rows[i].name);
+        void **to = (void **)((char *)&next_call + rows[i].offset);
+        if (symbol)
+            __atomic_store_n(to, symbol, __ATOMIC_RELAXED);
+    }
+    atomic_store(&found, true);
+}
+
+bool next_is_own(void)
+{
+    bool is = own;
+
+    if (unlikely(is))
+        own = false;
+    return is;
+}
+
+static bool by_name(void)
+{
+    own = atomic_load_explicit(&found, memory_order_relaxed);
+    return own;
+}
+
+void *next_own_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    if (!by_name())
+        return raw_mmap(addr, length, prot, flags, fd, offset);
+    void *at = mmap(addr, length, prot, flags, fd, offset);
+    own = false;
+    return at;
+}
+
+int next_own_munmap(void *addr, size_t length)
+{
+    if (!by_name())
+        return raw_munmap(addr, length);
+    int result = munmap(addr, length);
+    own = false;
+    return result;
+}
+
+void *next_own_mremap(void *old, size_t old_length, size_t length, int flags, void *to)
+{
+    if (!by_name())
+        return raw_mremap(old, old_length, length, flags, to);
+    void *at = mremap(old, old_length, length, flags, to);
+    own = false;
+    return at;
+}
+
+int next_own_madvise(void *addr, size_t length, int advice)
+{
+    if (!by_name())
+        return raw_madvise(addr, length, advice);
+    int result = madvise(addr, length, advice);
+    own = false;
+    return result;
+}
