@@ -17,7 +17,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 export LC_ALL=C
 B=${B:-$PWD/build/release}
-work=$B/demo
+work=${BUILD:-$B}/demo
 . tests/demo/cgroup.sh
 . tests/demo/server.sh
 
@@ -143,7 +143,7 @@ reuse() {
 }
 
 rm -rf "$work" && mkdir -p "$work" || exit 1
-server_find || { say 'demo: no redis here: apt-get install redis-tools'; exit 1; }
+server_find || { say 'SKIPPED demo: no redis here: apt-get install redis-tools'; exit 0; }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 : >"$work/rows"

@@ -1,7 +1,10 @@
 #!/bin/bash
-# fresh.sh DIR - does a stranger's first minute work? Debootstraps a bare Debian into DIR/root, clones
-# HEAD into it and runs the first `sh` block below the README's heading "## Two commands" there, line
-# by line as it stands. DIR/cache keeps the packages for the next time.
+# fresh.sh DIR [short] - does a stranger's first minute work? Debootstraps a bare Debian into DIR/root,
+# clones HEAD into it, below a folder of mode 700, and runs the first `sh` block below the README's
+# heading "## Two commands" there, line by line as it stands. Then a user without sudo runs `make test`
+# in a clone of their own, in a path with blanks. DIR/cache keeps the packages for the next time.
+#
+# `short`, for CI: one round of the demo, and the user runs no race tests.
 #
 # Everything is mounted in a mount namespace of this script's own, so that nothing stays behind on
 # the machine however it ends. Mirrors, keys and proxies are the machine's.
@@ -14,8 +17,15 @@ die() {
 }
 
 cd "$(dirname "$0")/../.."
-[ "$(id -u)" = 0 ] || die 'needs root: sudo make test-fresh'
+skip() {
+    echo "SKIPPED test-fresh: $*"
+    echo '0 passed, 0 failed, 1 skipped'
+    exit 0
+}
+[ "$(id -u)" = 0 ] || skip 'needs root: sudo make test-fresh'
+command -v debootstrap >/dev/null || skip 'no debootstrap, nor the right to install it'
 if [ -z "${FRESH_INSIDE:-}" ]; then
+    unshare --mount --propagation private -- true || skip 'no right to mount anything here'
     FRESH_INSIDE=1 exec unshare --mount --propagation private -- "$0" "$@"
 fi
 
@@ -23,6 +33,9 @@ mkdir -p "$1"
 dir=$(realpath "$1")
 root=$dir/root
 tree=/root/tidepool
+user=54320 user_home=/home/stranger
+user_tree="$user_home/a tree"
+short=${2:-}
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
 
 commands=$(awk -v h="$heading" '
@@ -68,7 +81,11 @@ mount --bind "$dir/cache/apt" "$root/var/cache/apt/archives"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
+chmod 700 "$root/root"
 git clone -q --no-hardlinks . "$root$tree"
+install -d -m 700 "$root$user_home"
+git clone -q --no-hardlinks . "$root$user_tree"
+chown -R $user:$user "$root$user_home"
 if [ -n "$(git status --porcelain)" ]; then say 'note: what is not committed is not tested'; fi
 
 # A login's environment, and the proxies that this machine has.
@@ -77,19 +94,23 @@ environment=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}"
 for name in http_proxy https_proxy no_proxy; do
     if [ -n "${!name:-}" ]; then environment+=("$name=${!name}"); fi
 done
+if [ "$short" ]; then environment+=(DEMO_RUNS=1); fi
 passed=0 failed=0
-step() {
+# run NAME ID FOLDER COMMAND: there, as that user and group, of no other group.
+run() {
     local start=$SECONDS
-    say "\$ $1"
+    say "\$ $4$1"
     if timeout "${FRESH_TIMEOUT:-900}" env -i "${environment[@]}" \
-        chroot "$root" sh -c "cd $tree && $1" </dev/null; then
+        chroot --userspec="$2:$2" --groups= "$root" sh -c "cd '$3' && $4" </dev/null; then
         passed=$((passed + 1))
         say "ok, $((SECONDS - start)) s"
     else
         failed=$((failed + 1))
-        say "FAILED: $1"
+        say "FAILED: $4$1"
     fi
 }
+step() { run '' 0 "$tree" "$1"; }
+step_as_user() { run ' (a user without sudo)' $user "$user_tree" "$1"; }
 
 # An installed Debian has package lists and, at the least, make; this one has neither.
 step 'apt-get -qq update'
@@ -100,5 +121,6 @@ esac
 while read -r line; do
     if [ -n "$line" ]; then step "$line"; fi
 done <<<"$commands"
+step_as_user "make test${short:+ SUITES='unit preload'}"
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

@@ -178,9 +178,19 @@ def case_silent_clients_lock_nobody_out():
     answers(v)
 
 
-def case_another_user_is_refused():
+def why_no_other_user():
+    """None where programs can be started as another user."""
     if not ROOT:
         return "needs root"
+    try:
+        subprocess.run([ASKED], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=USER, check=True)
+    except PermissionError:
+        return f"another user cannot reach {ASKED}"
+
+
+def case_another_user_is_refused():
+    if why := why_no_other_user():
+        return why
     v = Victim(uid=USER)
     v.tell("grow")
     name = name_of(v.pid)
@@ -195,8 +205,8 @@ def case_another_user_is_refused():
 
 
 def case_many_strangers_lock_nobody_out():
-    if not ROOT:
-        return "needs root"
+    if why := why_no_other_user():
+        return why
     v = Victim(uid=USER)
     v.tell("grow")
     name = name_of(v.pid)

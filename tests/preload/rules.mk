@@ -1,6 +1,6 @@
 # Victims in C++, and the small shared objects that some victims load.
 CXX       ?= g++
-PRELOAD_CC := $(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/preload/*.cc))
+PRELOAD_CC := $(if $(shell command -v $(CXX) 2>&1 || :),$(patsubst tests/%.cc,$(B)/tests/%,$(wildcard tests/preload/*.cc)))
 PRELOAD_SO := $(patsubst tests/%.c,$(B)/tests/%.so,$(wildcard tests/preload/lib/*.c))
 PROG_BIN   += $(PRELOAD_CC) $(PRELOAD_SO)
 SRC        += $(wildcard tests/preload/*.cc tests/preload/lib/*.c)

@@ -71,6 +71,7 @@ for mode in '' TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
     TIDEPOOL_BUCKETS=1K:0,4K:0,16K:0,64K:0,256K:0,1M:0 TIDEPOOL_DISABLE=1; do
     for victim in family family_cxx errno_rules usable_size alignment realloc_keeps calloc_zeroes \
         glibc_extras jemalloc_api producer_consumer thread_exit; do
+        [ $victim != family_cxx ] || [ -x "$V/$victim" ] || { skip "$victim${mode:+ $mode}" 'no C++ compiler'; continue; }
         ok "$victim${mode:+ $mode}" ${mode:+"$mode"} "$V/$victim"
     done
 done

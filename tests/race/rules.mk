@@ -1,1 +1,1 @@
-race: export TSAN_OPTIONS := suppressions=$(CURDIR)/tests/race/tsan.supp $(TSAN_OPTIONS)
+race: export TSAN_OPTIONS := suppressions=tests/race/tsan.supp $(TSAN_OPTIONS)

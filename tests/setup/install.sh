@@ -41,7 +41,9 @@ by_hand="apt-get install --no-install-recommends $missing"
 command -v apt-get >/dev/null 2>&1 || die "missing and no apt-get to fetch it: $missing"
 sudo=
 if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null 2>&1 || die "missing, and neither root nor sudo here; as root: $by_hand"
+    # One that wants a password, where there is no terminal to type it on, is none.
+    sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null 2>&1; } ||
+        die "missing, and neither root nor sudo here; as root: $by_hand"
     sudo=sudo
 fi
 say "installing $missing${sudo:+ (with sudo)}"

@@ -2,4 +2,4 @@
 .PHONY: test-top
 test-top: all $(B)/tests/preload/asked
 	$(Q)tests/setup/install.sh build top
-	$(Q)B=$(abspath $(B)) python3 -B tests/top/test_top.py $(TOP_CASES)
+	$(Q)tests/setup/stage.sh $(B) python3 -B tests/top/test_top.py $(TOP_CASES)
