@@ -15,14 +15,20 @@
 // A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
 #define WAKE_BYTES (MIB / 4)
 
+// Of growth, until it is asked whether the last look is too old; and how old that is.
+#define STEP_BYTES MIB
+#define AGE_MIN_MS 2
+#define AGE_MAX_MS 10
+
 struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX},
                       assist_freed = {.due = UINT64_MAX}, assist_reused = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .headroom_bytes = PRESSURE_UNLIMITED,
-                                  .left_bytes = PRESSURE_UNLIMITED};
+                                  .left_bytes = PRESSURE_UNLIMITED,
+                                  .grown_due = UINT64_MAX};
 
-// The growth already counted in the headroom above.
-static _Atomic uint64_t looked_at_grown;
+// The growth already counted in the headroom above, and from when on that is too old to go by.
+static _Atomic uint64_t looked_at_grown, old_at_ms;
 
 static uint64_t load(const _Atomic uint64_t *p)
 {
@@ -32,6 +38,11 @@ static uint64_t load(const _Atomic uint64_t *p)
 static void store(_Atomic uint64_t *p, uint64_t x)
 {
     atomic_store_explicit(p, x, memory_order_relaxed);
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 void assist_init(const struct pressure_options *o)
@@ -46,14 +57,19 @@ void assist_init(const struct pressure_options *o)
     store(&assist_shrunk.due, UINT64_MAX);
     store(&assist_freed.due, UINT64_MAX);
     store(&assist_reused.due, UINT64_MAX);
-    store(&assist_grown.due,
-          o->watch_min_bytes < FIRST_LOOK_BYTES ? o->watch_min_bytes : FIRST_LOOK_BYTES);
+    // No look has been taken that could be too old.
+    store(&old_at_ms, UINT64_MAX);
+    uint64_t first = min64(o->watch_min_bytes, FIRST_LOOK_BYTES);
+    store(&assist_view.grown_due, first);
+    store(&assist_grown.due, first);
 }
 
 void assist_count_due(uint64_t total)
 {
     static _Atomic uint64_t woken_at;
 
+    if (total < load(&assist_view.grown_due))
+        return;
     // Unsigned, so that a count that began anew in a child wakes as well.
     if (total - load(&woken_at) < WAKE_BYTES)
         return;
@@ -83,7 +99,11 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     store(&assist_view.left_bytes,
           s->limit_bytes == PRESSURE_UNLIMITED ? s->limit_bytes : a->left_bytes);
     store(&looked_at_grown, s->grown_bytes);
-    store(&assist_grown.due, s->grown_bytes + a->look_after_bytes);
+    store(&assist_view.grown_due, s->grown_bytes + a->look_after_bytes);
+    store(&assist_grown.due, s->grown_bytes + min64(a->look_after_bytes, STEP_BYTES));
+    uint64_t age_ms = board_stats()->sample_us * 64 / 1000;
+    age_ms = age_ms < AGE_MIN_MS ? AGE_MIN_MS : min64(age_ms, AGE_MAX_MS);
+    store(&old_at_ms, watch_now_ms() + age_ms);
     // Frees lead to a look where what they leave with us could be too much for us, or enough for a
     // neighbour to need.
     uint64_t step = a->look_after_bytes;
@@ -117,6 +137,17 @@ uint64_t pressure_room(void)
     return headroom > since ? headroom - since : 0;
 }
 
+// Much was taken since the last look, or it is old. If not, the next step asks again.
+static bool is_due(size_t bytes)
+{
+    uint64_t total = load(&assist_grown.total), due = load(&assist_view.grown_due);
+
+    if (total + bytes >= due || watch_now_ms() >= load(&old_at_ms))
+        return true;
+    store(&assist_grown.due, min64(due, total + bytes + STEP_BYTES));
+    return false;
+}
+
 // Another thread is looking, and may be off its processor while it does: with more threads than
 // processors that takes long enough for the rest to run into the limit. They go on until half of
 // what the last look saw left, after promises, has been handed out; then they wait for it.
@@ -124,6 +155,8 @@ void assist_grow_due(size_t bytes)
 {
     uint64_t left = load(&assist_view.left_bytes);
 
+    if (!is_due(bytes))
+        return;
     if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) || left == PRESSURE_UNLIMITED)
         return;
     if (load(&assist_grown.total) - load(&looked_at_grown) + bytes > left / 2)

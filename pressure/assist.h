@@ -2,9 +2,11 @@
 //
 // A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So whoever takes pages
 // counts them here, and once they add up to a fraction of the last known headroom, one thread
-// looks, and reclaims before it goes on. Others go on meanwhile while there is room; once half of
-// what the last look found has been handed out they wait for the look under way, and at Critical
-// for its reclaim too.
+// looks, and reclaims before it goes on. The headroom itself may be gone, because a limit was set
+// or the process was moved to another cgroup: after each MiB a look is due as well, if the last
+// one is 2 ms old, or 64 times as old as it took. Others go on meanwhile while there is room; once
+// half of what the last look found has been handed out they wait for the look under way, and at
+// Critical for its reclaim too.
 //
 //   not due     one relaxed add on a shared line and a compare: for page-level paths (refill of a
 //               pool class, a large allocation, a slab), not for each malloc
@@ -29,7 +31,7 @@
 // Written by all; each pair on a line of its own.
 struct assist_counter {
     _Alignas(64) _Atomic uint64_t total;
-    _Atomic uint64_t due; // the total from which the next look is due
+    _Atomic uint64_t due; // the total from which the next look is due, or may be (grown)
 };
 
 // Written by looks only, read on every path that asks.
@@ -38,6 +40,7 @@ struct assist_view {
     _Atomic uint64_t keep_bytes;
     _Atomic uint64_t headroom_bytes;
     _Atomic uint64_t left_bytes; // the same, after what was promised
+    _Atomic uint64_t grown_due;  // the total from which a look is due, however short ago the last
 };
 
 extern struct assist_counter assist_grown, assist_shrunk, assist_freed, assist_reused;
@@ -70,12 +73,13 @@ static inline void pressure_count(size_t bytes)
 static inline bool pressure_asks(size_t bytes)
 {
     uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    return total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed);
+    return total + bytes >= atomic_load_explicit(&assist_view.grown_due, memory_order_relaxed);
 }
 
 static inline void pressure_ask(size_t bytes)
 {
-    if (unlikely(pressure_asks(bytes)))
+    uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
         assist_grow_due(bytes);
 }
 

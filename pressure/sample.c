@@ -2,8 +2,11 @@
 
 // The machine's memory moves slowly next to ours, unless it is what binds: 20 us saved a look.
 #define RAM_AGE_MS 1000
-// Limits change, but not many times a second; usage does.
+// What is not usage changes, but not many times a second.
 #define FULL_AGE_MS 250
+// A limit that falls, or a move to another cgroup, must not be missed by a program that grows:
+// 4 GiB/s at most (pressure.c), so by 8 MiB.
+#define UNCHANGED_AGE_MS 2
 
 // A shell that waits for us has half of that.
 #define ALONE_BYTES ((uint64_t)1 << 20)
@@ -71,12 +74,20 @@ static bool still_alone(const struct sample_source *src, const struct pressure_o
     return src->others_bytes + less(not_ours, src->not_ours_bytes) < ALONE_BYTES;
 }
 
+static bool is_unchanged(struct sample_source *src, uint64_t now)
+{
+    if (now - src->unchanged_ms < UNCHANGED_AGE_MS)
+        return true;
+    src->unchanged_ms = now;
+    return cgroup_unchanged(&src->cgroup);
+}
+
 // Only the usage that counted last time.
 static bool take_short(struct sample_source *src, const struct pressure_options *o, uint64_t now,
                        struct pressure_sample *out)
 {
     uint64_t raw, used;
-    if (!src->may_shorten || now - src->full_ms >= FULL_AGE_MS ||
+    if (!src->may_shorten || now - src->full_ms >= FULL_AGE_MS || !is_unchanged(src, now) ||
         cgroup_read_again(&src->cgroup, &raw, &used) != 0)
         return false;
     *out = src->full;
@@ -139,6 +150,6 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
         s.alone = src->others_bytes < ALONE_BYTES;
     }
     src->full = s;
-    src->full_ms = now;
+    src->full_ms = src->unchanged_ms = now;
     *out = s;
 }

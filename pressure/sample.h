@@ -20,7 +20,7 @@ struct sample_source {
     uint64_t ram_ms; // when it was read
     bool has_ram, ram_binds;
     struct pressure_sample full; // the last one that all files were read for, and when
-    uint64_t full_ms;
+    uint64_t full_ms, unchanged_ms;
     // Then: anonymous memory of others, and all that was not ours, page cache and the kernel's too.
     uint64_t others_bytes, not_ours_bytes;
     bool may_shorten; // the cgroup's limit is both the closest and the one with least headroom
@@ -28,10 +28,10 @@ struct sample_source {
 
 void sample_init(struct sample_source *source, const struct pressure_options *options);
 
-// Fills what the kernel knows, reading all files at least four times a second and otherwise only
-// the usage that counts (80 us and 10 us on the machine where this was written). What the
-// caller knows is left at zero. With no /proc at all there is
-// no limit, and nothing is ever short.
+// Fills what the kernel knows. All files are read at least four times a second, and whenever the
+// process was moved or a limit was set, which is asked for after 2 ms; otherwise only the usage
+// that counts (80, 10 and 10 us on the machine where this was written). What the caller knows is
+// left at zero. With no /proc at all there is no limit, and nothing is ever short.
 void sample_take(struct sample_source *source, const struct pressure_options *options,
                  uint64_t now_ms, struct pressure_sample *out);
 

@@ -7,8 +7,7 @@
 // v1 has no word for "none": it shows the largest number of pages it can count, in bytes.
 #define V1_UNLIMITED (UINT64_C(1) << 62)
 
-// Processes are moved between cgroups, but seldom; a missing controller seldom appears.
-#define MOVED_CHECK_MS 10000
+// A missing controller seldom appears.
 #define FIND_AGAIN_MS 30000
 
 // A namespace allows 32 levels or so by default; more than this is nobody's tree.
@@ -24,8 +23,10 @@ void cgroup_init(struct cgroup_source *s, const char *root)
     s->at.root = root;
     s->at.memory.len = s->at.unified.len = 0;
     s->found = false;
-    s->next_find_ms = s->next_moved_ms = 0;
+    s->next_find_ms = 0;
     s->binding_len = 0;
+    s->limits_hash = 0;
+    s->hidden_binds = false;
 }
 
 static int number_at(struct cgroup_dir *d, size_t len, const char *name, uint64_t *out)
@@ -94,19 +95,55 @@ static void offer(struct cgroup_source *s, size_t len, enum pressure_limit_kind 
     s->inactive_matters = stat.inactive_file > limit / 128;
 }
 
+// FNV-1a, a number at a time.
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+static uint64_t hash(uint64_t h, uint64_t x)
+{
+    return (h ^ x) * UINT64_C(0x100000001b3);
+}
+
+// The limits of one level, UINT64_MAX where there is none. 0 or -errno.
+static int limits_at(struct cgroup_source *s, size_t len, uint64_t *max, uint64_t *high)
+{
+    struct cgroup_dir *d = &s->at.memory;
+    *max = *high = UINT64_MAX;
+    if (!s->at.v2)
+        return number_at(d, len, "memory.limit_in_bytes", max);
+    int e = number_at(d, len, "memory.max", max);
+    number_at(d, len, "memory.high", high);
+    return e;
+}
+
+bool cgroup_unchanged(struct cgroup_source *s)
+{
+    uint64_t h = HASH_START, max, high;
+    size_t len = s->at.memory.len;
+    if (s->hidden_binds || cgroup_moved(&s->at))
+        return false;
+    for (int i = 0; i < MAX_LEVELS; i++) {
+        limits_at(s, len, &max, &high);
+        h = hash(hash(h, max), high);
+        if (len == s->at.memory.mount_len)
+            break;
+        len = cgroup_parent(&s->at.memory, len);
+    }
+    return h == s->limits_hash;
+}
+
 static int read_v2(struct cgroup_source *s, struct cgroup_reading *r)
 {
     struct cgroup_dir *d = &s->at.memory;
     size_t len = d->len;
+    s->limits_hash = HASH_START;
     for (int i = 0; i < MAX_LEVELS; i++) {
-        uint64_t max = UINT64_MAX, high = UINT64_MAX, raw;
-        int e = number_at(d, len, "memory.max", &max);
+        uint64_t max, high, raw;
+        int e = limits_at(s, len, &max, &high);
         // The root has none; elsewhere the files of a living cgroup do not go away.
         if (e && len > d->mount_len)
             return e;
+        s->limits_hash = hash(hash(s->limits_hash, max), high);
         // Above memory.high a process is stalled until it gives back: as good as killed, for a
         // server. So it is a limit.
-        number_at(d, len, "memory.high", &high);
         uint64_t limit = high < max ? high : max;
         if (limit != UINT64_MAX && number_at(d, len, "memory.current", &raw) == 0)
             offer(s, len, high < max ? PRESSURE_LIMIT_CGROUP_HIGH : PRESSURE_LIMIT_CGROUP_MAX,
@@ -129,9 +166,12 @@ static int read_v1(struct cgroup_source *s, struct cgroup_reading *r)
     if (e)
         return e;
     stat_at(d, len, false, &stat);
+    s->limits_hash = HASH_START;
     for (int i = 0; i < MAX_LEVELS; i++) {
-        uint64_t limit, raw;
-        if (number_at(d, len, "memory.limit_in_bytes", &limit) == 0 && limit < V1_UNLIMITED) {
+        uint64_t limit, none, raw;
+        e = limits_at(s, len, &limit, &none);
+        s->limits_hash = hash(hash(s->limits_hash, limit), none);
+        if (e == 0 && limit < V1_UNLIMITED) {
             // Without use_hierarchy (old kernels) a parent's limit does not bind its children,
             // and is then below what the kernel says binds here.
             bool binds = limit >= stat.hierarchical_limit || len == d->len ||
@@ -149,7 +189,8 @@ static int read_v1(struct cgroup_source *s, struct cgroup_reading *r)
     }
     // An ancestor that we cannot see has the lowest limit: our own usage is all there is to hold
     // against it.
-    if (stat.hierarchical_limit < V1_UNLIMITED && stat.hierarchical_limit < lowest)
+    s->hidden_binds = stat.hierarchical_limit < V1_UNLIMITED && stat.hierarchical_limit < lowest;
+    if (s->hidden_binds)
         offer(s, d->len, PRESSURE_LIMIT_CGROUP_V1, stat.hierarchical_limit, own_raw, &stat, r);
     return 0;
 }
@@ -176,18 +217,15 @@ static void find(struct cgroup_source *s, uint64_t now)
 {
     s->found = cgroup_find(&s->at) == 0;
     s->next_find_ms = now + FIND_AGAIN_MS;
-    s->next_moved_ms = now + MOVED_CHECK_MS;
 }
 
 int cgroup_read(struct cgroup_source *s, bool want_own, uint64_t now, struct cgroup_reading *out)
 {
     bool fresh = false;
-    if (s->found ? now >= s->next_moved_ms && cgroup_moved(&s->at) : now >= s->next_find_ms) {
+    if (cgroup_moved(&s->at) || (!s->found && now >= s->next_find_ms)) {
         find(s, now);
         fresh = true;
     }
-    if (s->found && now >= s->next_moved_ms)
-        s->next_moved_ms = now + MOVED_CHECK_MS;
     if (!s->found)
         return -ENOENT;
     struct cgroup_reading r;

@@ -2,7 +2,8 @@
 //
 // Which hierarchy holds the memory controller is decided by the lines of /proc/self/cgroup together
 // with mountinfo, never by which files exist: hybrid hosts have both. The directory is found once,
-// and again when it vanishes or the process was moved; limits and usage are read on every look.
+// and again when it vanishes or the process was moved, which each full reading asks for; limits and
+// usage are read each time, too.
 //
 // Usage counts at the level whose limit it is held against: a parent's limit is met by what all its
 // children use. Working set = usage - inactive_file, as the kubelet has it: file pages that nobody
@@ -20,9 +21,11 @@
 struct cgroup_source {
     struct cgroup_found at;
     bool found;
-    uint64_t next_find_ms, next_moved_ms;
+    uint64_t next_find_ms;
     size_t binding_len;    // of at.memory.path: the level that bound in the last look, 0 = none
     uint64_t bound_bytes;  // its limit
+    uint64_t limits_hash;  // of the limits of all levels, as of the last full reading
+    bool hidden_binds;     // an ancestor that we cannot see has the lowest limit
     bool inactive_matters; // there was page cache worth subtracting
 };
 
@@ -48,5 +51,9 @@ int cgroup_read(struct cgroup_source *source, bool want_own, uint64_t now_ms,
 // Usage and working set at the level that bound in the last look: one small file, mostly, instead
 // of all of them.
 int cgroup_read_again(struct cgroup_source *source, uint64_t *raw_bytes, uint64_t *used_bytes);
+
+// Is the process where it was at the last full reading, and has every level the limit that it had
+// then? One file, and one or two for each level: 3 us a file.
+bool cgroup_unchanged(struct cgroup_source *source);
 
 #endif

@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=13
+cases=16
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -113,6 +113,29 @@ lowered_while_idle() {
     pass "$name: refused without tidepool, done with it"
 }
 
+# lives_regrouped NAME WAY: 75 MiB are freed under a limit of 1 GiB; then 110 MiB have to do.
+lives_regrouped() {
+    local name=$1 text=0 file above
+    memcg_new kill 1024 || return 1
+    above=$cg
+    case $2 in
+        moved) mkdir "$above/narrow" && echo $((110 << 20)) >"$above/narrow/memory.limit_in_bytes"
+            file=$above/narrow/cgroup.procs ;;
+        falls) file=$above/memory.limit_in_bytes text=$((110 << 20)) ;;
+        above) mkdir "$above/below" && file=$above/memory.limit_in_bytes text=$((110 << 20)) ;;
+    esac
+    [ "$2" = above ] && cg=$above/below
+    {
+        timeout -s KILL 60 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" \
+            LD_PRELOAD="$lib" "$B/tests/survival/regroup" 75 "$file" "$text" >"$out" 2>&1
+        status=$?
+    } 2>/dev/null
+    cg=$above
+    rmdir "$above/narrow" "$above/below" 2>/dev/null
+    memcg_leave
+    if [ "$status" -eq 0 ]; then pass "$name"; else fail "$name" "status $status"; tail -n 5 "$out"; fi
+}
+
 main() {
     out=$(mktemp)
     if ! memcg_find; then
@@ -136,6 +159,9 @@ main() {
     moves_pages 'free pages move, and no byte is lost, in children neither' 250 "$p/moves" 200 8 1
     moves_pages 'and from one kind of request to the next' 250 "$p/turns" 200
     moves_pages 'and with threads' 280 "$p/moves" 200 10 3
+    lives_regrouped 'moved to a narrower cgroup, and grows at once' moved
+    lives_regrouped 'the limit falls, and the process grows at once' falls
+    lives_regrouped "the parent's falls" above
     killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
     rm -f "$out"
     echo "$passed passed, $failed failed, $skipped skipped"

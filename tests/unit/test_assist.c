@@ -130,3 +130,23 @@ Test(assist_reuse, costs_no_look_elsewhere)
 {
     cr_expect(eq(ulong, looks_while_reused(20 * M, 1024 * M), 0));
 }
+
+// The room that a look saw may be gone: a limit was set, or the process was moved. An old look is
+// followed by the next after a MiB of growth, however much room there was.
+Test(assist_age, an_old_look_holds_for_one_more_mib)
+{
+    struct pressure_stats before, after;
+
+    options = pressure_defaults;
+    options.source = PRESSURE_USAGE_RSS;
+    options.limit_bytes = (uint64_t)1 << 40;
+    options.thread = false;
+    monitor_init(&options, &hooks);
+    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    pressure_stats(&before);
+    usleep(20000);
+    for (int i = 0; i < 9; i++)
+        pressure_grow(M / 8);
+    pressure_stats(&after);
+    cr_expect(eq(ulong, after.looks - before.looks, 1));
+}

@@ -149,20 +149,64 @@ Test(source_cgroup_tree, a_removed_cgroup_is_looked_for_at_once)
     cr_expect(eq(ulong, limit_at(2), 700));
 }
 
-Test(source_cgroup_tree, a_moved_process_is_noticed_in_time)
+Test(source_cgroup_tree, a_moved_process_is_noticed_at_once)
 {
     put_cgroup("a", "1000\n", "10\n");
     cgroup_init(&source, tree);
     cr_expect(eq(ulong, limit_at(1), 1000));
     put_cgroup("b", "700\n", "10\n");
-    cr_expect(eq(ulong, limit_at(2), 1000), "not before it is time");
-    cr_expect(eq(ulong, limit_at(20000), 700));
+    cr_expect(eq(ulong, limit_at(1), 700));
+    put("proc/self/cgroup", "0::/../elsewhere\n");
+    limit_at(1);
+    put_cgroup("a", "1000\n", "10\n");
+    cr_expect(eq(ulong, limit_at(1), 1000), "back from where no limit was to be seen");
+}
+
+Test(source_cgroup_tree, a_limit_of_any_level_and_a_move_are_changes)
+{
+    put_cgroup("a", "1000\n", "10\n");
+    put("cg/a/memory.high", "900\n");
+    put_cgroup("a/b", "max\n", "10\n");
+    cgroup_init(&source, tree);
+    limit_at(1);
+    cr_expect(eq(int, cgroup_unchanged(&source), 1));
+    put("cg/a/memory.current", "20\n");
+    cr_expect(eq(int, cgroup_unchanged(&source), 1), "usage is no limit");
+    put("cg/a/memory.high", "800\n");
+    cr_expect(eq(int, cgroup_unchanged(&source), 0), "memory.high of the parent");
+    limit_at(1);
+    put("cg/a/b/memory.max", "700\n");
+    cr_expect(eq(int, cgroup_unchanged(&source), 0), "its own");
+    limit_at(1);
+    put("proc/self/cgroup", "0::/a\n");
+    cr_expect(eq(int, cgroup_unchanged(&source), 0), "moved");
+}
+
+// Between full readings, too, which are 250 ms apart.
+Test(source_cgroup_tree, a_look_sees_a_limit_that_was_just_set)
+{
+    static struct sample_source looks;
+    struct pressure_options options = pressure_defaults;
+    struct pressure_sample s;
+
+    put("proc/self/statm", "100 100 0 1 0 1 0\n");
+    put_cgroup("a", "1000000000\n", "1000000\n");
+    options.root = tree;
+    sample_init(&looks, &options);
+    sample_take(&looks, &options, 1, &s);
+    cr_expect(eq(ulong, s.limit_bytes, 1000000000));
+    put("cg/a/memory.max", "100000000\n");
+    sample_take(&looks, &options, 4, &s);
+    cr_expect(eq(ulong, s.limit_bytes, 100000000));
 }
 
 Test(source_cgroup_tree, a_controller_may_appear_later)
 {
     cgroup_init(&source, tree);
+    put("proc/self/mountinfo", "\n");
+    put("proc/self/cgroup", "0::/a\n");
     cr_expect(eq(ulong, limit_at(1), 0));
+    put("proc/self/mountinfo", "41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n");
     put_cgroup("a", "1000\n", "10\n");
     cr_expect(eq(ulong, limit_at(2), 0), "not before it is time");
     cr_expect(eq(ulong, limit_at(40000), 1000));
