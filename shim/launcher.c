@@ -15,6 +15,7 @@
 #include "shim/config.h"
 #include "shim/config_parse.h"
 #include "shim/launcher_dump.h"
+#include "shim/launcher_out.h"
 #include "shim/launcher_report.h"
 #include "shim/launcher_top.h"
 
@@ -22,12 +23,17 @@ enum { OPTION_MAX = 64 };
 
 int launcher_fail(int status, const char *fmt, ...)
 {
+    char *line;
     va_list args;
     va_start(args, fmt);
-    fputs("tidepool: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
+    if (vasprintf(&line, fmt, args) < 0)
+        line = NULL;
     va_end(args);
+    // File names and what processes answer may contain anything.
+    fputs("tidepool: ", stderr);
+    out_plain(stderr, line ? line : "out of memory", SIZE_MAX);
+    fputc('\n', stderr);
+    free(line);
     return status;
 }
 

@@ -219,17 +219,50 @@ def case_answers_that_mean_harm():
             os.waitpid(liar.pid, 0)
 
 
-def case_what_dump_prints_is_harmless():
-    for answer, out, err in ((b"ok\n/tmp/\x1b[2J\xc2\x9bcaf\xc3\xa9\n# EOF\n", b"/tmp/?[2J?caf\xc3\xa9\n", b""),
-                             (b"error \x1b[2J\x07no\n# EOF\n", b"", b"tidepool: process %d says: ?[2J?no\n")):
-        liar = Liar(answer)
-        try:
-            done = subprocess.run([TOP[0], "dump", str(liar.pid)], capture_output=True, timeout=60, check=False)
-            err = err % liar.pid if err else err
-            assert (done.stdout, done.stderr, done.returncode) == (out, err, 125 if err else 0), done
-        finally:
-            os.kill(liar.pid, signal.SIGKILL)
-            os.waitpid(liar.pid, 0)
+def dump_of(answer):
+    """What `tidepool dump` makes of a process that answers so: (status, stdout, stderr without the pid)."""
+    liar = Liar(answer)
+    try:
+        done = subprocess.run([TOP[0], "dump", str(liar.pid)], capture_output=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr.replace(b"process %d " % liar.pid, b"")
+    finally:
+        os.kill(liar.pid, signal.SIGKILL)
+        os.waitpid(liar.pid, 0)
+
+
+def case_dump_prints_one_plain_path_or_nothing():
+    with tempfile.NamedTemporaryFile(prefix="caf\u00e9-", suffix=".heap") as f:
+        own = f.name.encode()
+        assert dump_of(b"ok\n%s\n# EOF\n" % own) == (0, own + b"\n", b"")
+        no_path, too_much = b"what is no plain absolute path: ", b"more than a path"
+        for answer, why in ((b"%s --html /tmp/overwritten" % own, no_path), (b"--html=/tmp/overwritten", no_path),
+                            (b"%s\t--json" % own, no_path), (b"%s\n/etc/passwd" % own, too_much),
+                            (os.path.basename(own), no_path), (b"", no_path), (b"/tmp/$(id)", no_path),
+                            (b"/tmp/*", no_path), (b"/tmp/a'b", no_path), (b'/tmp/a"b', no_path),
+                            (b"/tmp/\x1b[2J\xc2\x9b", no_path)):
+            status, out, err = dump_of(b"ok\n%s\n# EOF\n" % answer)
+            assert (status, out) == (125, b"") and err.startswith(b"tidepool: answers " + why), (answer, out, err)
+            assert re.fullmatch(rb"[^\x00-\x1f\x7f]*\n", err), err
+
+
+def case_dump_names_no_file_of_another():
+    refused = b"tidepool: names a file that its user does not own: "
+    with tempfile.TemporaryDirectory() as folder:
+        link, pipe = f"{folder}/link", f"{folder}/pipe"
+        os.symlink("/etc/passwd", link)
+        os.mkfifo(pipe)
+        for path in f"{folder}/none", link, pipe, folder:
+            assert dump_of(b"ok\n%s\n# EOF\n" % path.encode()) == (125, b"", refused + path.encode() + b"\n")
+        if not ROOT:
+            return
+        other = f"{folder}/other"
+        with open(other, "w", encoding="ascii"):
+            os.chown(other, USER, USER)
+        assert dump_of(b"ok\n%s\n# EOF\n" % other.encode()) == (125, b"", refused + other.encode() + b"\n")
+
+
+def case_an_error_of_dump_is_harmless():
+    assert dump_of(b"error \x1b[2J\x07no\n# EOF\n") == (125, b"", b"tidepool: says: ?[2J?no\n")
 
 
 def case_who_cannot_be_asked_is_not_waited_for():
