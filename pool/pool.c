@@ -95,7 +95,7 @@ static unsigned pooled_class(size_t size)
 {
     unsigned class;
 
-    if (!region.bytes || !pool_takes(size))
+    if (!region_bytes() || !pool_takes(size))
         return 0;
     class = size_class_of(size);
     return credit_bucket_of(class) >= 0 ? class : 0;
@@ -142,8 +142,8 @@ void *pool_run_new(size_t size, size_t alignment, bool zero)
 {
     // The region is the pools' first of all. Address space in front of an aligned run is lost to
     // it.
-    if (alignment > RUN_ALIGNMENT_MAX || size > region.bytes / 8 ||
-        region_run_bytes() + size > region.bytes / 2)
+    if (alignment > RUN_ALIGNMENT_MAX || size > region.max_bytes / 8 ||
+        region_run_bytes() + size > region.max_bytes / 2)
         return NULL;
     return region_run_new(size, alignment, zero);
 }
@@ -238,7 +238,7 @@ uint64_t pool_trim(uint64_t keep_bytes)
     uint64_t released = 0, count;
     struct cache *self;
 
-    if (!region.bytes)
+    if (!region_bytes())
         return 0;
     cache_drain_all(false);
     self = cache_step_aside();
@@ -253,14 +253,14 @@ uint64_t pool_trim(uint64_t keep_bytes)
 
 uint64_t pool_drain_self(void)
 {
-    return region.bytes ? cache_drain_self() : 0;
+    return region_bytes() ? cache_drain_self() : 0;
 }
 
 uint64_t pool_age(void)
 {
     uint64_t released = 0;
 
-    if (!region.bytes)
+    if (!region_bytes())
         return 0;
     cache_drain_all(true);
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
@@ -329,7 +329,7 @@ uint64_t pool_free_bytes(void)
     struct cache_count lists[SIZE_CLASS_END];
     uint64_t bytes = 0;
 
-    if (!region.bytes)
+    if (!region_bytes())
         return 0;
     cache_count(lists);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
@@ -364,21 +364,21 @@ unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])
 
 void pool_prefork(void)
 {
-    if (region.bytes)
+    if (region_bytes())
         cache_prefork();
 }
 
 void pool_postfork_parent(void)
 {
     remap_postfork_parent();
-    if (region.bytes)
+    if (region_bytes())
         cache_postfork_parent();
 }
 
 void pool_postfork_child(void)
 {
     remap_postfork_child();
-    if (region.bytes) {
+    if (region_bytes()) {
         region_postfork_child();
         cache_postfork_child();
     }

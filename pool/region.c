@@ -23,38 +23,31 @@ static void *slot_new(void)
     uint32_t taken = atomic_load(&slots_taken), slot;
 
     do {
-        if (taken == (1u << region_slot_count()) - 1)
+        if (taken == (1u << REGION_SLOTS_MAX) - 1)
             return NULL;
         slot = (uint32_t)__builtin_ctz(~taken);
     } while (!atomic_compare_exchange_weak(&slots_taken, &taken, taken | 1u << slot));
 
-    char *ptr = (char *)region.base + region_end_of_blocks() + slot * REGION_SLOT_BYTES;
-    struct entry *e = region_entry_at(ptr);
-    uintptr_t map_page = (uintptr_t)e & ~(uintptr_t)4095;
-    uintptr_t note_page = (uintptr_t)region_note_at(ptr) & ~(uintptr_t)4095;
-    if (!region_make_writable((uintptr_t)ptr, REGION_SLOT_BYTES) ||
-        !region_make_writable(map_page, 4096) || !region_make_writable(note_page, 4096)) {
+    void *ptr = (void *)region_slot_address(slot);
+    if (!region_map_slot(slot)) {
         atomic_fetch_and(&slots_taken, ~(1u << slot));
         return NULL;
     }
+    struct entry *e = region_entry_at(ptr);
     e->class = SIZE_CLASS_SIGNAL;
     e->state = (uint8_t)region_unit(ptr);
     return ptr;
 }
 
-bool region_has_slots_out(void)
-{
-    return atomic_load(&slots_taken) != 0;
-}
-
+// Unmapped, so that the next block here is zero again. Where that fails the slot is not used again.
 static void slot_delete(uint32_t unit)
 {
     uintptr_t ptr = (uintptr_t)region_address(unit);
-    size_t slot = (ptr - region.base - region_end_of_blocks()) / REGION_SLOT_BYTES;
+    size_t slot = (ptr - region_slot_address(0)) / REGION_SLOT_BYTES;
 
     region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
-    pages_madvise((void *)ptr, REGION_SLOT_BYTES, MADV_DONTNEED);
-    atomic_fetch_and(&slots_taken, ~(1u << slot));
+    if (pages_munmap((void *)ptr, REGION_SLOT_BYTES) == 0)
+        atomic_fetch_and(&slots_taken, ~(1u << slot));
 }
 
 // Leaves a block to the next call that is not in a signal handler. Its note serves as the link, and
@@ -198,7 +191,7 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (!region.bytes || inside || size > region.bytes)
+    if (!region_bytes() || inside || size > region.max_bytes)
         return NULL;
     ptr = run_new(bytes, (unsigned)__builtin_ctzl(alignment), zero);
     errno = saved;

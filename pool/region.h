@@ -1,9 +1,13 @@
 // region - the address space in which every pooled block lies, and the map of those blocks.
 //
-// One reservation, made once, never moved. A jemalloc arena of its own takes its extents from it,
-// so "is this pointer pooled?" is one subtraction and one compare, while jemalloc goes on doing
-// page runs, coalescing and purging. Addresses inside are counted in units of 64 bytes from the
-// base (every block starts on one), so that a block's name fits 32 bits; unit 0 is never a block.
+// One range that begins at an address chosen once and grows upwards, mapped as it is needed. A
+// jemalloc arena of its own takes its extents from it, so "is this pointer pooled?" is one
+// subtraction and one compare, while jemalloc goes on doing page runs, coalescing and purging.
+// Addresses inside are counted in units of 64 bytes from the base (every block starts on one), so
+// that a block's name fits 32 bits; unit 0 is never a block.
+//
+// Nothing is reserved: the base lies far below the process's other mappings, and where one of these
+// is met after all, the region has its final size. Blocks then come from jemalloc's own heap.
 //
 // The map has an entry for each KiB. No block is smaller than 1 KiB, so each block start has an
 // entry of its own:
@@ -15,8 +19,8 @@
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
 // A signal handler may interrupt this thread inside jemalloc, with the arena's locks held. Its
-// blocks then come from a few slots at the region's end, of a class of their own, and the blocks it
-// frees wait for the next call from outside. (A handler that leaves such a call for good, by
+// blocks then come from a few slots at the region's begin, of a class of their own, and the blocks
+// it frees wait for the next call from outside. (A handler that leaves such a call for good, by
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
 // A block that is out and *sampled* has a state of its own: so the fast path of free() takes it for
@@ -54,7 +58,11 @@ static_assert(sizeof(struct entry) == 2, "one entry for each KiB: 0.2 % of the p
 
 struct region {
     uintptr_t base;
-    size_t bytes; // 0 while there is no region: then nothing is pooled
+    // What is mapped so far, with the slots' part; 0 while there is no region: then nothing is
+    // pooled. It only grows, and before any address in the new part is given away. A thread that
+    // was given one has synchronised with that, so an old value says nothing wrong.
+    size_t bytes;
+    size_t max_bytes;
     struct entry *map;
     uint32_t *notes;       // one for each entry
     uintptr_t map_of_zero; // where the entry of address 0 would be: saves a subtraction
@@ -65,13 +73,12 @@ extern struct region region HIDDEN;
 
 enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 
-// Reserves the region and creates its arena; call once, before any other function here. Returns 0,
-// or -ENOMEM when no useful reservation could be had: then the process does without pools.
+// Chooses the region's place and creates its arena; call once, before any other function here.
+// Returns 0, or -ENOMEM when no useful region could be had: then the process does without pools.
+//
+// Where the process's address space or data is limited (RLIMIT_AS, RLIMIT_DATA), now or later, the
+// region grows to a quarter of the limit at most: mapped space is not given back.
 int region_init(enum region_thp thp);
-
-// Gives up address space that was never used, where the process has set itself a limit of so many
-// bytes on all of it (RLIMIT_AS): the region keeps a quarter of them, or what it has in use.
-void region_shrink(uint64_t address_space_bytes);
 
 // A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
 // With `zero` its contents are zero, else undefined. Never touches errno.
@@ -133,9 +140,19 @@ static inline void *region_address(uint32_t unit)
     return (void *)(region.base + ((uintptr_t)unit << REGION_UNIT_LG));
 }
 
+// A plain load, which the compiler makes part of the compare, as it does with none that is atomic.
+static inline size_t region_bytes(void)
+{
+#ifdef TIDEPOOL_DEBUG
+    return __atomic_load_n(&region.bytes, __ATOMIC_RELAXED);
+#else
+    return region.bytes;
+#endif
+}
+
 static inline bool region_holds(const void *ptr)
 {
-    return (uintptr_t)ptr - region.base < region.bytes;
+    return (uintptr_t)ptr - region.base < region_bytes();
 }
 
 // The unit of an address in the region, or a number beyond 32 bits where the address is not on a

@@ -4,19 +4,19 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "pool/je.h"
 #include "pool/pages.h"
+#include "pool/window.h"
 
 // What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.
 #define REGION_MAX_BYTES ((size_t)256 << 30)
 static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 32-bit numbers");
 #define REGION_MIN_BYTES ((size_t)64 << 20)
 
-// Pages become readable and writable in steps, because where overcommit is off (mode 2) what is
-// writable counts as used.
-#define COMMIT_STEP_BYTES ((size_t)16 << 20)
+// The maps are two and four bytes for each KiB. Rounded so, they grow by whole pages with it; and
+// so do huge pages.
+#define STEP_BYTES ((size_t)2 << 20)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 #define NOTE_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(uint32_t))
 
@@ -24,46 +24,55 @@ struct region region;
 
 static struct {
     pthread_mutex_t lock; // a leaf: nothing is called with it but the kernel
-    size_t used;          // handed to jemalloc so far; never shrinks
-    size_t committed;     // readable and writable so far, map included
+    size_t used;          // handed to jemalloc so far, from the base on; never shrinks
+    // All of the maps that belong to mapped blocks, and to the slots in front of them, is mapped.
+    struct window map, notes, blocks;
     extent_hooks_t hooks;
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void *map_none(size_t bytes)
+bool region_map_slot(unsigned slot)
 {
-    void *at =
-        pages_mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return at == MAP_FAILED ? NULL : at;
+    return window_map(region_slot_address(slot), REGION_SLOT_BYTES);
 }
 
-bool region_make_writable(uintptr_t at, size_t bytes)
+// What is limited belongs to the program first: a quarter of it is the region's at most.
+static size_t quarter_of(int resource, size_t bytes)
 {
-    return syscall(SYS_mprotect, at, bytes, PROT_READ | PROT_WRITE) == 0;
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return bytes;
+    return limit.rlim_cur / 4 < bytes ? limit.rlim_cur / 4 : bytes;
+}
+
+static size_t allowed_bytes(size_t bytes)
+{
+    return quarter_of(RLIMIT_DATA, quarter_of(RLIMIT_AS, bytes));
+}
+
+// The maps first: what is mapped of them without blocks does no harm.
+static bool map_just(size_t upto)
+{
+    if (!window_grow(&space.map, MAP_BYTES_PER(upto)) ||
+        !window_grow(&space.notes, NOTE_BYTES_PER(upto)) ||
+        !window_grow(&space.blocks, upto - REGION_FIRST_BLOCK_BYTES))
+        return false;
+    __atomic_store_n(&region.bytes, REGION_FIRST_BLOCK_BYTES + space.blocks.bytes,
+                     __ATOMIC_RELEASE);
+    return true;
 }
 
 // Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
-static bool commit_upto(size_t upto)
+static bool map_upto(size_t upto)
 {
-    size_t step, want;
+    size_t rounded = (upto + STEP_BYTES - 1) & ~(STEP_BYTES - 1);
 
-    if (upto <= space.committed)
+    if (upto <= region_bytes())
         return true;
-    step = upto - space.committed;
-    step = (step + COMMIT_STEP_BYTES - 1) & ~(COMMIT_STEP_BYTES - 1);
-    if (step > region_end_of_blocks() - space.committed)
-        step = region_end_of_blocks() - space.committed;
-    want = space.committed + step;
-    if (!region_make_writable((uintptr_t)region.map + MAP_BYTES_PER(space.committed),
-                              MAP_BYTES_PER(step)) ||
-        !region_make_writable((uintptr_t)region.notes + NOTE_BYTES_PER(space.committed),
-                              NOTE_BYTES_PER(step)))
+    if (upto > allowed_bytes(region.max_bytes))
         return false;
-    if (!region_make_writable(region.base + space.committed, step))
-        return false;
-    space.committed = want;
-    return true;
+    return map_just(rounded) || map_just(upto);
 }
 
 static void *take(size_t bytes, size_t alignment)
@@ -73,8 +82,7 @@ static void *take(size_t bytes, size_t alignment)
     pthread_mutex_lock(&space.lock);
     uintptr_t start = (region.base + space.used + alignment - 1) & ~(alignment - 1);
     size_t end;
-    if (!__builtin_add_overflow(start - region.base, bytes, &end) &&
-        end <= region_end_of_blocks() && commit_upto(end)) {
+    if (!__builtin_add_overflow(start - region.base, bytes, &end) && map_upto(end)) {
         space.used = end;
         at = start;
     }
@@ -196,93 +204,59 @@ static int create_arena(void)
     return 0;
 }
 
-// Address space that is limited belongs to the program first: a quarter of it is ours at most.
-static size_t wanted_bytes(void)
+// Maps and blocks one behind the other, each with room for `span` bytes of blocks.
+static bool map_first(uintptr_t at, size_t span)
 {
-    struct rlimit as;
-    size_t bytes = REGION_MAX_BYTES;
-
-    if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
-        while (bytes > as.rlim_cur / 4)
-            bytes /= 2;
-    return bytes;
+    region.map = (struct entry *)at;
+    region.notes = (uint32_t *)(at + MAP_BYTES_PER(span));
+    region.base = at + MAP_BYTES_PER(span) + NOTE_BYTES_PER(span);
+    region.map_of_zero = at - (region.base >> 10) * sizeof(struct entry);
+    space.map.begin = at;
+    space.notes.begin = (uintptr_t)region.notes;
+    space.blocks.begin = region.base + REGION_FIRST_BLOCK_BYTES;
+    return map_upto(space.used);
 }
 
-static void advise_kernel(enum region_thp thp)
+static void give_up(void)
 {
-    // A huge page of the map would describe 1 GiB of blocks: it is sparse, keep it so.
-    pages_madvise(region.map, region.base - (uintptr_t)region.map, MADV_NOHUGEPAGE);
-    if (thp != REGION_THP_DEFAULT)
-        pages_madvise((void *)region.base, region.bytes,
-                      thp == REGION_THP_MADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    // The map differs from page to page, and is written too often to be worth a look.
-    if (pages_merge)
-        pages_madvise((void *)region.base, region.bytes, MADV_MERGEABLE);
+    window_close(&space.map);
+    window_close(&space.notes);
+    window_close(&space.blocks);
+    region = (struct region){0};
+}
+
+// Away from the process's other mappings, which grow towards it as a rule, and have three quarters
+// of the region's largest size for themselves; where addresses are few (39 bits), of a smaller one.
+static bool find_place(void)
+{
+    size_t allowed = allowed_bytes(REGION_MAX_BYTES);
+
+    for (size_t span = REGION_MAX_BYTES; span >= REGION_MIN_BYTES; span /= 2) {
+        uintptr_t at = window_place(span / 4 * 7);
+        region.max_bytes = span < allowed ? span : allowed;
+        if (at && map_first(at, span))
+            return true;
+        give_up();
+    }
+    return false;
 }
 
 int region_init(enum region_thp thp)
 {
-    const size_t align = (size_t)2 << 20;
-    size_t bytes, maps = 0;
-    char *at = NULL;
-
-    // Maps and blocks are one reservation, so that neither can be had without the other.
-    for (bytes = wanted_bytes(); bytes >= REGION_MIN_BYTES; bytes /= 2) {
-        maps = MAP_BYTES_PER(bytes) + NOTE_BYTES_PER(bytes);
-        at = map_none(bytes + maps + align);
-        if (at)
-            break;
-    }
-    if (!at)
+    if (allowed_bytes(REGION_MAX_BYTES) < REGION_MIN_BYTES)
         return -ENOMEM;
-    region.map = (struct entry *)at;
-    region.notes = (uint32_t *)(at + MAP_BYTES_PER(bytes));
-    // The maps can be read from one end to the other, so that any address can be looked up; what is
-    // not writable costs nothing.
-    if (mprotect(at, maps, PROT_READ) != 0)
-        goto fail;
-    region.base = ((uintptr_t)at + maps + align - 1) & ~(align - 1);
-    region.bytes = bytes;
-    region.map_of_zero = (uintptr_t)region.map - (region.base >> 10) * sizeof(struct entry);
-    space.used = 4096; // unit 0 is never a block
-    advise_kernel(thp);
-    if (commit_upto(space.used) && create_arena() == 0)
+    // A huge page of the map would describe 1 GiB of blocks: it is sparse, keep it so.
+    space.map.advice = space.notes.advice = MADV_NOHUGEPAGE;
+    space.blocks.advice = thp == REGION_THP_DEFAULT   ? MADV_NORMAL
+                          : thp == REGION_THP_MADVISE ? MADV_HUGEPAGE
+                                                      : MADV_NOHUGEPAGE;
+    // The map differs from page to page, and is written too often to be worth a look.
+    space.blocks.merge = pages_merge;
+    space.used = REGION_FIRST_BLOCK_BYTES;
+    if (find_place() && create_arena() == 0)
         return 0;
-fail:
-    pages_munmap(at, bytes + maps + align);
-    region = (struct region){0};
+    give_up();
     return -ENOMEM;
-}
-
-// Nothing lies there, and no address of it was ever given to anybody, so whoever still goes by the
-// old size asks about no pointer that could be there.
-static void cut(size_t bytes)
-{
-    size_t old = region.bytes;
-
-    __atomic_store_n(&region.bytes, bytes, __ATOMIC_RELAXED);
-    if (region_has_slots_out()) {
-        __atomic_store_n(&region.bytes, old, __ATOMIC_RELAXED);
-        return;
-    }
-    pages_munmap((void *)(region.base + bytes), old - bytes);
-    pages_munmap((char *)region.map + MAP_BYTES_PER(bytes), MAP_BYTES_PER(old - bytes));
-    pages_munmap((char *)region.notes + NOTE_BYTES_PER(bytes), NOTE_BYTES_PER(old - bytes));
-}
-
-void region_shrink(uint64_t address_space_bytes)
-{
-    int saved = errno;
-
-    pthread_mutex_lock(&space.lock);
-    size_t bytes = region.bytes;
-    while (bytes > address_space_bytes / 4 && bytes / 2 >= REGION_MIN_BYTES &&
-           space.committed <= bytes / 2 - REGION_SLOTS_MAX * REGION_SLOT_BYTES)
-        bytes /= 2;
-    if (bytes < region.bytes)
-        cut(bytes);
-    pthread_mutex_unlock(&space.lock);
-    errno = saved;
 }
 
 void region_purge(void)

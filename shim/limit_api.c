@@ -1,14 +1,12 @@
-// limit_api - a program that limits its own address space gets back what is reserved of it.
+// limit_api - a program that limits its own address space or data while it runs.
 //
-// The pools reserve more than most such limits allow (256 GiB, of which pages are taken as they are
-// needed): after setrlimit(RLIMIT_AS) every mapping would be refused, and with it every request
-// that takes pages. A limit that is there at the start is heeded then: see pool/region_space.c.
+// jemalloc then gives free addresses back instead of keeping them, as where the limit was there at
+// the start. The pools look at the limits whenever they grow: see pool/region.h.
 #include <assert.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "pool/region.h"
 #include "pressure/monitor.h"
 #include "shim/boot.h"
 #include "shim/heap.h"
@@ -17,10 +15,8 @@
 static void heed(pid_t pid, int resource, const struct rlimit *to)
 {
     if (to && resource == RLIMIT_AS && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
-        (!pid || pid == getpid()) && region.bytes) {
-        region_shrink(to->rlim_cur);
+        (!pid || pid == getpid()))
         boot_spare_address_space();
-    }
 }
 
 HEAP_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)

@@ -206,7 +206,7 @@ void sampling_start(const struct config *config)
 {
     if (!config->sample_bytes)
         return;
-    if (!region.bytes) {
+    if (!region_bytes()) {
         log_line(LOG_FEATURE, "sampling is off: it needs the pools");
         return;
     }

@@ -47,8 +47,8 @@ static void misuse(const char *kind, char *p, size_t size)
         free(victim_hide(p + 24));
         free(p);
     } else if (strcmp(kind, "never-allocated") == 0) {
-        // The first blocks of a process lie at the region's start; this is far beyond them.
-        free(victim_hide(p + 64 * MIB));
+        // The first MiBs of the region are for signal handlers, the first blocks lie behind.
+        free(victim_hide(p - 12 * MIB));
         free(p);
     } else {
         CHECK(false, "no misuse is called %s", kind);

@@ -221,10 +221,10 @@ Test(counted, a_run_has_any_size_and_alignment)
 
 Test(counted, runs_leave_the_region_to_the_pools)
 {
-    cr_expect(eq(ptr, pool_run_new(region.bytes / 8 + 1, 16, false), NULL));
+    cr_expect(eq(ptr, pool_run_new(region.max_bytes / 8 + 1, 16, false), NULL));
     cr_expect(eq(ptr, pool_run_new(K, 4 << 20, false), NULL));
     int runs = 0;
-    while (pool_run_new(region.bytes / 9, 16, false))
+    while (pool_run_new(region.max_bytes / 9, 16, false))
         runs++;
     cr_expect(eq(int, runs, 4));
     cr_expect(ne(ptr, pool_get_new(K, false), NULL));

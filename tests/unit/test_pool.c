@@ -190,14 +190,14 @@ struct misuse {
 ParameterizedTestParameters(pool, misuse_is_told_and_changes_nothing)
 {
     static struct misuse rows[] = {
-        {5 * K, CACHED, 0, POOL_DOUBLE_FREE},     {5 * K, SHELVED, 0, POOL_DOUBLE_FREE},
-        {5 * K, JEMALLOCS, 0, POOL_DOUBLE_FREE},  {60 * K, CACHED, 0, POOL_DOUBLE_FREE}, // coloured
-        {64 * K, SHELVED, 0, POOL_DOUBLE_FREE},   {5 * K, LIVE, 1, POOL_INVALID_FREE},
-        {5 * K, LIVE, 16, POOL_INVALID_FREE},     {5 * K, LIVE, 64, POOL_INVALID_FREE},
-        {5 * K, LIVE, 512, POOL_INVALID_FREE},    {5 * K, LIVE, 1 * K, POOL_INVALID_FREE},
-        {60 * K, LIVE, 64, POOL_INVALID_FREE},    {60 * K, LIVE, 4 * K, POOL_INVALID_FREE},
+        {5 * K, CACHED, 0, POOL_DOUBLE_FREE},    {5 * K, SHELVED, 0, POOL_DOUBLE_FREE},
+        {5 * K, JEMALLOCS, 0, POOL_DOUBLE_FREE}, {60 * K, CACHED, 0, POOL_DOUBLE_FREE}, // coloured
+        {64 * K, SHELVED, 0, POOL_DOUBLE_FREE},  {5 * K, LIVE, 1, POOL_INVALID_FREE},
+        {5 * K, LIVE, 16, POOL_INVALID_FREE},    {5 * K, LIVE, 64, POOL_INVALID_FREE},
+        {5 * K, LIVE, 512, POOL_INVALID_FREE},   {5 * K, LIVE, 1 * K, POOL_INVALID_FREE},
+        {60 * K, LIVE, 64, POOL_INVALID_FREE},   {60 * K, LIVE, 4 * K, POOL_INVALID_FREE},
         {60 * K, LIVE, -64, POOL_INVALID_FREE}, // the colour's own place
-        {5 * K, LIVE, 32 * M, POOL_INVALID_FREE},
+        {5 * K, LIVE, 1 * M, POOL_INVALID_FREE},
     };
     return cr_make_param_array(struct misuse, rows, sizeof rows / sizeof *rows);
 }

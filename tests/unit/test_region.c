@@ -3,9 +3,11 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <criterion/parameterized.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -138,6 +140,7 @@ Test(region, its_two_ends_are_no_blocks)
     cr_expect(not(region_is_live(base + 64)));
     cr_expect(not(region_is_live(base + region.bytes - 64)));
     cr_expect(not(region_is_live(base + region.bytes / 2)));
+    cr_expect(not(region_is_live(base + 4 * M)), "where signal handlers have their blocks");
     // Unaligned, so that the bits shifted out come back at the top.
     cr_expect(region_unit(base + 1) >> 32 != 0);
 }
@@ -293,41 +296,117 @@ Test(region, eight_threads_make_and_delete)
 // These make their own region, or none.
 TestSuite(region_limits, .init = size_class_init);
 
-static void limit_address_space(size_t bytes)
+static size_t mapped_bytes(void)
 {
-    struct rlimit limit = {bytes, bytes};
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    cr_assert(f && fscanf(f, "%zu", &pages) == 1);
+    fclose(f);
+    return pages * 4096;
+}
+
+// A region that takes blocks until there are no more; how many of 1 MiB, and the last.
+static size_t fill_region(void **last)
+{
+    size_t blocks = 0;
+
+    errno = ERANGE;
+    for (void *p; (p = region_block_new(size_class_of(1 * M), false)); blocks++)
+        *last = p;
+    cr_expect(eq(int, errno, ERANGE));
+    return blocks;
+}
+
+// The base block of jemalloc's arena, and what it rounds off, are not for blocks.
+static void expect_a_quarter(size_t limit_bytes)
+{
+    void *last = NULL;
+    size_t blocks = fill_region(&last);
+
+    cr_expect(le(sz, blocks * M, limit_bytes / 4));
+    cr_expect(ge(sz, blocks * M, limit_bytes / 4 * 7 / 8), "%zu blocks", blocks);
+    region_block_delete(unit_of(last));
+    cr_expect(eq(ptr, region_block_new(size_class_of(1 * M), false), last));
+}
+
+static int limited[] = {RLIMIT_AS, RLIMIT_DATA};
+
+static void limit_to(int resource, size_t bytes)
+{
+    struct rlimit limit = {bytes, RLIM_INFINITY};
 
 #ifdef __SANITIZE_ADDRESS__
     cr_skip_test("AddressSanitizer needs more address space than that itself");
 #endif
-    cr_assert(eq(int, setrlimit(RLIMIT_AS, &limit), 0));
+    cr_assert(eq(int, setrlimit(resource, &limit), 0));
 }
 
-Test(region_limits, under_a_limit_of_address_space_it_takes_a_quarter_at_most)
+ParameterizedTestParameters(region_limits, it_takes_a_quarter_of_a_limit_at_most)
 {
-    limit_address_space(2048 * M);
+    return cr_make_param_array(int, limited, array_len(limited));
+}
+
+ParameterizedTest(int *resource, region_limits, it_takes_a_quarter_of_a_limit_at_most)
+{
+    limit_to(*resource, 2048 * M);
     cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
-    cr_expect(le(sz, region.bytes, 512 * M));
-    cr_expect(ge(sz, region.bytes, 64 * M));
-    cr_expect(region_block_new(size_class_of(1 * M), false) != NULL);
+    expect_a_quarter(2048 * M);
 }
 
-Test(region_limits, a_region_that_is_full_says_so_and_serves_again_after_a_delete)
+ParameterizedTestParameters(region_limits, also_of_one_that_is_set_while_it_is_used)
 {
-    unsigned class = size_class_of(1 * M);
-    void *p, *last = NULL;
-    size_t blocks = 0;
+    return cr_make_param_array(int, limited, array_len(limited));
+}
 
-    limit_address_space(400 * M);
-    cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
-    errno = ERANGE;
-    for (; (p = region_block_new(class, false)); blocks++)
-        last = p;
-    cr_expect(eq(int, errno, ERANGE));
-    cr_expect(le(sz, blocks, region.bytes / M));
-    cr_expect(ge(sz, blocks, region.bytes / M * 3 / 4), "%zu blocks", blocks);
-    region_block_delete(unit_of(last));
-    cr_expect(eq(ptr, region_block_new(class, false), last));
+ParameterizedTest(int *resource, region_limits, also_of_one_that_is_set_while_it_is_used)
+{
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    cr_assert(region_block_new(size_class_of(1 * M), false) != NULL);
+    limit_to(*resource, 2048 * M);
+    expect_a_quarter(2048 * M);
+    limit_to(*resource, RLIM_INFINITY);
+    cr_expect(region_block_new(size_class_of(1 * M), false) != NULL, "and grows on without");
+}
+
+Test(region_limits, nothing_is_mapped_that_is_not_needed)
+{
+    size_t before = mapped_bytes();
+
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    cr_expect(region_block_new(size_class_of(1 * M), false) != NULL);
+    cr_expect(le(sz, mapped_bytes() - before, 16 * M));
+}
+
+Test(region_limits, a_mapping_in_its_way_ends_its_growth_and_stays_as_it_was)
+{
+    void *last = NULL;
+
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    char *wall = (char *)region.base + region.bytes + 8 * M;
+    cr_assert(mmap(wall, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                   0) == wall);
+    *wall = 7;
+    size_t blocks = fill_region(&last);
+    cr_expect(le(sz, blocks, 16));
+    cr_expect(ge(sz, blocks, 4));
+    cr_expect(eq(chr, *wall, 7));
+    cr_expect(not(region_holds(wall)));
+    munmap(wall, 4096);
+    cr_expect(region_block_new(size_class_of(1 * M), false) != NULL, "when it is gone, too");
+}
+
+// What the last page before a wall leaves room for is used to the page.
+Test(region_limits, every_entry_of_a_mapped_block_is_mapped)
+{
+    void *last = NULL;
+
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    char *wall = (char *)region.base + region.bytes + 3 * M + 12 * K;
+    cr_assert(mmap(wall, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == wall);
+    fill_region(&last);
+    cr_expect(not(region_is_live((char *)region.base + region.bytes - 64)));
+    cr_expect(eq(u32, region_note((char *)region.base + region.bytes - 64), 0));
 }
 
 static _Atomic bool done;
@@ -345,7 +424,7 @@ Test(region_limits, a_child_of_a_fork_is_served_however_many_ask_a_full_region, 
     pthread_t t[3];
     int hung = 0;
 
-    limit_address_space(400 * M);
+    limit_to(RLIMIT_AS, 400 * M);
     cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
     for (int i = 0; i < 3; i++)
         cr_assert(eq(int, pthread_create(&t[i], NULL, ask_in_vain, NULL), 0));
@@ -369,7 +448,7 @@ Test(region_limits, a_child_of_a_fork_is_served_however_many_ask_a_full_region, 
 
 Test(region_limits, without_room_there_is_no_region_and_nothing_belongs_to_it)
 {
-    limit_address_space(200 * M);
+    limit_to(RLIMIT_AS, 200 * M);
     cr_expect(eq(int, region_init(REGION_THP_DEFAULT), -ENOMEM));
     cr_expect(eq(sz, region.bytes, 0));
     cr_expect(not(region_holds(&errno)));
