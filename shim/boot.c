@@ -1,6 +1,7 @@
 #include "shim/boot.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,6 +24,7 @@
 #include "shim/log.h"
 #include "shim/next.h"
 #include "shim/oversize.h"
+#include "shim/raw.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
 #include "shim/stats.h"
@@ -289,10 +291,22 @@ static void leave_children_alone(void)
         unsetenv("LD_PRELOAD");
 }
 
+// By libc's own name, not by the one in force, which may be another preloaded library's.
+static void find_clock(void)
+{
+    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+
+    if (!libc)
+        return;
+    raw_use_clock(dlsym(libc, "clock_gettime"));
+    dlclose(libc);
+}
+
 __attribute__((constructor)) static void at_load(void)
 {
     log_start();
     next_find();
+    find_clock();
     if (!read_settings())
         return;
     if (boot_config.no_children)

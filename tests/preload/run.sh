@@ -160,6 +160,15 @@ EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_construct
 EXTRA_AFTER=" $V/lib/hooks.so" ok hooked_mappings_behind "$V/hooked_mappings"
 EXTRA_BEFORE="$V/lib/hooks.so " ok hooked_mappings_in_front "$V/hooked_mappings"
 EXTRA_AFTER=" $V/lib/hooks.so" ok hooked_mappings_recorded TIDEPOOL_MFILE='*=cold' "$V/hooked_mappings"
+EXTRA_AFTER=" $V/lib/fakes.so" ok own_calls_before_fakes TIDEPOOL_INTERVAL=10ms "$V/own_calls"
+EXTRA_BEFORE="$V/lib/fakes.so " ok own_calls_after_fakes TIDEPOOL_INTERVAL=10ms "$V/own_calls"
+faketime=$(find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null | head -n 1)
+if [ -n "$faketime" ]; then
+    EXTRA_AFTER=" $faketime" ok faketime_behind FAKETIME=-10d "$V/family"
+    EXTRA_BEFORE="$faketime " ok faketime_in_front FAKETIME=-10d "$V/family"
+else
+    skip faketime 'it needs libfaketime'
+fi
 ok short_threads "$V/short_threads"
 ok racing_start "$V/racing_start" 80
 ok trim_after_race "$V/trim_after_race" 20
