@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "export/heap_folder.h"
 #include "export/heap_text.h"
 #include "export/modules.h"
 #include "export/sites.h"
@@ -15,7 +16,7 @@
 
 // Not on the stack: it may be the program's, and any small one.
 static struct heap_text text;
-static char final_path[PATH_MAX_BYTES], partial_path[PATH_MAX_BYTES + 8];
+static char final_path[PATH_MAX_BYTES];
 
 static void write_counts(struct heap_text *t, const struct site *s)
 {
@@ -130,45 +131,49 @@ int heap_profile_write_folded(int fd)
 
 #define TAKEN_MAX 16
 
-static int path_of(char *out, size_t size, const char *dir, unsigned number, const char *suffix)
-{
-    int n = snprintf(out, size, "%s/tidepool-%d-%u%s", dir, getpid(), number, suffix);
-
-    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
-}
-
 static int write_file(const char *dir, unsigned number, const char *suffix,
                       const struct heap_profile_info *info)
 {
-    int e = path_of(final_path, sizeof final_path, dir, number, suffix), fd;
+    int e = heap_folder_path(final_path, sizeof final_path, dir, number, suffix), fd;
 
     if (e)
         return e;
-    snprintf(partial_path, sizeof partial_path, "%s.tmp", final_path);
-    // What a process of the same number left there is gone with it; nobody's link is followed.
-    syscall(SYS_unlinkat, AT_FDCWD, partial_path, 0);
-    fd = (int)syscall(SYS_openat, AT_FDCWD, partial_path,
-                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = heap_folder_create(final_path);
     if (fd < 0)
-        return -errno;
+        return fd;
     e = info ? heap_profile_write(fd, info) : heap_profile_write_folded(fd);
     if (syscall(SYS_close, fd) != 0 && !e)
         e = -errno;
-    if (!e && syscall(SYS_renameat, AT_FDCWD, partial_path, AT_FDCWD, final_path) != 0)
-        e = -errno;
+    if (!e)
+        e = heap_folder_publish(final_path);
     if (e)
-        syscall(SYS_unlinkat, AT_FDCWD, partial_path, 0);
+        heap_folder_discard(final_path);
     return e;
 }
 
-int heap_profile_dump(const char *dir, unsigned number, const struct heap_profile_info *info,
-                      char *path, unsigned size)
+static int write_both(const char *dir, unsigned number, const struct heap_profile_info *info)
 {
     int e = write_file(dir, number, ".heap", info);
 
-    if (!e)
+    if (!e) {
         e = write_file(dir, number, ".folded", NULL);
-    if (path_of(path, size, dir, number, "") && size)
+        // One without the other would be under two numbers.
+        if (e == -EEXIST)
+            heap_profile_remove(dir, number);
+    }
+    return e;
+}
+
+int heap_profile_dump(const char *dir, unsigned *number, const struct heap_profile_info *info,
+                      char *path, unsigned size)
+{
+    int e = write_both(dir, *number, info);
+
+    if (e == -EEXIST) {
+        *number = heap_folder_random();
+        e = write_both(dir, *number, info);
+    }
+    if (heap_folder_path(path, size, dir, *number, "") && size)
         path[0] = '\0';
     return e;
 }
@@ -176,7 +181,7 @@ int heap_profile_dump(const char *dir, unsigned number, const struct heap_profil
 unsigned heap_profile_taken(const char *dir)
 {
     for (unsigned n = 1; n <= TAKEN_MAX; n++)
-        if (path_of(final_path, sizeof final_path, dir, n, ".heap") ||
+        if (heap_folder_path(final_path, sizeof final_path, dir, n, ".heap") ||
             syscall(SYS_faccessat, AT_FDCWD, final_path, F_OK) != 0)
             return n - 1;
     return 0;
@@ -184,8 +189,8 @@ unsigned heap_profile_taken(const char *dir)
 
 static void remove_file(const char *dir, unsigned number, const char *suffix)
 {
-    if (!path_of(final_path, sizeof final_path, dir, number, suffix))
-        syscall(SYS_unlinkat, AT_FDCWD, final_path, 0);
+    if (!heap_folder_path(final_path, sizeof final_path, dir, number, suffix))
+        heap_folder_remove(final_path);
 }
 
 void heap_profile_remove(const char *dir, unsigned number)

@@ -33,8 +33,10 @@ int heap_profile_write(int fd, const struct heap_profile_info *info);
 int heap_profile_write_folded(int fd);
 
 // To DIR/tidepool-PID-NUMBER.heap and .folded, readable by their owner alone, which appear whole or
-// not at all. Writes the path of the first, without its suffix, where it fits. 0 or -errno.
-int heap_profile_dump(const char *dir, unsigned number, const struct heap_profile_info *info,
+// not at all; the folder may be one that other users write to (heap_folder.h). Where another user
+// has taken these names, *number becomes one that cannot be guessed. Writes the path of the first,
+// without its suffix, where it fits. 0 or -errno.
+int heap_profile_dump(const char *dir, unsigned *number, const struct heap_profile_info *info,
                       char *path, unsigned size);
 
 // How many numbers, from 1 on, somebody has used up: in a container that was started again all

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "export/control.h"
+#include "export/heap_folder.h"
 #include "export/heap_profile.h"
 #include "shim/base.h"
 #include "shim/log.h"
@@ -19,7 +20,8 @@ static struct {
     _Atomic bool busy;
     _Atomic uint64_t written, failed;
     // Behind `busy`:
-    unsigned number;            // of the last dump
+    unsigned number;            // of the last dump, but where another user had taken that name:
+    unsigned last;              // its real one
     unsigned needed[NEED_KEPT]; // of those in need, a ring
     unsigned needs;             // how many there were
     int64_t needed_s;           // when the last was
@@ -59,7 +61,8 @@ static int write_claimed(const char *why)
     };
     if (!dump.number)
         dump.number = heap_profile_taken(dump.dir);
-    e = heap_profile_dump(dump.dir, ++dump.number, &info, dump.path, sizeof dump.path);
+    dump.last = ++dump.number;
+    e = heap_profile_dump(dump.dir, &dump.last, &info, dump.path, sizeof dump.path);
     atomic_fetch_add_explicit(e ? &dump.failed : &dump.written, 1, memory_order_relaxed);
     if (e)
         log_line(LOG_FEATURE, "no heap profile: %s cannot be written to (error %d)", dump.dir, -e);
@@ -126,8 +129,10 @@ void dump_in_need(void)
         return;
     if (!dump.needs || now - dump.needed_s >= NEED_GAP_S) {
         dump.needed_s = now;
-        if (write_claimed("memory pressure critical") == 0)
-            keep_last(dump.number);
+        if (write_claimed(HEAP_FOLDER_PRESSURE) == 0) {
+            keep_last(dump.last);
+            heap_folder_prune(dump.dir);
+        }
     }
     let_go();
     errno = saved;

@@ -175,7 +175,7 @@ Test(heap_profile, a_dump_is_two_files_for_their_owner_alone)
     two_sites();
     cr_assert(ne(ptr, mkdtemp(dir), NULL));
     umask(0);
-    cr_assert(eq(int, heap_profile_dump(dir, 7, &info, path, sizeof path), 0));
+    cr_assert(eq(int, heap_profile_dump(dir, &(unsigned){7}, &info, path, sizeof path), 0));
     snprintf(file, sizeof file, "%s/tidepool-%d-7", dir, getpid());
     cr_expect(eq(str, path, file));
     snprintf(file, sizeof file, "%s.heap", path);
@@ -194,7 +194,7 @@ Test(heap_profile, what_another_of_this_pid_left_is_left_alone)
     cr_assert(ne(ptr, mkdtemp(dir), NULL));
     cr_expect(eq(uint, heap_profile_taken(dir), 0));
     for (unsigned n = 1; n <= 16; n++) {
-        cr_assert(eq(int, heap_profile_dump(dir, n, &info, path, sizeof path), 0));
+        cr_assert(eq(int, heap_profile_dump(dir, &(unsigned){n}, &info, path, sizeof path), 0));
         cr_expect(eq(uint, heap_profile_taken(dir), n < 16 ? n : 0));
     }
     heap_profile_remove(dir, 3);
@@ -210,10 +210,10 @@ Test(heap_profile, a_failure_leaves_nothing_behind)
     struct rlimit limit = {2000, RLIM_INFINITY};
 
     cr_assert(ne(ptr, mkdtemp(dir), NULL));
-    cr_expect(eq(int, heap_profile_dump("/nowhere/at/all", 1, &info, path, sizeof path), -ENOENT));
+    cr_expect(eq(int, heap_profile_dump("/nowhere/at/all", &(unsigned){1}, &info, path, sizeof path), -ENOENT));
     // Writing beyond it would be a signal.
     setrlimit(RLIMIT_FSIZE, &limit);
-    cr_expect(eq(int, heap_profile_dump(dir, 1, &info, path, sizeof path), -EFBIG));
+    cr_expect(eq(int, heap_profile_dump(dir, &(unsigned){1}, &info, path, sizeof path), -EFBIG));
     cr_expect(eq(uint, files_in(dir), 0));
     rmdir(dir);
 }
@@ -226,7 +226,7 @@ Test(heap_profile, nobodys_link_is_followed)
     cr_assert(ne(ptr, mkdtemp(dir), NULL));
     snprintf(link, sizeof link, "%s/tidepool-%d-1.heap.tmp", dir, getpid());
     cr_assert(eq(int, symlink("/tmp/tidepool-test-victim", link), 0));
-    cr_expect(eq(int, heap_profile_dump(dir, 1, &info, path, sizeof path), 0));
+    cr_expect(eq(int, heap_profile_dump(dir, &(unsigned){1}, &info, path, sizeof path), 0));
     cr_expect(ne(int, stat("/tmp/tidepool-test-victim", &s), 0));
     heap_profile_remove(dir, 1);
     rmdir(dir);
