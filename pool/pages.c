@@ -15,6 +15,7 @@ void je_pages_unmap(void *addr, size_t size);
 extern bool je_opt_retain;
 bool __real_je_pages_commit(void *addr, size_t size);
 bool __real_je_pages_decommit(void *addr, size_t size);
+bool je_pages_purge_forced(void *addr, size_t size);
 void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
 bool __wrap_je_pages_commit(void *addr, size_t size);
 bool __wrap_je_pages_decommit(void *addr, size_t size);
@@ -282,14 +283,15 @@ int pages_madvise(void *addr, size_t length, int advice)
     return result;
 }
 
-// errno is the caller's of free().
+// errno is the caller's of free(). By jemalloc's own function, which knows where pages that were
+// given back are not zero afterwards: QEMU before 7.0 ignores MADV_DONTNEED, and says nothing.
 static bool discard(void *addr, size_t size)
 {
     int saved = errno;
-    int failed = pages_madvise(addr, size, MADV_DONTNEED);
+    bool failed = je_pages_purge_forced(addr, size);
 
     errno = saved;
-    return failed != 0;
+    return failed;
 }
 
 bool __wrap_je_pages_decommit(void *addr, size_t size)
@@ -300,7 +302,7 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
     if (failed && pages_overcommit()) {
         // What moves leaves its place without pages, too, but the kernel does not have them.
         moved = remap_take((uintptr_t)addr, size);
-        failed = moved < size && discard((char *)addr + moved, size - moved);
+        failed = moved < size && discard(addr, size);
     }
     if (!failed)
         atomic_fetch_add_explicit(&returned, size - moved, memory_order_relaxed);

@@ -11,14 +11,10 @@
 
 #include "pool/je.h"
 #include "pool/mappings.h"
+#include "pool/page_move.h"
 #include "pool/pages.h"
 #include "pool/region.h"
 #include "shim/base.h"
-#include "shim/next.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 // A fork copies each mapping, and some systems allow a million.
 #define MAPPINGS_MOST 16384
@@ -29,17 +25,43 @@
 // Asked so often in vain, it is counted again.
 #define RETRY 4096
 
+// After that many moves it is asked again whether memory is locked: a system call that passes libc
+// by tells nothing.
+#define LOCK_MOVES 64
+
 static _Atomic bool allowed, forked;
-static _Atomic int64_t mappings_left; // below 0: none, for so many questions more
-static _Atomic uint64_t moved_bytes;
+static _Atomic int64_t mappings_left; // below 0: none, until it was asked that many times
+static _Atomic bool locks_changed = true;
+static _Atomic enum page_moves kernel_moves; // PAGE_MOVES_NONE: not tried yet
+static _Atomic uint64_t moves, moved_bytes;
+static void (*say_off)(const char *why);
 
 // Who is at it, and with what. Not thread-local: of that there are 64 bytes for all of us.
 static _Atomic pthread_t owner; // 0: nobody, which is nobody's number
 static _Atomic(struct remap *) current;
 
-void remap_allow(void)
+void remap_allow(void (*say)(const char *why))
 {
+    say_off = say;
     atomic_store_explicit(&allowed, true, memory_order_relaxed);
+}
+
+// For good, with a line for the first reason.
+static void switch_off(const char *why)
+{
+    if (atomic_exchange(&allowed, false) && say_off)
+        say_off(why);
+}
+
+bool remap_enabled(void)
+{
+    return atomic_load_explicit(&allowed, memory_order_relaxed) && pages_overcommit() &&
+           atomic_load_explicit(&mappings_left, memory_order_relaxed) >= 0;
+}
+
+void remap_locks_changed(void)
+{
+    atomic_store_explicit(&locks_changed, true, memory_order_relaxed);
 }
 
 uint64_t remap_bytes(void)
@@ -83,25 +105,18 @@ static struct remap *own(void)
     return unlikely(r) && atomic_load(&owner) == pthread_self() ? r : NULL;
 }
 
-static long move(uintptr_t from, size_t size, uintptr_t to)
+// Tried once, and not while memory is locked: then the trial's pages would be, too.
+static bool kernel_can(void)
 {
-    const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    enum page_moves can = atomic_load_explicit(&kernel_moves, memory_order_relaxed);
 
-    return (long)next_own_mremap((void *)from, size, size, flags, (void *)to);
-}
-
-static bool kernel_moves(void)
-{
-    const size_t page = 4096;
-    void *at =
-        pages_mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (at == MAP_FAILED)
-        return false;
-    uintptr_t from = (uintptr_t)at, to = from + page;
-    bool moves = move(from, page, to) == (long)to;
-    pages_munmap(at, 2 * page);
-    return moves;
+    if (can == PAGE_MOVES_NONE) {
+        can = page_move_probe();
+        atomic_store_explicit(&kernel_moves, can, memory_order_relaxed);
+    }
+    if (can == PAGE_MOVES_NONE)
+        switch_off("mremap(MREMAP_DONTUNMAP) does not work here");
+    return can != PAGE_MOVES_NONE;
 }
 
 // One thread counts, others go without meanwhile.
@@ -112,15 +127,30 @@ static bool count_again(void)
     if (!atomic_compare_exchange_strong(&mappings_left, &left, -RETRY))
         return false;
     long max = mappings_max(), now = mappings_count();
-    if (max < 0 || now < 0 || mappings_locked() || !kernel_moves()) {
-        atomic_store_explicit(&allowed, false, memory_order_relaxed);
+    if (max < 0 || now < 0) {
+        switch_off("/proc does not tell how many mappings there are");
         return false;
     }
+    if (mappings_locked() || !kernel_can())
+        return false;
     max = max / 4 < MAPPINGS_MOST ? max / 4 : MAPPINGS_MOST;
     if (max - now < 16 * MAPPINGS_PER_MOVE)
         return false;
     atomic_store_explicit(&mappings_left, max - now, memory_order_relaxed);
     return true;
+}
+
+// What was locked is looked at again; and where nothing is any more, mappings are counted again.
+static void heed_locks(void)
+{
+    if (likely(!atomic_load_explicit(&locks_changed, memory_order_relaxed)) ||
+        !atomic_exchange(&locks_changed, false))
+        return;
+    int64_t left = atomic_load_explicit(&mappings_left, memory_order_relaxed);
+    if (mappings_locked())
+        atomic_store_explicit(&mappings_left, -RETRY, memory_order_relaxed);
+    else if (left < 0)
+        atomic_compare_exchange_strong(&mappings_left, &left, 0);
 }
 
 static bool have_mappings(void)
@@ -143,16 +173,24 @@ static void use_mappings(int64_t n)
         ;
 }
 
-// What is moved counts twice against a limit of address space for a moment, and where that, or
-// memory that is all accounted for, does not suffice, the kernel has unmapped the target already.
+static bool is_unlimited(__rlimit_resource_t resource)
+{
+    struct rlimit limit;
+
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}
+
+// What is moved counts twice against limits of address space and data for a moment, and where that,
+// or memory that is all accounted for, does not suffice, the kernel has unmapped the target
+// already.
 bool remap_usable(void)
 {
-    struct rlimit as;
     int saved = errno;
 
     if (!atomic_load_explicit(&allowed, memory_order_relaxed) || !pages_overcommit())
         return false;
-    bool usable = getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur == RLIM_INFINITY && have_mappings();
+    heed_locks();
+    bool usable = is_unlimited(RLIMIT_AS) && is_unlimited(RLIMIT_DATA) && have_mappings();
     errno = saved;
     return usable;
 }
@@ -169,13 +207,13 @@ bool remap_note(uintptr_t at, size_t size)
 }
 
 // After a move that failed, which none should. If the target is unmapped it can be had again,
-// unless another thread was faster; if it is not, that looks the same from here.
+// unless another thread was faster; if it is not, both look alike from here.
 static void give_up(struct remap *r, uintptr_t at, size_t size)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
     void *again = pages_mmap((void *)at, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 
-    atomic_store_explicit(&allowed, false, memory_order_relaxed);
+    switch_off("a move failed");
     r->end = at;
     r->lost = again != (void *)at;
     if (r->lost && again != MAP_FAILED)
@@ -210,33 +248,52 @@ bool remap_fills(void)
     return r && r->to;
 }
 
+static bool take_piece(struct remap *r, uintptr_t at, size_t size)
+{
+    if (is_shared(r, at, size))
+        return false;
+    // A signal handler may purge, too, in the middle of this: at worst its pages are lost.
+    if (!page_move(at, size, r->to)) {
+        give_up(r, r->to, size);
+        return false;
+    }
+    r->to += size;
+    use_mappings(MAPPINGS_PER_MOVE);
+    if (atomic_fetch_add_explicit(&moves, 1, memory_order_relaxed) % LOCK_MOVES == LOCK_MOVES - 1)
+        remap_locks_changed();
+    atomic_fetch_add_explicit(&moved_bytes, size, memory_order_relaxed);
+    return true;
+}
+
+// The whole where the kernel moves pages of several mappings at once. Few bytes are not worth the
+// questions.
+static size_t next_piece(uintptr_t at, size_t size)
+{
+    if (size < REMAP_MIN_BYTES)
+        return 0;
+    if (atomic_load_explicit(&kernel_moves, memory_order_relaxed) == PAGE_MOVES_SEVERAL)
+        return size;
+    return page_move_in_one_mapping(at, size);
+}
+
+static size_t room(const struct remap *r, size_t size)
+{
+    return size < r->end - r->to ? size : r->end - r->to;
+}
+
 size_t remap_take(uintptr_t at, size_t size)
 {
     struct remap *r = own();
-    uintptr_t to, end;
+    size_t moved = 0, piece;
+    int saved = errno;
 
     if (likely(!r))
         return 0;
-    // A signal handler may purge, too, in the middle of this: at worst its pages are lost.
-    to = r->to, end = r->end;
-    if (size < REMAP_MIN_BYTES || end - to < REMAP_MIN_BYTES)
-        return 0;
-    if (size > end - to)
-        size = end - to;
-    int saved = errno;
-    if (is_shared(r, at, size)) {
-        errno = saved;
-        return 0;
-    }
-    if (move(at, size, to) != (long)to) {
-        give_up(r, to, size);
-        errno = saved;
-        return 0;
-    }
-    r->to = to + size;
-    use_mappings(MAPPINGS_PER_MOVE);
-    atomic_fetch_add_explicit(&moved_bytes, size, memory_order_relaxed);
-    return size;
+    for (uintptr_t end = at + size; (piece = next_piece(at, room(r, end - at))); at += piece)
+        if (piece >= REMAP_MIN_BYTES && take_piece(r, at, piece))
+            moved += piece;
+    errno = saved;
+    return moved;
 }
 
 static bool has_place(const struct remap *r)

@@ -3,7 +3,8 @@
 // Near the limit, for each page that is taken another has to go back to the kernel: 1.7 us, most of
 // it for the fault (Linux 6.18 in a virtual machine). mremap(2) moves a piece of any size in 8 to
 // 40 us, and nothing is zeroed, charged or touched. Where the piece was reads as zero from then on,
-// as if it had been given back (MREMAP_DONTUNMAP, Linux 5.7).
+// as if it had been given back (page_move.h). Where the kernel moves pages of one mapping at a
+// time, free pages of several move mapping by mapping, and what is left of them is purged.
 //
 // Whoever makes a request watches which pages jemalloc takes for it, and before anybody touches
 // them has the same thread purge: what would go back moves there instead.
@@ -28,9 +29,18 @@ struct remap {
     bool lost;                  // see remap_fill()
 };
 
-// Pages are moved from now on, where that is possible. Not to be called where fresh pages have to
-// be zero (MALLOC_CONF=zero:true).
-void remap_allow(void);
+// Pages are moved from now on, where that is possible; `say` is told once why it is not after all.
+// It may be called with jemalloc's locks held. Not to be called where fresh pages have to be zero
+// (MALLOC_CONF=zero:true).
+void remap_allow(void (*say)(const char *why));
+
+// May pages be moved, as far as is known without a look? Any thread.
+bool remap_enabled(void);
+
+// The program has locked or unlocked memory (mlock, mlockall and the like): no pages move while any
+// is locked, because the place that they leave is not. Locks made by raw system calls are seen
+// after 64 moves. Any thread, signal handlers too.
+void remap_locks_changed(void);
 
 // May pages be moved just now? A few loads and a getrlimit(); now and then a look at how many
 // mappings there are.
@@ -66,8 +76,8 @@ bool remap_note(uintptr_t at, size_t size);
 // For pages.c: does this thread purge for a fill?
 bool remap_fills(void);
 
-// For pages.c: moves these free pages, or as many from their begin as have a place; returns how
-// many bytes, 0 for none. Leaves errno alone.
+// For pages.c: moves these free pages, or those of them that have a place and can move; returns how
+// many bytes, 0 for none. Their old places read as zero. Leaves errno alone.
 size_t remap_take(uintptr_t at, size_t size);
 
 #endif

@@ -147,10 +147,15 @@ void boot_spare_address_space(void)
 // Pages that are moved bring along what they contain.
 extern bool je_opt_zero;
 
+static void moves_are_off(const char *why)
+{
+    log_line(LOG_FEATURE, "free pages are not moved near the limit: %s", why);
+}
+
 static void allow_moves(void)
 {
     if (!je_opt_zero)
-        remap_allow();
+        remap_allow(moves_are_off);
 }
 
 static void spare_address_space(void)

@@ -61,6 +61,11 @@ no_membarrier() {
 # A feature that steps aside says so in a line; the program's own complaints are not ours.
 steps_aside() { ! grep -qv '^tidepool: ' "$tmp/err"; }
 pools_stay() { steps_aside && ! grep -q 'pools are off' "$tmp/err"; }
+# Page moves say so once where they are off; the levels have lines of their own.
+moves_are_off() {
+    [ "$(grep -c '^tidepool: free pages are not moved' "$tmp/err")" = 1 ] &&
+        ! grep -qvE '^tidepool: (memory pressure|free pages are not moved)' "$tmp/err"
+}
 level_lines() { ! grep -qv '^tidepool: memory pressure' "$tmp/err"; }
 # ok NAME ...: exits 0 and says nothing.
 ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
@@ -85,6 +90,14 @@ ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
 ok rounds "$V/rounds"
 ok moves_on "$V/moves_on"
+case_ near_limit 0 level_lines TIDEPOOL_LIMIT=64M "$V/near_limit" 50 20000
+# An emulator in which a page that moved away never reads as zero again.
+if command -v qemu-x86_64 >/dev/null; then
+    LIMIT=60 case_ 'near_limit under qemu-user' 0 moves_are_off env -u LD_PRELOAD qemu-x86_64 ${preload:+-E LD_PRELOAD="$preload"} \
+        -E TIDEPOOL_LIMIT=64M "$V/near_limit" 50 10000
+else
+    skip 'near_limit under qemu-user' 'there is no qemu-x86_64: apt-get install qemu-user'
+fi
 ok sampled_locked TIDEPOOL_SAMPLE=4K "$V/sampled_locked"
 for how in setrlimit prlimit; do ok "limits_itself $how" "$V/limits_itself" $how; done
 for walker in builtin fp libunwind; do

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pool/page_move.h"
 #include "pool/pages.h"
 #include "pool/region.h"
 #include "pool/remap.h"
@@ -26,7 +27,7 @@ static void init(void)
 {
     size_class_init();
     cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
-    remap_allow();
+    remap_allow(NULL);
 }
 
 TestSuite(remap, .init = init);
@@ -294,6 +295,40 @@ Test(remap, address_space_that_is_limited_rules_it_out)
     cr_expect(remap_usable());
 }
 
+Test(remap, data_that_is_limited_rules_it_out)
+{
+    struct rlimit data = {.rlim_cur = (rlim_t)1 << 40, .rlim_max = RLIM_INFINITY};
+
+    cr_assert(setrlimit(RLIMIT_DATA, &data) == 0);
+    cr_expect(not(remap_usable()));
+    data.rlim_cur = RLIM_INFINITY;
+    cr_assert(setrlimit(RLIMIT_DATA, &data) == 0);
+    cr_expect(remap_usable());
+}
+
+// A free block that is made of two mappings, which neighbours that moved before make of it.
+Test(remap, a_source_of_two_mappings_moves_as_a_whole_or_in_two)
+{
+    struct remap r = {0};
+    char *from = mmap(NULL, M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *other = mmap(NULL, M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *to = mmap(NULL, M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    cr_assert(remap_usable());
+    memset(from, 1, M);
+    memset(other, 2, M);
+    cr_assert(page_move((uintptr_t)other, M / 2, (uintptr_t)from + M / 2));
+    r.to = (uintptr_t)to, r.end = r.to + M;
+    cr_assert(remap_begin(&r));
+    cr_expect(eq(sz, remap_take((uintptr_t)from, M), M));
+    remap_end();
+    cr_expect(not(r.lost));
+    cr_expect(remap_enabled());
+    cr_expect(is_all((unsigned char *)to, M / 2, 1));
+    cr_expect(is_all((unsigned char *)to + M / 2, M / 2, 2));
+    cr_expect(is_all((unsigned char *)from, M, 0));
+}
+
 Test(remap, memory_that_is_locked_stays_where_it_is)
 {
     void *at = mmap(NULL, 8 * K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -301,6 +336,37 @@ Test(remap, memory_that_is_locked_stays_where_it_is)
     // AddressSanitizer's mlock() does nothing.
     cr_assert(syscall(SYS_mlock, at, 8 * K) == 0);
     cr_expect(not(remap_usable()));
+}
+
+Test(remap, what_is_locked_later_is_heeded_at_once_and_until_it_is_unlocked)
+{
+    cr_expect(remap_usable());
+    cr_assert(syscall(SYS_mlockall, MCL_CURRENT | MCL_ONFAULT) == 0);
+    remap_locks_changed();
+    cr_expect(not(remap_usable()));
+    cr_expect(not(remap_enabled()));
+    cr_assert(syscall(SYS_munlockall) == 0);
+    remap_locks_changed();
+    cr_expect(remap_usable());
+}
+
+// Nobody says that memory was locked: it is seen after some moves.
+Test(remap, a_lock_by_a_raw_system_call_is_heeded_after_64_moves)
+{
+    struct remap r = {0};
+    char *from = mmap(NULL, 128 * K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *to = mmap(NULL, 128 * K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int moves = 0;
+
+    cr_expect(remap_usable());
+    cr_assert(syscall(SYS_mlockall, MCL_CURRENT | MCL_ONFAULT) == 0);
+    cr_assert(remap_begin(&r));
+    for (; moves < 1000 && remap_usable(); moves++) {
+        r.to = (uintptr_t)to, r.end = r.to + 128 * K;
+        cr_assert(eq(sz, remap_take((uintptr_t)from, 128 * K), 128 * K));
+    }
+    remap_end();
+    cr_expect(le(int, moves, 64));
 }
 
 // One mapping beside the other, each different from its neighbours.
@@ -326,6 +392,7 @@ Test(remap, what_cannot_move_is_purged_and_that_was_the_last_try)
     char *to = mmap(NULL, M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *gone = mmap(NULL, M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+    cr_assert(remap_usable());
     munmap(gone, M);
     r.to = (uintptr_t)to, r.end = r.to + M;
     cr_assert(remap_begin(&r));
