@@ -304,6 +304,13 @@ static const struct family families[] = {
     {"tidepool_memory_refused_total", COUNTER,
      "Requests refused with ENOMEM because they would have passed the limit.", .series = watched,
      IN(count.refused)},
+    {"tidepool_memory_page_moves_enabled", GAUGE,
+     "1 while free pages may move to where new ones would be taken, 0 while they may not: the "
+     "kernel, a limit, locked memory or too many mappings rule it out.",
+     .series = watched, IN(page_moves)},
+    {"tidepool_memory_moved_bytes_total", COUNTER,
+     "Bytes of free pages that moved to where new ones would have been taken.", .series = watched,
+     IN(count.moved_bytes)},
 
     {"tidepool_heap_samples_total", COUNTER, "Requests sampled, with their call site.",
      .series = sampled, IN(count.samples)},

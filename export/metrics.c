@@ -10,6 +10,7 @@
 #include "mfile/lazy.h"
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "pool/remap.h"
 
 #define WORDS (sizeof(struct metrics_counters) / sizeof(uint64_t))
 static_assert(sizeof(struct metrics_counters) % sizeof(uint64_t) == 0, "an array of counters");
@@ -108,6 +109,8 @@ static void read_pressure(struct metrics *m)
     c->late_looks = p.late_looks;
     c->assist_looks = p.assist_looks;
     c->refused = p.refused;
+    c->moved_bytes = remap_bytes();
+    m->page_moves = remap_enabled();
 }
 
 // What jemalloc shows is of the last "epoch". A new one locks every arena in turn; the watchdog

@@ -107,6 +107,19 @@ Test(metrics, a_family_is_a_head_and_its_series)
     cr_expect(eq(chr, text[strlen(text) - 1], '\n'));
 }
 
+Test(metrics, page_moves_are_told_and_whether_they_are_off)
+{
+    struct metrics m = sample();
+
+    m.page_moves = 1;
+    m.count.moved_bytes = 4096;
+    m.labels = "";
+    m.comm[0] = 'x';
+    m.comm[1] = '\0';
+    expect_lines(&m, "\ntidepool_memory_page_moves_enabled{pid=\"42\",comm=\"x\"} 1\n");
+    expect_lines(&m, "\ntidepool_memory_moved_bytes_total{pid=\"42\",comm=\"x\"} 4096\n");
+}
+
 Test(metrics, a_histogram_adds_up)
 {
     struct metrics m = sample();
