@@ -16,6 +16,7 @@
 #include "pool/remap.h"
 #include "pressure/monitor.h"
 #include "pressure/timed_lock.h"
+#include "shim/aside.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
 #include "shim/files.h"
@@ -56,7 +57,7 @@ extern int je_opt_thp;
 
 enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
-static bool records_files;
+static bool records_files, steps_aside;
 
 // A busy machine takes this long at worst to let a thread finish what takes it one millisecond.
 #define START_WAIT_MS 100
@@ -108,6 +109,8 @@ static bool read_settings(void)
     log_set_verbose(boot_config.verbose);
     if (leave)
         _exit(CONFIG_EXIT_STATUS);
+    steps_aside = !boot_config.disable && aside();
+    boot_config.disable |= steps_aside;
     if (!boot_config.disable)
         records_files = files_init(&boot_config);
     atomic_store(&settings_stage, UP);
@@ -316,6 +319,8 @@ __attribute__((constructor)) static void at_load(void)
         return;
     if (boot_config.no_children)
         leave_children_alone();
+    if (steps_aside)
+        log_line(LOG_FEATURE, "steps aside: malloc is that of %s", aside_for());
     if (boot_config.disable)
         return;
     monitor_at_load();

@@ -7,6 +7,7 @@
 #include "pool/pace.h"
 #include "pool/pages.h"
 #include "pool/remap.h"
+#include "shim/aside.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
 #include "shim/resize.h"
@@ -21,9 +22,50 @@
 
 _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
-void *(*heap_small)(size_t size) = je_malloc;
-void *(*heap_small_zeroed)(size_t count, size_t size) = je_calloc;
+static void *first_small(size_t size);
+static void *first_small_zeroed(size_t count, size_t size);
+static void first_free_other(void *ptr);
+
+void *(*heap_small)(size_t size) = first_small;
+void *(*heap_small_zeroed)(size_t count, size_t size) = first_small_zeroed;
 void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
+void (*heap_free_other)(void *ptr) = first_free_other;
+
+// With the first request: which heap serves is settled. False while that is being asked, of a
+// library in front, whose own requests come here.
+static bool settle(void)
+{
+    void *(*none)(size_t) = first_small, *(*none_zeroed)(size_t, size_t) = first_small_zeroed;
+    bool other = aside();
+
+    if (!aside_is_known())
+        return false;
+    heap_free_other = other ? free : je_free;
+    // Unless sampling has put its own there meanwhile.
+    __atomic_compare_exchange_n(&heap_small, &none, other ? malloc : je_malloc, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    __atomic_compare_exchange_n(&heap_small_zeroed, &none_zeroed, other ? calloc : je_calloc, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static void *first_small(size_t size)
+{
+    return settle() ? heap_small(size) : je_malloc(size);
+}
+
+static void *first_small_zeroed(size_t count, size_t size)
+{
+    return settle() ? heap_small_zeroed(count, size) : je_calloc(count, size);
+}
+
+static void first_free_other(void *ptr)
+{
+    if (settle())
+        heap_free_other(ptr);
+    else
+        je_free(ptr);
+}
 
 // New pages are taken: had the program left any that would do?
 static void note_growth(void)
@@ -107,7 +149,7 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     if (unlikely(!boot_pools()))
-        return heap_from_jemalloc(size, zero);
+        return unlikely(aside()) ? aside_alloc(size, zero) : heap_from_jemalloc(size, zero);
     if (unlikely(pace_is_on()))
         return alloc_counted(size, asked, zero);
     void *ptr = pool_get_shelved(size, zero);
@@ -207,6 +249,8 @@ void *heap_realloc(void *ptr, size_t size)
 {
     size_t have;
 
+    if (unlikely(aside()))
+        return aside_realloc(ptr, size);
     if (!ptr)
         return heap_alloc(size);
     if (!size) {
@@ -258,6 +302,8 @@ static void *pooled_aligned(size_t alignment, size_t size)
 
 void *heap_aligned(size_t alignment, size_t size)
 {
+    if (unlikely(aside()))
+        return aside_aligned(alignment, size);
     void *ptr = pooled_aligned(alignment, size);
     bool large = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
 
@@ -280,6 +326,8 @@ size_t heap_usable_size(const void *ptr)
 {
     if (pool_owns(ptr))
         return pool_usable_size(ptr);
+    if (unlikely(aside()))
+        return aside_usable_size((void *)(uintptr_t)ptr);
     return je_malloc_usable_size((void *)(uintptr_t)ptr);
 }
 

@@ -24,6 +24,17 @@ extern HIDDEN void *(*heap_small)(size_t size);
 extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
 extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
 
+// What frees a block that is not of the pools: jemalloc, or the allocator in front (aside.h).
+extern HIDDEN void (*heap_free_other)(void *ptr);
+
+// Our own definitions of what has these names, whichever is in front; to compare only.
+void *heap_own_malloc(size_t size) HIDDEN;
+void heap_own_free(void *ptr) HIDDEN;
+int heap_own_posix_memalign(void **out, size_t alignment, size_t size) HIDDEN;
+void *heap_own_aligned_alloc(size_t alignment, size_t size) HIDDEN;
+void *heap_own_memalign(size_t alignment, size_t size) HIDDEN;
+size_t heap_own_malloc_usable_size(void *ptr) HIDDEN;
+
 static inline void *heap_from_jemalloc(size_t size, bool zero)
 {
     return zero ? je_calloc(1, size) : je_malloc(size);
@@ -47,7 +58,7 @@ static inline void *heap_alloc(size_t size)
 static inline void heap_free(void *ptr)
 {
     if (!pool_owns(ptr))
-        je_free(ptr);
+        heap_free_other(ptr);
     else if (unlikely(!pool_put(ptr)))
         heap_free_slow(ptr);
 }

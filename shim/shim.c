@@ -105,6 +105,18 @@ HEAP_EXPORT size_t malloc_usable_size(void *ptr)
     return heap_usable_size(ptr);
 }
 
+#if __has_attribute(copy)
+#define OWN(name) __attribute__((alias(#name), visibility("hidden"), copy(name)))
+#else
+#define OWN(name) __attribute__((alias(#name), visibility("hidden")))
+#endif
+void *heap_own_malloc(size_t size) OWN(malloc);
+void heap_own_free(void *ptr) OWN(free);
+int heap_own_posix_memalign(void **out, size_t alignment, size_t size) OWN(posix_memalign);
+void *heap_own_aligned_alloc(size_t alignment, size_t size) OWN(aligned_alloc);
+void *heap_own_memalign(size_t alignment, size_t size) OWN(memalign);
+size_t heap_own_malloc_usable_size(void *ptr) OWN(malloc_usable_size);
+
 HEAP_EXPORT void free_sized(void *ptr, size_t size)
 {
     (void)size;

@@ -182,6 +182,12 @@ if [ -n "$faketime" ]; then
 else
     skip faketime 'it needs libfaketime'
 fi
+steps_aside_for_other_heap() {
+    one_report 'steps aside: malloc is that of .*/other_heap\.so$'
+}
+EXTRA_BEFORE="$V/lib/other_heap.so " case_ foreign_front 0 steps_aside_for_other_heap "$V/foreign_front"
+EXTRA_BEFORE="$V/lib/watcher.so " ok watched_family "$V/family"
+EXTRA_BEFORE="$V/lib/watcher.so " ok watched_pools "$V/trim_gives_back"
 ok short_threads "$V/short_threads"
 ok racing_start "$V/racing_start" 80
 ok trim_after_race "$V/trim_after_race" 20
