@@ -82,6 +82,7 @@ endif
 JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit \
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
            -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
+           -Wl,--wrap=je_base_alloc \
            -Wl,--wrap=je_pa_dalloc \
            -Wl,-u,__wrap_je_pages_map
 

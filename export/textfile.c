@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,8 +30,8 @@ static _Atomic uint64_t due_ms; // the next write
 static _Atomic uint64_t worthwhile_from_ms;
 static _Thread_local bool forking; // this thread took the lock for a fork() under way
 
-// All under the lock.
-static struct {
+// All under the lock. Mapped by textfile_init(): most processes write no file.
+static struct file {
     bool closed; // by textfile_exit()
     int pid;     // whose file there is; 0: none
     int failing; // what the last write said
@@ -38,7 +39,7 @@ static struct {
     char name[PLACE_NAME_MAX], temporary[PLACE_NAME_MAX];
     struct metrics metrics;
     char text[PLACE_LINE_MAX + METRICS_TEXT_MAX];
-} file;
+} * file;
 
 static uint64_t load(_Atomic uint64_t *at)
 {
@@ -58,7 +59,14 @@ static void set_start(uint64_t now_ms)
 
 void textfile_init(const struct textfile_options *o, uint64_t now_ms)
 {
+    void *at = mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
     options = *o;
+    if (at == MAP_FAILED) {
+        options.log("no metrics for Prometheus: no memory");
+        return;
+    }
+    file = at;
     in_use = true;
     set_start(now_ms);
 }
@@ -75,14 +83,14 @@ static void tell(int err)
     char line[256];
     struct out o = out_begin(line, sizeof line - 1, "");
 
-    if (err == file.failing || !err || file.lines == LINES_MAX) {
-        file.failing = err;
+    if (err == file->failing || !err || file->lines == LINES_MAX) {
+        file->failing = err;
         return;
     }
-    file.failing = err;
-    file.lines++;
+    file->failing = err;
+    file->lines++;
     out_text(&o, "no metrics for Prometheus: ");
-    out_text(&o, file.name[0] ? file.name : "a file");
+    out_text(&o, file->name[0] ? file->name : "a file");
     out_text(&o, " cannot be written to TIDEPOOL_PROM_DIR: ");
     out_text(&o, err == -EEXIST    ? "its name is taken by something that is no file"
                  : err == -ENOTDIR ? "not a folder, or a symbolic link"
@@ -91,20 +99,20 @@ static void tell(int err)
     options.log(line);
 }
 
-// The whole file into file.text; its length, 0 where it cannot be had.
+// The whole file into file->text; its length, 0 where it cannot be had.
 static size_t compose(bool last)
 {
-    struct out o = out_begin(file.text, PLACE_LINE_MAX, "");
+    struct out o = out_begin(file->text, PLACE_LINE_MAX, "");
     struct place_line line = {.interval_ms = options.interval_ms, .keep = last};
     size_t length;
 
     // At exit this thread may have been interrupted inside jemalloc, by the signal that ends it.
-    if (!metrics_read(&file.metrics, !last))
+    if (!metrics_read(&file->metrics, !last))
         return 0;
-    line.who = file.metrics.who;
+    line.who = file->metrics.who;
     place_write_line(&o, &line);
-    length = metrics_render(&file.metrics, o.at, METRICS_TEXT_MAX);
-    return length && !o.full ? (size_t)(o.at - file.text) + length : 0;
+    length = metrics_render(&file->metrics, o.at, METRICS_TEXT_MAX);
+    return length && !o.full ? (size_t)(o.at - file->text) + length : 0;
 }
 
 static int write_to(int dir, bool last)
@@ -114,14 +122,14 @@ static int write_to(int dir, bool last)
 
     if (!length)
         return -EBUSY;
-    place_name(file.name, &file.metrics.who, false);
-    place_name(file.temporary, &file.metrics.who, true);
-    err = folder_replace(dir, file.temporary, file.name, file.text, length);
+    place_name(file->name, &file->metrics.who, false);
+    place_name(file->temporary, &file->metrics.who, true);
+    err = folder_replace(dir, file->temporary, file->name, file->text, length);
     if (err)
         return err;
-    file.pid = file.metrics.who.pid;
+    file->pid = file->metrics.who.pid;
     if (!last)
-        reap(dir, &file.metrics.who, options.interval_ms);
+        reap(dir, &file->metrics.who, options.interval_ms);
     return 0;
 }
 
@@ -142,7 +150,7 @@ void textfile_write(uint64_t now_ms)
 {
     if (!in_use || now_ms < load(&worthwhile_from_ms) || !nap_lock_take(&lock, WRITE_WAIT_MS))
         return;
-    if (!file.closed) {
+    if (!file->closed) {
         store(&due_ms, now_ms + options.interval_ms);
         write_file(false);
     }
@@ -161,7 +169,7 @@ static void remove_file(void)
     int dir = folder_open(options.dir);
 
     if (dir >= 0) {
-        folder_remove(dir, file.name);
+        folder_remove(dir, file->name);
         folder_close(dir);
     }
     errno = saved;
@@ -172,11 +180,11 @@ void textfile_exit(uint64_t now_ms)
     if (!in_use || !nap_lock_take(&lock, WRITE_WAIT_MS))
         return;
     // A child of vfork() that leaves by exit() shares our memory, not our end.
-    if (!file.pid || file.pid == (int)syscall(SYS_getpid)) {
-        file.closed = true;
-        if (options.keep && (file.pid || now_ms >= load(&worthwhile_from_ms)))
+    if (!file->pid || file->pid == (int)syscall(SYS_getpid)) {
+        file->closed = true;
+        if (options.keep && (file->pid || now_ms >= load(&worthwhile_from_ms)))
             write_file(true);
-        else if (file.pid)
+        else if (file->pid)
             remove_file();
     }
     nap_lock_drop(&lock);
@@ -204,9 +212,9 @@ void textfile_postfork_child(uint64_t now_ms)
         return;
     nap_lock_drop(&lock);
     forking = false;
-    file.closed = false;
-    file.pid = file.failing = 0;
-    file.lines = 0;
-    file.name[0] = '\0';
+    file->closed = false;
+    file->pid = file->failing = 0;
+    file->lines = 0;
+    file->name[0] = '\0';
     set_start(now_ms);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 
+#include "pool/region.h"
 #include "pool/remap.h"
 #include "shim/base.h"
 #include "shim/next.h"
@@ -45,6 +46,11 @@ struct edata *je_extent_split_wrapper(struct tsdn *, struct pac *, struct ehooks
                                       size_t lead, size_t rest, bool locked);
 void je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                       struct edata *);
+
+// jemalloc's memory for its own structures, from blocks that grow as it needs more.
+struct base;
+void *__real_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
+void *__wrap_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
 
 bool __real_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
                            bool delay_coalesce);
@@ -196,6 +202,20 @@ bool pages_grew(void)
     return grew;
 }
 
+// A leaf of jemalloc's map of extents, 2 MiB for each GiB of addresses in use, of which a page for
+// each 2 MiB is touched. A block of jemalloc's would be as large as 6 MiB for it.
+#define LEAF_BYTES ((size_t)2 << 20)
+
+void *__wrap_je_base_alloc(struct tsdn *tsdn, struct base *base, size_t size, size_t alignment)
+{
+    bool commit = true;
+
+    if (likely(size < LEAF_BYTES))
+        return __real_je_base_alloc(tsdn, base, size, alignment);
+    size = (size + 4095) & ~(size_t)4095;
+    return __wrap_je_pages_map(NULL, size, alignment < 4096 ? 4096 : alignment, &commit);
+}
+
 bool pages_overcommit(void)
 {
     return atomic_load_explicit(&overcommits, memory_order_relaxed);
@@ -208,10 +228,24 @@ void pages_take(size_t size)
         pages_on_take(size);
 }
 
+// The kernel may choose addresses in front of the region's first block once it has no others. They
+// pass for the pools', so they stay mapped, and unused.
+static void *map_outside(void *addr, size_t size, size_t alignment, bool *commit)
+{
+    bool asked = *commit;
+    char *at = __real_je_pages_map(addr, size, alignment, commit);
+
+    while (unlikely(at && (region_holds(at) || region_holds(at + size - 1)))) {
+        *commit = asked;
+        at = __real_je_pages_map(addr, size, alignment, commit);
+    }
+    return at;
+}
+
 void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
 {
     bool asked = *commit;
-    void *at = __real_je_pages_map(addr, size, alignment, commit);
+    void *at = map_outside(addr, size, alignment, commit);
 
     if (!at)
         return NULL;

@@ -366,11 +366,13 @@ void pool_prefork(void)
 {
     if (region_bytes())
         cache_prefork();
+    region_prefork();
 }
 
 void pool_postfork_parent(void)
 {
     remap_postfork_parent();
+    region_postfork_parent();
     if (region_bytes())
         cache_postfork_parent();
 }
@@ -378,8 +380,7 @@ void pool_postfork_parent(void)
 void pool_postfork_child(void)
 {
     remap_postfork_child();
-    if (region_bytes()) {
-        region_postfork_child();
+    region_postfork_child();
+    if (region_bytes())
         cache_postfork_child();
-    }
 }

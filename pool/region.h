@@ -121,7 +121,10 @@ void region_leave(void);
 // hold locks that it will ask for again.
 bool region_entered(void);
 
-// In the child of a fork, before anything is asked of the region.
+// Around a fork, before jemalloc takes its locks and after. In the child, before anything is asked
+// of the region.
+void region_prefork(void);
+void region_postfork_parent(void);
 void region_postfork_child(void);
 
 static inline struct entry *region_entry(uint32_t unit)

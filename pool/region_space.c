@@ -14,9 +14,12 @@
 static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 32-bit numbers");
 #define REGION_MIN_BYTES ((size_t)64 << 20)
 
-// The maps are two and four bytes for each KiB. Rounded so, they grow by whole pages with it; and
-// so do huge pages.
-#define STEP_BYTES ((size_t)2 << 20)
+// The blocks are mapped in steps of a sixteenth of what there is already; the maps, two and four
+// bytes for each KiB, in steps that last for 16 MiB of blocks and more.
+#define STEP_BYTES ((size_t)256 << 10)
+#define HUGE_STEP_BYTES ((size_t)2 << 20) // where huge pages are wanted
+#define STEP_PART 16
+#define MAP_STEP_BYTES ((size_t)64 << 10)
 #define MAP_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(struct entry))
 #define NOTE_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(uint32_t))
 
@@ -24,11 +27,13 @@ struct region region;
 
 static struct {
     pthread_mutex_t lock; // a leaf: nothing is called with it but the kernel
-    size_t used;          // handed to jemalloc so far, from the base on; never shrinks
+    size_t used;          // addresses handed to jemalloc, from the base on; never shrinks
+    unsigned forks;       // under way: nothing is mapped meanwhile
     // All of the maps that belong to mapped blocks, and to the slots in front of them, is mapped.
     struct window map, notes, blocks;
     extent_hooks_t hooks;
-    bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
+    bool (*commit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
+    bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned);
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 bool region_map_slot(unsigned slot)
@@ -51,11 +56,16 @@ static size_t allowed_bytes(size_t bytes)
     return quarter_of(RLIMIT_DATA, quarter_of(RLIMIT_AS, bytes));
 }
 
+static size_t round_up(size_t bytes, size_t step)
+{
+    return (bytes + step - 1) / step * step;
+}
+
 // The maps first: what is mapped of them without blocks does no harm.
 static bool map_just(size_t upto)
 {
-    if (!window_grow(&space.map, MAP_BYTES_PER(upto)) ||
-        !window_grow(&space.notes, NOTE_BYTES_PER(upto)) ||
+    if (!window_grow(&space.map, round_up(MAP_BYTES_PER(upto), MAP_STEP_BYTES)) ||
+        !window_grow(&space.notes, round_up(NOTE_BYTES_PER(upto), MAP_STEP_BYTES)) ||
         !window_grow(&space.blocks, upto - REGION_FIRST_BLOCK_BYTES))
         return false;
     __atomic_store_n(&region.bytes, REGION_FIRST_BLOCK_BYTES + space.blocks.bytes,
@@ -66,23 +76,33 @@ static bool map_just(size_t upto)
 // Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
 static bool map_upto(size_t upto)
 {
-    size_t rounded = (upto + STEP_BYTES - 1) & ~(STEP_BYTES - 1);
-
     if (upto <= region_bytes())
         return true;
-    if (upto > allowed_bytes(region.max_bytes))
+    if (space.forks || upto > allowed_bytes(region.max_bytes))
         return false;
-    return map_just(rounded) || map_just(upto);
+    size_t step = space.blocks.advice == MADV_NOHUGEPAGE ? STEP_BYTES : HUGE_STEP_BYTES;
+    size_t more = round_up(upto + space.blocks.bytes / STEP_PART, step);
+    return (more <= space.used && map_just(more)) || map_just(round_up(upto, step)) ||
+           map_just(upto);
 }
 
-static void *take(size_t bytes, size_t alignment)
+// Where mappings may be refused, all that jemalloc gets is mapped: it would choose what is not yet
+// before what is, and fail.
+static bool is_limited(void)
+{
+    return !pages_overcommit() || allowed_bytes(SIZE_MAX) != SIZE_MAX;
+}
+
+// What jemalloc had before is mapped by then, so that requests in vain do not use up addresses.
+static void *take(size_t bytes, size_t alignment, bool mapped)
 {
     uintptr_t at = 0;
 
     pthread_mutex_lock(&space.lock);
     uintptr_t start = (region.base + space.used + alignment - 1) & ~(alignment - 1);
-    size_t end;
-    if (!__builtin_add_overflow(start - region.base, bytes, &end) && map_upto(end)) {
+    size_t end, used = space.used;
+    if (!__builtin_add_overflow(start - region.base, bytes, &end) &&
+        end <= allowed_bytes(region.max_bytes) && map_upto(mapped ? end : used)) {
         space.used = end;
         at = start;
     }
@@ -97,7 +117,7 @@ static void *hook_alloc(extent_hooks_t *hooks, void *addr, size_t size, size_t a
     // A wish for an address comes from growing in place, which a bump pointer cannot grant.
     if (addr)
         return NULL;
-    void *at = take(size, alignment);
+    void *at = take(size, alignment, *commit || is_limited());
     if (at) {
         *zero = true;
         // Where jemalloc wants them committed, as it does with retain:false, it takes our word that
@@ -176,6 +196,16 @@ static void forget(uintptr_t at, size_t bytes)
     errno = saved;
 }
 
+// The first use of pages, or the first since they were given back.
+static bool hook_commit(extent_hooks_t *hooks, void *addr, size_t size, size_t offset,
+                        size_t length, unsigned arena)
+{
+    pthread_mutex_lock(&space.lock);
+    bool mapped = map_upto((uintptr_t)addr + offset + length - region.base);
+    pthread_mutex_unlock(&space.lock);
+    return !mapped || space.commit(hooks, addr, size, offset, length, arena);
+}
+
 static bool hook_decommit(extent_hooks_t *hooks, void *addr, size_t size, size_t offset,
                           size_t length, unsigned arena)
 {
@@ -197,6 +227,8 @@ static int create_arena(void)
     space.hooks.alloc = hook_alloc;
     space.hooks.dalloc = hook_dalloc;
     space.hooks.destroy = hook_destroy;
+    space.commit = space.hooks.commit;
+    space.hooks.commit = hook_commit;
     space.decommit = space.hooks.decommit;
     space.hooks.decommit = hook_decommit;
     if (je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours))
@@ -280,10 +312,30 @@ void region_purge(void)
     errno = saved;
 }
 
-// The lock cannot be taken before a fork, for jemalloc's come before it; and jemalloc calls for
-// more with none of its own held where it has tried in vain, so that it may be locked by a thread
-// that the child does not have. What that thread was half way through is space handed to nobody.
+// The lock cannot be held over a fork, for jemalloc's come before it: a thread that waits for it
+// may hold one of these. Instead, nothing is mapped, so that the child knows all that is. Blocks
+// that would need it come from jemalloc's own heap meanwhile.
+static void count_forks(int more)
+{
+    pthread_mutex_lock(&space.lock);
+    space.forks += (unsigned)more;
+    pthread_mutex_unlock(&space.lock);
+}
+
+void region_prefork(void)
+{
+    count_forks(1);
+}
+
+void region_postfork_parent(void)
+{
+    count_forks(-1);
+}
+
+// The lock may be held by a thread that the child does not have. It has changed nothing, or the
+// addresses that it took are handed to nobody.
 void region_postfork_child(void)
 {
     space.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    space.forks = 0;
 }

@@ -205,6 +205,7 @@ for guard in 0 1; do
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
 done
 ok small_process "$V/small_process"
+ok maps_little "$V/maps_little"
 
 # Where something is missing.
 limited() { echo "ulimit -v $1 && exec $2"; }
