@@ -116,8 +116,18 @@ static void take_row(struct load *l, unsigned row, const struct config_option *o
     const char *fallback = config_table_fallback(row, l->preset);
     if (fallback)
         MUST(config_table_take(row, fallback, c));
-    if (l->value[row] && !config_table_take(row, l->value[row], c))
-        refuse(l, row, o->form, or_none(fallback));
+    if (!l->value[row] || config_table_take(row, l->value[row], c))
+        return;
+    const char *unclear = config_table_unclear(row);
+    refuse(l, row, o->form, or_none(unclear ? unclear : fallback));
+    if (unclear && strcmp(unclear, CONFIG_DISABLES) != 0)
+        MUST(config_table_take(row, unclear, c));
+}
+
+// A list of programs that is not understood names none of those that it was made for.
+static bool is_unclear(const struct load *l, const char *name)
+{
+    return l->value[row_of(name)] && !good_value(l, name);
 }
 
 // Each mark is good by itself here; together they must make sense.
@@ -201,6 +211,6 @@ bool config_load(struct config *out, char *const *env, const char *exe_name,
         take_row(&l, i, &o, out);
     check_marks(&l, out);
     report_unknown(&l, env);
-    out->disable |= kept_out;
+    out->disable |= kept_out || is_unclear(&l, PREFIX "ONLY") || is_unclear(&l, PREFIX "EXCEPT");
     return out->strict && l.problems && !out->disable;
 }

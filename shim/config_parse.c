@@ -170,12 +170,25 @@ bool parse_warmup_list(const char *text, struct config_warmup *warmup, unsigned 
     return true;
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+// Not libc's, which goes by the program's locale.
+static bool is_word(const char *text, const char *word, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (lower(text[i]) != word[i])
+            return false;
+    return !text[length];
+}
+
 int parse_word(const char *text, const char *words)
 {
-    size_t length = strlen(text);
     for (int i = 0; *words; i++) {
         size_t word = strcspn(words, " ");
-        if (word == length && memcmp(text, words, length) == 0)
+        if (is_word(text, words, word))
             return i;
         words += word;
         words += *words == ' ';

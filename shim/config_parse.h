@@ -27,7 +27,8 @@ bool scan_percent(const char **at, uint64_t *milli);
 bool parse_bucket_list(const char *text, struct config_bucket *bucket, unsigned *count);
 bool parse_warmup_list(const char *text, struct config_warmup *warmup, unsigned *count);
 
-// The index of text among words, which are separated by blanks; -1 where it is none of them.
+// The index of text, in any case, among words in lower case, which are separated by blanks; -1
+// where it is none of them.
 int parse_word(const char *text, const char *words);
 
 // GLOB[,GLOB...], where * stands for any characters and ? for one; none is empty or has a slash.

@@ -20,6 +20,8 @@ struct row {
     // These where the taker asks for them.
     uint64_t min, max; // bytes, ms, thousandths of a percent, or plain
     const char *words;
+    // What a value that is not understood means, where not the default: the side that does less.
+    const char *unclear;
     // These for the launcher.
     const char *flag;
     bool common;
@@ -59,12 +61,16 @@ static bool take_size_or_auto(const struct row *row, const char *text, void *fie
     return true;
 }
 
+// Words by pairs, the one for false first.
+#define SWITCH_WORDS "off on 0 1 no yes false true n y f t"
+
 static bool take_interval(const struct row *row, const char *text, void *field)
 {
     uint64_t bytes = 512 * K;
-    if (strcmp(text, "off") == 0)
+    int index = parse_word(text, SWITCH_WORDS);
+    if (index >= 0 && index % 2 == 0)
         bytes = 0;
-    else if (strcmp(text, "on") != 0 && !whole_size(row, text, &bytes))
+    else if (index < 0 && !whole_size(row, text, &bytes))
         return false;
     *(uint64_t *)field = bytes;
     return true;
@@ -108,8 +114,6 @@ static bool take_word(const struct row *row, const char *text, void *field)
     return true;
 }
 
-// Words by pairs, the one for false first.
-#define SWITCH_WORDS "off on 0 1 no yes false true"
 static bool take_switch(const struct row *row, const char *text, void *field)
 {
     int index = parse_word(text, row->words);
@@ -218,11 +222,12 @@ static const struct row rows[] = {
     {process, "TIDEPOOL_STRICT", "off", "on or off", "a bad setting ends the program: status 78",
      .take = take_switch, .offset = AT(strict), .words = SWITCH_WORDS, .flag = "on"},
     {process, "TIDEPOOL_DISABLE", "off", "on or off", "pass every request to jemalloc",
-     .take = take_switch, .offset = AT(disable), .words = SWITCH_WORDS, .flag = "on"},
+     .take = take_switch, .offset = AT(disable), .words = SWITCH_WORDS, .flag = "on",
+     .unclear = "on"},
     {process, "TIDEPOOL_ONLY", NULL, "GLOB,... of names without a folder",
-     "programs to work in; disabled in others", .take = take_globs},
+     "programs to work in; disabled in others", .take = take_globs, .unclear = CONFIG_DISABLES},
     {process, "TIDEPOOL_EXCEPT", NULL, "GLOB,... of names without a folder",
-     "programs to be disabled in", .take = take_globs},
+     "programs to be disabled in", .take = take_globs, .unclear = CONFIG_DISABLES},
     {process, "TIDEPOOL_NO_CHILDREN", "off", "on or off",
      "programs that this one starts run without", .take = take_switch, .offset = AT(no_children),
      .words = SWITCH_WORDS, .flag = "on", .common = true},
@@ -231,7 +236,7 @@ static const struct row rows[] = {
      .offset = AT(deepbind_keep), .words = "strip keep", .flag = "keep"},
     {process, "TIDEPOOL_CONTROL", "on", "on or off",
      "let tools of the same user (tidepool top) ask this process", .take = take_switch,
-     .offset = AT(control), .words = SWITCH_WORDS, .flag = "on"},
+     .offset = AT(control), .words = SWITCH_WORDS, .flag = "on", .unclear = "off"},
 
     {pressure, "TIDEPOOL_PRESET", "default", "default, throughput or tight",
      "a set of buckets and watermarks", .take = take_preset, .words = PRESET_WORDS, .common = true},
@@ -341,6 +346,11 @@ bool config_table_take(unsigned i, const char *text, struct config *c)
 {
     const struct row *row = &rows[i];
     return row->take(row, text, (char *)c + row->offset);
+}
+
+const char *config_table_unclear(unsigned i)
+{
+    return rows[i].unclear;
 }
 
 bool config_table_unsets(unsigned i, const char *text)

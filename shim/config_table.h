@@ -18,6 +18,12 @@ enum config_preset { CONFIG_PRESET_DEFAULT, CONFIG_PRESET_THROUGHPUT, CONFIG_PRE
 // Writes the value into its field or fields; false, and nothing written, where it does not parse.
 bool config_table_take(unsigned i, const char *text, struct config *c);
 
+// What row i takes in place of a value that is not understood; NULL: its default. Switches that are
+// there to turn something off fail on that side. CONFIG_DISABLES: the row's taker knows no such
+// value, all is disabled.
+#define CONFIG_DISABLES "TIDEPOOL_DISABLE=on"
+const char *config_table_unclear(unsigned i);
+
 // Is the text "none", which we say where row i has no default? Then it is as if it were not set.
 bool config_table_unsets(unsigned i, const char *text);
 

@@ -153,12 +153,13 @@ static const struct {
     {"TIDEPOOL_WARMUP=64K:0", "TIDEPOOL_WARMUP=\"64K:0\": expected SIZE:COUNT,... with sizes "
                               "from 1K to 1M, or none; using "
                               "none"},
-    {"TIDEPOOL_CHECK=Abort", "TIDEPOOL_CHECK=\"Abort\": expected abort, warn or off; using abort"},
+    {"TIDEPOOL_CHECK=abor", "TIDEPOOL_CHECK=\"abor\": expected abort, warn or off; using abort"},
+    {"TIDEPOOL_CONTROL=none", "TIDEPOOL_CONTROL=\"none\": expected on or off; using off"},
     {"TIDEPOOL_CHECK=", "TIDEPOOL_CHECK=\"\": expected abort, warn or off; using abort"},
     {"TIDEPOOL_VERBOSE=4", "TIDEPOOL_VERBOSE=\"4\": expected a number from 0 to 3; using 0"},
     {"TIDEPOOL_VERBOSE=1K", "TIDEPOOL_VERBOSE=\"1K\": expected a number from 0 to 3; using 0"},
     {"TIDEPOOL_STATS=1", "TIDEPOOL_STATS=\"1\": expected exit or off; using off"},
-    {"TIDEPOOL_DISABLE=", "TIDEPOOL_DISABLE=\"\": expected on or off; using off"},
+    {"TIDEPOOL_DISABLE=", "TIDEPOOL_DISABLE=\"\": expected on or off; using on"},
     {"TIDEPOOL_WATCHDOG=maybe", "TIDEPOOL_WATCHDOG=\"maybe\": expected on or off; using on"},
     {"TIDEPOOL_HIGH=75", "TIDEPOOL_HIGH=\"75\": " MARK_TAIL},
     {"TIDEPOOL_HIGH=0%", "TIDEPOOL_HIGH=\"0%\": " MARK_TAIL},
@@ -185,11 +186,11 @@ static const struct {
     {"TIDEPOOL_PRESET=fast",
      "TIDEPOOL_PRESET=\"fast\": expected default, throughput or tight; using default"},
     {"TIDEPOOL_ONLY=",
-     "TIDEPOOL_ONLY=\"\": expected GLOB,... of names without a folder; using none"},
-    {"TIDEPOOL_ONLY=a,,b",
-     "TIDEPOOL_ONLY=\"a,,b\": expected GLOB,... of names without a folder; using none"},
-    {"TIDEPOOL_EXCEPT=/usr/bin/x",
-     "TIDEPOOL_EXCEPT=\"/usr/bin/x\": expected GLOB,... of names without a folder; using none"},
+     "TIDEPOOL_ONLY=\"\": expected GLOB,... of names without a folder; using TIDEPOOL_DISABLE=on"},
+    {"TIDEPOOL_ONLY=a,,b", "TIDEPOOL_ONLY=\"a,,b\": expected GLOB,... of names without a folder; "
+                           "using TIDEPOOL_DISABLE=on"},
+    {"TIDEPOOL_EXCEPT=/usr/bin/x", "TIDEPOOL_EXCEPT=\"/usr/bin/x\": expected GLOB,... of names "
+                                   "without a folder; using TIDEPOOL_DISABLE=on"},
     {"TIDEPOOL_BUKETS=1K",
      "TIDEPOOL_BUKETS: no such setting, ignored; did you mean TIDEPOOL_BUCKETS?"},
     {"TIDEPOOL_WRAMUP=1K",
@@ -210,6 +211,8 @@ Test(config, refuses_with_one_line)
     for (unsigned i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         const char *setting = refusals[i].setting, *line = refusals[i].line;
         cr_expect(not(LOAD(c, "prog", setting)));
+        // Where what is not understood turns something off.
+        plain.disable = c.disable, plain.control = c.control;
         cr_expect(zero(int, memcmp(&c, &plain, sizeof c)), "%s changed a field", setting);
         cr_expect(zero(int, strncmp(lines, line, strlen(line))), "said:\n%swanted:\n%s", lines,
                   line);
@@ -293,6 +296,42 @@ Test(config, only_and_except_disable_by_name_without_a_word)
     cr_expect(not(c.disable));
     LOAD(c, "nginx", only, "TIDEPOOL_EXCEPT=nginx");
     HOLDS(c.disable);
+}
+
+Test(config, yes_in_any_spelling_disables)
+{
+    static const char *const yes[] = {"1",    "on",   "ON",   "On", "yes", "YES",
+                                      "true", "TRUE", "True", "y",  "Y",   "t"};
+    static const char *const no[] = {"0",     "off",   "OFF", "no", "No",
+                                     "false", "FALSE", "n",   "N",  "f"};
+    char text[64];
+    struct config c;
+
+    for (unsigned i = 0; i < sizeof yes / sizeof *yes; i++) {
+        snprintf(text, sizeof text, "TIDEPOOL_DISABLE=%s", yes[i]);
+        LOAD(c, "prog", text);
+        cr_expect(eq(int, c.disable && !line_count, 1), "%s", text);
+    }
+    for (unsigned i = 0; i < sizeof no / sizeof *no; i++) {
+        snprintf(text, sizeof text, "TIDEPOOL_DISABLE=%s", no[i]);
+        LOAD(c, "prog", text);
+        cr_expect(eq(int, !c.disable && !line_count, 1), "%s", text);
+    }
+}
+
+Test(config, what_is_not_understood_disables_with_a_line)
+{
+    static const char *const unclear[] = {
+        "TIDEPOOL_DISABLE=",    "TIDEPOOL_DISABLE=2",   "TIDEPOOL_DISABLE=1 ",
+        "TIDEPOOL_DISABLE=oui", "TIDEPOOL_DISABLE=onn", "TIDEPOOL_DISABLE=enabled",
+        "TIDEPOOL_DISABLE=o",   "TIDEPOOL_ONLY=/bin/x", "TIDEPOOL_EXCEPT=a,",
+    };
+    struct config c;
+
+    for (unsigned i = 0; i < sizeof unclear / sizeof *unclear; i++) {
+        LOAD(c, "prog", unclear[i]);
+        cr_expect(eq(int, c.disable &&line_count == 1, 1), "%s: %u lines", unclear[i], line_count);
+    }
 }
 
 Test(config, globs_with_many_stars_end)
