@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define JE_ALIGN_LG(lg) ((int)(lg))
+#define JE_LG_ALIGN_MASK 63
 #define JE_ZERO ((int)0x40)
 #define JE_TCACHE_NONE ((int)1 << 8)
 #define JE_ARENA(i) ((int)(((unsigned)(i) + 1) << 20))

@@ -2,6 +2,7 @@
 
 #include "pressure/board.h"
 #include "pressure/monitor.h"
+#include "pressure/promise.h"
 #include "pressure/watch.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -20,11 +21,15 @@
 #define AGE_MIN_MS 2
 #define AGE_MAX_MS 10
 
+// Of a process, on all 64-bit machines that Linux runs on, but where it is asked for more.
+#define ADDRESS_SPACE_BYTES (UINT64_C(1) << 47)
+
 struct assist_counter assist_grown = {.due = UINT64_MAX}, assist_shrunk = {.due = UINT64_MAX},
                       assist_freed = {.due = UINT64_MAX}, assist_reused = {.due = UINT64_MAX};
 struct assist_view assist_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .headroom_bytes = PRESSURE_UNLIMITED,
                                   .left_bytes = PRESSURE_UNLIMITED,
+                                  .limit_bytes = ADDRESS_SPACE_BYTES,
                                   .grown_due = UINT64_MAX};
 
 // The growth already counted in the headroom above, and from when on that is too old to go by.
@@ -54,6 +59,8 @@ void assist_init(const struct pressure_options *o)
     store(&assist_view.keep_bytes, PRESSURE_UNLIMITED);
     store(&assist_view.headroom_bytes, PRESSURE_UNLIMITED);
     store(&assist_view.left_bytes, PRESSURE_UNLIMITED);
+    store(&assist_view.limit_bytes, ADDRESS_SPACE_BYTES);
+    promise_init(o);
     store(&assist_shrunk.due, UINT64_MAX);
     store(&assist_freed.due, UINT64_MAX);
     store(&assist_reused.due, UINT64_MAX);
@@ -98,6 +105,8 @@ void assist_looked(const struct pressure_action *a, const struct pressure_sample
     store(&assist_view.headroom_bytes, s->headroom_bytes);
     store(&assist_view.left_bytes,
           s->limit_bytes == PRESSURE_UNLIMITED ? s->limit_bytes : a->left_bytes);
+    store(&assist_view.limit_bytes, min64(pressure_near_limit(s), ADDRESS_SPACE_BYTES));
+    promise_looked(s->kept_bytes, s);
     store(&looked_at_grown, s->grown_bytes);
     store(&assist_view.grown_due, s->grown_bytes + a->look_after_bytes);
     store(&assist_grown.due, s->grown_bytes + min64(a->look_after_bytes, STEP_BYTES));
@@ -155,28 +164,10 @@ void assist_grow_due(size_t bytes)
 {
     uint64_t left = load(&assist_view.left_bytes);
 
-    if (!is_due(bytes))
+    if (!is_due(pressure_may_fit(bytes) ? bytes : 0))
         return;
     if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) || left == PRESSURE_UNLIMITED)
         return;
     if (load(&assist_grown.total) - load(&looked_at_grown) + bytes > left / 2)
         watch_look(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
-}
-
-bool pressure_would_exceed(size_t bytes)
-{
-    const struct pressure_options *o = watch_options();
-    if (likely(!o || o->on_limit != PRESSURE_ON_LIMIT_ENOMEM || bytes < o->on_limit_min_bytes))
-        return false;
-    // Nowhere near, going by the last look; before the first one there is none to go by.
-    if (watch_looked() && bytes <= pressure_room() / 2)
-        return false;
-    // Near: the first look may reclaim, the second says what that came to.
-    for (int i = 0; i < 2; i++)
-        if (watch_look(PRESSURE_CAUSE_ASSIST, bytes, 0) && bytes <= pressure_room())
-            return false;
-    if (bytes <= pressure_room())
-        return false;
-    board_refused();
-    return true;
 }

@@ -39,8 +39,9 @@ struct assist_view {
     _Alignas(64) _Atomic int level;
     _Atomic uint64_t keep_bytes;
     _Atomic uint64_t headroom_bytes;
-    _Atomic uint64_t left_bytes; // the same, after what was promised
-    _Atomic uint64_t grown_due;  // the total from which a look is due, however short ago the last
+    _Atomic uint64_t left_bytes;  // the same, after what was promised
+    _Atomic uint64_t limit_bytes; // that leaves it; the address space where there is none
+    _Atomic uint64_t grown_due;   // the total from which a look is due, however short ago the last
 };
 
 extern struct assist_counter assist_grown, assist_shrunk, assist_freed, assist_reused;
@@ -136,9 +137,12 @@ static inline uint64_t pressure_keep_bytes(void)
 // limit is known, or nobody has looked yet.
 uint64_t pressure_room(void);
 
-// For TIDEPOOL_ON_LIMIT=enomem: would this request pass the limit, after a reclaim? Always false
-// under the other policy, for small requests, and while no limit is known.
-bool pressure_would_exceed(size_t bytes);
+// False for what no limit has room for, and no address space where none is known: such a request
+// fails, or is address space only, and there is nothing to prepare for.
+static inline bool pressure_may_fit(size_t bytes)
+{
+    return bytes <= atomic_load_explicit(&assist_view.limit_bytes, memory_order_relaxed);
+}
 
 // Inside pressure/ only, from here on.
 void assist_init(const struct pressure_options *options); // also after fork

@@ -128,6 +128,7 @@ struct pressure_sample {
     uint64_t grown_bytes;    // counters that only rise: taken from the page level,
     uint64_t shrunk_bytes;   // and given back to it,
     uint64_t returned_bytes; // and from there to the kernel
+    uint64_t kept_bytes;     // see promise.h
 };
 
 static inline uint64_t pressure_near_limit(const struct pressure_sample *s)

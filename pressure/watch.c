@@ -8,6 +8,7 @@
 
 #include "pressure/assist.h"
 #include "pressure/board.h"
+#include "pressure/promise.h"
 #include "pressure/sample.h"
 #include "pressure/source_psi.h"
 #include "pressure/timed_lock.h"
@@ -137,11 +138,13 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
         // come; the other way round it might show in neither.
         uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
         uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+        uint64_t kept = promise_kept();
         uint64_t returned = hooks->returned ? hooks->returned(hooks->arg) : 0;
         sample_take(&w.source, options, now, s);
         s->grown_bytes = grown;
         s->shrunk_bytes = shrunk;
         s->returned_bytes = returned;
+        s->kept_bytes = kept;
         if (now_us(CLOCK_MONOTONIC) - start < OLD_US)
             break;
     }

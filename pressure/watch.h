@@ -87,7 +87,7 @@ struct pressure_stats {
     uint64_t transitions[PRESSURE_LEVELS]; // into each
     uint64_t reclaims[PRESSURE_CAUSES];
     uint64_t freed_bytes[PRESSURE_CAUSES];
-    uint64_t refused;         // answers "no" of pressure_would_exceed
+    uint64_t refused;         // answers "no" of promise_begin
     uint64_t reclaim_unix_ms; // wall clock of the last reclaim, 0 = never
     uint64_t reclaim_us;      // time spent in all of them
     uint64_t reclaim_histogram[PRESSURE_HISTOGRAM];

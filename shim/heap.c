@@ -10,6 +10,7 @@
 #include "shim/aside.h"
 #include "shim/boot.h"
 #include "shim/misuse.h"
+#include "shim/promised.h"
 #include "shim/resize.h"
 #include "shim/sampling.h"
 #include "shim/scarce.h"
@@ -83,7 +84,7 @@ static void note_growth(void)
 
 // A request that takes pages: the only place where memory pressure is asked, because it is the
 // only one where that can cost something and no lock is held.
-static void *grow(size_t size, bool zero)
+static void *take_pages(size_t size, bool zero)
 {
     bool entered = pool_entered();
     void *ptr = entered ? NULL : scarce_reuse(size, zero);
@@ -96,21 +97,17 @@ static void *grow(size_t size, bool zero)
     }
     // A handler may have interrupted a request that was made frozen, and must not be refused.
     pages_freeze(0);
-    if (!entered && !watchdog_before(size)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    if (!entered)
+    if (!entered) {
+        watchdog_before(size);
         note_growth();
+    }
     ptr = pool_get_new(size, zero);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
         ptr = heap_from_jemalloc(size, zero);
     // Address space may be short while pages lie free in runs of other sizes.
-    if (!ptr && !entered && size < PTRDIFF_MAX) {
-        watchdog_reclaim(0);
+    if (!ptr && !entered && watchdog_reclaim_for(size))
         ptr = heap_from_jemalloc(size, zero);
-    }
     if (!entered) {
         if (ptr && size < REMAP_MIN_BYTES)
             scarce_stock_up(pool_owns(ptr));
@@ -118,6 +115,14 @@ static void *grow(size_t size, bool zero)
         watchdog_after();
     }
     return ptr;
+}
+
+static void *grow(size_t size, bool zero)
+{
+    size_t block = pool_block_bytes(size, true);
+    struct promised p = promised_begin(block ? block : size);
+
+    return p.refused ? NULL : promised_end(p, take_pages(size, zero), 0, size);
 }
 
 // The same where some requests are sampled: of those the lists know nothing at first, and what goes
@@ -230,12 +235,16 @@ static void *large_realloc(void *ptr, size_t size)
 {
     bool entered = pool_entered();
     size_t have = je_malloc_usable_size(ptr);
-    void *to = NULL;
+    void *to;
 
+    if (!entered)
+        watchdog_before(size);
+    if (unlikely(promise_is_on) && !entered)
+        to = resize_promised(ptr, size, 0);
     // Where requests are sampled, a block that moves is one.
-    if (!pace_is_on() && resize_is_tight(have, size))
+    else if (!pace_is_on() && resize_is_tight(have, size))
         to = resize_tight(ptr, have, size);
-    else if (entered || watchdog_before(size))
+    else
         to = heap_resized(ptr, size);
     if (!entered)
         watchdog_after();
@@ -300,23 +309,40 @@ static void *pooled_aligned(size_t alignment, size_t size)
     return ptr;
 }
 
+static void *sampled_or_new(size_t size, int flags)
+{
+    void *ptr = NULL;
+
+    if (unlikely(pace_is_on()) && size && !(flags & ~(JE_LG_ALIGN_MASK | JE_ZERO)))
+        ptr = sampling_try((size_t)1 << (flags & JE_LG_ALIGN_MASK), size, flags & JE_ZERO);
+    return ptr ? ptr : je_mallocx(size, flags);
+}
+
+void *heap_guarded(size_t size, int flags)
+{
+    struct promised p = promised_begin(size < SIZE_CLASS_MIN_BYTES ? 0 : size);
+    bool large = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
+    void *ptr;
+
+    if (p.refused)
+        return NULL;
+    if (large)
+        watchdog_before(size);
+    ptr = sampled_or_new(size, flags);
+    if (large)
+        watchdog_after();
+    return promised_end(p, ptr, 0, size);
+}
+
 void *heap_aligned(size_t alignment, size_t size)
 {
     if (unlikely(aside()))
         return aside_aligned(alignment, size);
     void *ptr = pooled_aligned(alignment, size);
-    bool large = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
 
     if (ptr)
         return ptr;
-    if (!large || watchdog_before(size)) {
-        if (unlikely(pace_is_on()))
-            ptr = sampling_try(alignment, size, false);
-        if (!ptr)
-            ptr = je_memalign(alignment, size);
-    }
-    if (large)
-        watchdog_after();
+    ptr = heap_guarded(size ? size : 1, JE_ALIGN_LG(__builtin_ctzl(alignment)));
     if (!ptr)
         errno = ENOMEM;
     return ptr;

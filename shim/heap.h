@@ -69,6 +69,10 @@ void *heap_realloc(void *ptr, size_t size);
 // `alignment` is a power of two; NULL with errno ENOMEM.
 void *heap_aligned(size_t alignment, size_t size);
 
+// Past the pools: as je_mallocx(), with what a large request asks of the watchdog first. 0 bytes
+// are a request for one. errno is left as it comes.
+void *heap_guarded(size_t size, int flags);
+
 // Bytes that may be used at `ptr`, constant for the block's life; 0 for NULL.
 size_t heap_usable_size(const void *ptr);
 

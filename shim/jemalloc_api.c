@@ -9,6 +9,8 @@
 #include "pool/pace.h"
 #include "shim/boot.h"
 #include "shim/heap.h"
+#include "shim/promised.h"
+#include "shim/resize.h"
 #include "shim/sampling.h"
 #include "shim/watchdog.h"
 
@@ -48,17 +50,27 @@ HEAP_EXPORT void *mallocx(size_t size, int flags)
     size_t alignment = alignment_of(flags);
     void *ptr;
 
-    if (names_place(flags) || !pool_takes(size) || alignment > 4096) {
-        ptr = pace_is_on() && size && !names_place(flags)
-                  ? sampling_try(alignment, size, is_zeroed(flags))
-                  : NULL;
-        return ptr ? ptr : je_mallocx(size, flags);
-    }
+    if (names_place(flags) || !pool_takes(size) || alignment > 4096)
+        return heap_guarded(size, flags);
     ptr = alignment > 1 ? heap_aligned(alignment, size) : heap_alloc(size);
     // To the block's end: a rallocx that grows it later relies on that.
     if (ptr && is_zeroed(flags))
         memset(ptr, 0, heap_usable_size(ptr));
     return ptr;
+}
+
+// A block of jemalloc's own, which may move.
+static void *resized(void *ptr, size_t size, int flags)
+{
+    bool large = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
+    void *to;
+
+    if (!large)
+        return je_rallocx(ptr, size, flags);
+    watchdog_before(size);
+    to = promise_is_on ? resize_promised(ptr, size, flags) : je_rallocx(ptr, size, flags);
+    watchdog_after();
+    return to;
 }
 
 HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
@@ -67,7 +79,7 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
     void *to;
 
     if (!pool_owns(ptr))
-        return je_rallocx(ptr, size, flags);
+        return resized(ptr, size, flags);
     have = pool_usable_size(ptr);
     if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (alignment_of(flags) - 1)) == 0)
         return ptr;
@@ -82,7 +94,16 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
 // Blocks of the pools do not change their size in place.
 HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
 {
-    return pool_owns(ptr) ? pool_usable_size(ptr) : je_xallocx(ptr, size, extra, flags);
+    size_t have;
+
+    if (pool_owns(ptr))
+        return pool_usable_size(ptr);
+    if (size <= SIZE_CLASS_MAX_BYTES || pool_entered())
+        return je_xallocx(ptr, size, extra, flags);
+    watchdog_before(size);
+    have = resize_in_place(ptr, size, extra, flags);
+    watchdog_after();
+    return have;
 }
 
 HEAP_EXPORT size_t sallocx(const void *ptr, int flags)

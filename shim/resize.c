@@ -8,6 +8,7 @@
 #include "pool/je.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
+#include "shim/promised.h"
 #include "shim/watchdog.h"
 
 // Below it two blocks are no matter; and pages that go back come again for the next one.
@@ -41,8 +42,7 @@ void *resize_tight(void *ptr, size_t have, size_t size)
 {
     void *to;
 
-    if (!watchdog_before(size - have))
-        return NULL;
+    watchdog_before(size - have);
     if (je_xallocx(ptr, size, 0, 0) >= size)
         return ptr;
     to = je_malloc(size);
@@ -50,5 +50,67 @@ void *resize_tight(void *ptr, size_t have, size_t size)
         return NULL;
     resize_copy(to, ptr, have);
     je_free(ptr);
+    return to;
+}
+
+// Of a block of so many bytes, what the program asked for at least, and what was touched therefore:
+// jemalloc has four sizes to a doubling.
+static size_t surely_asked(size_t have)
+{
+    return have - have / 5;
+}
+
+size_t resize_in_place(void *ptr, size_t size, size_t extra, int flags)
+{
+    size_t have = je_sallocx(ptr, flags), sure = surely_asked(have);
+    size_t most = size < SIZE_MAX - extra ? size + extra : SIZE_MAX;
+    struct promised p = promised_begin(most > sure ? most - sure : 0);
+
+    if (p.refused)
+        return have;
+    have = je_xallocx(ptr, size, extra, flags);
+    promised_end(p, ptr, sure, have < most ? have : most);
+    return have;
+}
+
+// Its pages go back as they are copied, so that what is added and a part are enough.
+static void *move_in_parts(void *ptr, size_t have, size_t size)
+{
+    struct promised p = promised_begin(size - surely_asked(have) + 2 * PART_BYTES);
+    void *to = p.refused ? NULL : resize_tight(ptr, have, size);
+
+    return promised_end(p, to, have, size);
+}
+
+static void *move(void *ptr, size_t have, size_t size, int flags)
+{
+    struct promised p = promised_begin(size);
+    void *to = p.refused ? NULL : je_mallocx(size, flags);
+
+    if (to) {
+        memcpy(to, ptr, have < size ? have : size);
+        je_dallocx(ptr, flags & ~JE_ZERO);
+        return promised_end(p, to, have < size ? have : size, size);
+    }
+    promised_end(p, NULL, 0, 0);
+    return NULL;
+}
+
+void *resize_promised(void *ptr, size_t size, int flags)
+{
+    size_t have = je_sallocx(ptr, flags), sure = surely_asked(have);
+    struct promised p = promised_begin(size > sure ? size - sure : 0);
+    void *to = NULL;
+
+    if (p.refused)
+        return NULL;
+    if (je_xallocx(ptr, size, 0, flags) >= size)
+        to = ptr;
+    promised_end(p, to, sure, size);
+    if (to)
+        return to;
+    to = move(ptr, have, size, flags);
+    if (!to && size > have && have >= TIGHT_MIN_BYTES && !flags)
+        to = move_in_parts(ptr, have, size);
     return to;
 }

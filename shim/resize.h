@@ -20,4 +20,9 @@ void resize_copy(void *to, void *from, size_t bytes);
 // had, or the request is to fail, and `ptr` is as it was.
 void *resize_tight(void *ptr, size_t have, size_t size);
 
+// TIDEPOOL_ON_LIMIT=enomem: as je_rallocx and je_xallocx, of a block of jemalloc's, where what is
+// added is promised first (promised.h).
+void *resize_promised(void *ptr, size_t size, int flags);
+size_t resize_in_place(void *ptr, size_t size, size_t extra, int flags);
+
 #endif

@@ -10,6 +10,7 @@
 #include "shim/callsite.h"
 #include "shim/heap.h"
 #include "shim/log.h"
+#include "shim/promised.h"
 #include "shim/resize.h"
 #include "shim/watchdog.h"
 
@@ -76,8 +77,11 @@ static void *ask_and_run(size_t alignment, size_t size, size_t asked, bool zero,
     int saved = errno;
     void *ptr = NULL;
 
-    if (entered || watchdog_before(size))
-        ptr = run(alignment, size, asked, zero, probability);
+    struct promised p = promised_begin(size);
+    if (!entered)
+        watchdog_before(size);
+    if (!p.refused)
+        ptr = promised_end(p, run(alignment, size, asked, zero, probability), 0, size);
     if (!entered)
         watchdog_after();
     errno = saved;

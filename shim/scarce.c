@@ -48,6 +48,8 @@ void *scarce_reuse(size_t size, bool zero)
 {
     void *ptr;
 
+    if (!pressure_may_fit(size))
+        return NULL;
     // Each request that is large is a look, or a reclaim, near the limit.
     if (size > SIZE_CLASS_MAX_BYTES)
         return pressure_asks(size) ? reuse(size, zero) : NULL;
@@ -96,7 +98,7 @@ void *scarce_move(size_t size)
     void *ptr;
 
     if (size < REMAP_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
-        !has_to_move(size) || !remap_usable() || !remap_begin(&pages))
+        !pressure_may_fit(size) || !has_to_move(size) || !remap_usable() || !remap_begin(&pages))
         return NULL;
     ptr = pool_get_new(size, false);
     if (!ptr)
@@ -109,13 +111,11 @@ void *scarce_move(size_t size)
             remap_fill(&pages, begin, ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095, REMAP_ANY);
     remap_end();
     // The rest is as new as always.
-    bool granted = watchdog_before(fresh) || !ptr;
+    watchdog_before(fresh);
     pages_take(fresh);
     watchdog_after();
-    if (!granted && !pages.lost)
-        heap_free(ptr);
     errno = saved;
-    return granted && !pages.lost ? ptr : NULL;
+    return pages.lost ? NULL : ptr;
 }
 
 #define STOCK_BYTES ((size_t)1 << 20)

@@ -14,6 +14,7 @@
 #include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/oversize.h"
+#include "shim/promised.h"
 #include "shim/sampling.h"
 #include "shim/scarce.h"
 
@@ -96,7 +97,8 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
 static void set_tight(void *arg, bool tight)
 {
     (void)arg;
-    pool_set_frugal(tight);
+    // A promise covers whole blocks.
+    pool_set_frugal(tight && !promise_is_on);
 }
 
 // For every arena that there is, and for those to come. Zero would be the program's throughput:
@@ -283,13 +285,35 @@ static unsigned percent_of(double ratio)
     return (unsigned)(ratio * 100 + 0.5);
 }
 
+// What no limit has room for is address space first of all: a look a second does for what a program
+// may touch of it, however often it takes some and frees it.
+#define VAST_MS 1000
+static bool is_vast_again(size_t bytes)
+{
+    static _Atomic uint64_t next_ms;
+    uint64_t now;
+
+    if (likely(pressure_may_fit(bytes)))
+        return false;
+    now = now_ms();
+    if (now < atomic_load_explicit(&next_ms, memory_order_relaxed))
+        return true;
+    atomic_store_explicit(&next_ms, now + VAST_MS, memory_order_relaxed);
+    return false;
+}
+
 static void count_pages(size_t bytes)
 {
+    if (is_vast_again(bytes))
+        return;
     pressure_count(bytes);
+    promised_note(bytes);
 }
 
 static void count_freed_pages(size_t bytes)
 {
+    if (!pressure_may_fit(bytes))
+        return;
     pressure_count_free(bytes);
 }
 
@@ -299,9 +323,7 @@ static bool on_refill(bool filled)
     if (pool_entered())
         return false;
     if (!filled) {
-        if (dog.on)
-            watchdog_reclaim(0);
-        return dog.on;
+        return dog.on && watchdog_reclaim_for(SIZE_CLASS_MIN_BYTES);
     }
     scarce_stock_up(false);
     pressure_ask(0);
@@ -376,4 +398,33 @@ void watchdog_start_thread(void)
 size_t watchdog_reclaim(uint64_t keep_bytes)
 {
     return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API) : reclaim(keep_bytes);
+}
+
+#define TRY_AGAIN_MS 1000
+
+// Grows by what is freed, whether it stays in lists or goes further.
+static uint64_t freed_bytes(void)
+{
+    return held(NULL) + atomic_load_explicit(&assist_freed.total, memory_order_relaxed) +
+           atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+}
+
+bool watchdog_reclaim_for(size_t bytes)
+{
+    static _Atomic uint64_t last_ms, freed_then;
+    uint64_t now = now_ms(), then = atomic_load_explicit(&freed_then, memory_order_relaxed);
+
+    if (bytes > PTRDIFF_MAX)
+        return false;
+    if (now - atomic_load_explicit(&last_ms, memory_order_relaxed) < TRY_AGAIN_MS) {
+        if (!pressure_may_fit(bytes))
+            return false;
+        // An eighth: it may lie beside the rest.
+        if (freed_bytes() < then + bytes / 8 + 65536)
+            return false;
+    }
+    watchdog_reclaim(0);
+    atomic_store_explicit(&last_ms, now_ms(), memory_order_relaxed);
+    atomic_store_explicit(&freed_then, freed_bytes(), memory_order_relaxed);
+    return true;
 }

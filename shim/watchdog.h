@@ -18,11 +18,10 @@
 void watchdog_init(const struct config *config, uint64_t pool_max_bytes);
 
 // Around the requests that take pages, where no lock is held: a look before, if one is due, and
-// the thread's start after. False: the request is to fail with ENOMEM (TIDEPOOL_ON_LIMIT).
-static inline bool watchdog_before(size_t bytes)
+// the thread's start after.
+static inline void watchdog_before(size_t bytes)
 {
     pressure_ask(bytes);
-    return !pressure_would_exceed(bytes);
 }
 
 static inline void watchdog_after(void)
@@ -41,5 +40,10 @@ void watchdog_start_thread(void);
 // Drains every cache down to `keep_bytes` and purges all of jemalloc's arenas, now. Returns the
 // bytes that the kernel got back.
 size_t watchdog_reclaim(uint64_t keep_bytes);
+
+// For a request that jemalloc could not serve: address space or commitment may be short while pages
+// lie free. Reclaims all there is, unless that would be in vain: for what could not fit anyway, and
+// where little was freed since it was in vain, once a second. True: a second try is worth it.
+bool watchdog_reclaim_for(size_t bytes);
 
 #endif

@@ -204,6 +204,12 @@ for guard in 0 1; do
     case_ "beyond_limit san_guard_large:$guard" 0 level_lines MALLOC_CONF=san_guard_large:$guard TIDEPOOL_LIMIT=200M \
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
 done
+# One reclaim a second, at most, and one more; 3500 requests take less than that.
+hardly_reclaimed() {
+    awk '$2 == "reclaims:" { n = $4 + $6 + $8; seen = 1 } $2 == "pressure:" { looks = $10 } \
+        END { exit !(seen && n <= 10 && looks < 1000) }' "$tmp/err"
+}
+case_ too_large 0 hardly_reclaimed TIDEPOOL_STATS=exit "$V/too_large"
 ok small_process "$V/small_process"
 ok maps_little "$V/maps_little"
 

@@ -15,6 +15,7 @@
 
 #include "pressure/assist.h"
 #include "pressure/monitor.h"
+#include "pressure/promise.h"
 #include "pressure/source_proc.h"
 
 #define M ((size_t)1 << 20)
@@ -97,7 +98,7 @@ static void *grow_and_shrink(void *arg)
         if (turn % 16 == 0)
             pressure_reclaim(0, PRESSURE_CAUSE_API);
         if (turn % 8 == 0)
-            pressure_would_exceed(4 * M);
+            promise_keep(promise_begin(4 * M) ? 4 * M : 0);
         munmap(p, size);
         pressure_shrink(size);
     }

@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=16
+cases=24
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -114,6 +114,24 @@ lowered_while_idle() {
     pass "$name: refused without tidepool, done with it"
 }
 
+# refuses MIB THREADS MIN MAX HOW: malloc says no before the kernel kills, and not before 0.9 of the
+# limit are used.
+refuses() {
+    local limit=$1 name="enomem: $2 threads, $3 to $4 bytes, written $5, $1 MiB" used
+    shift
+    memcg_new kill "$limit" || return 1
+    {
+        timeout -s KILL 60 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" TIDEPOOL_ON_LIMIT=enomem:1K \
+            LD_PRELOAD="$lib" "$B/tests/survival/refused" "$@" 3 >"$out" 2>&1
+        status=$?
+    } 2>/dev/null
+    used=$(($(cat "$cg/memory.max_usage_in_bytes") * 100 / (limit << 20)))
+    memcg_leave
+    if [ "$status" -ne 0 ]; then fail "$name" "status $status"; tail -n 5 "$out"
+    elif [ "$used" -lt 90 ]; then fail "$name" "only $used % used"
+    else pass "$name"; fi
+}
+
 # lives_regrouped NAME WAY: 75 MiB are freed under a limit of 1 GiB; then 110 MiB have to do.
 lives_regrouped() {
     local name=$1 text=0 file above
@@ -163,6 +181,12 @@ main() {
     lives_regrouped 'moved to a narrower cgroup, and grows at once' moved
     lives_regrouped 'the limit falls, and the process grows at once' falls
     lives_regrouped "the parent's falls" above
+    for how in now late; do
+        refuses 60 1 1024 16384 $how
+        refuses 200 4 65536 1000000 $how
+        refuses 120 32 1024 16777216 $how
+        refuses 600 8 1048576 16777216 $how
+    done
     killed_with 'live data above the limit' 190 "$p/shift" 200 narrow
     rm -f "$out"
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,0 +1,50 @@
+// promise - TIDEPOOL_ON_LIMIT=enomem: a request is granted only if the limit has room for all of
+// it.
+//
+// The kernel charges a page when it is touched, so what was handed out and not touched yet shows in
+// no count of its. Here it does not exist: the caller touches a block before it hands it out
+// (shim/promised.h), and until then the block's bytes are counted in `begun` and not in `kept`.
+//
+//   begun    bytes granted, ever; a thread adds its own before it takes any page
+//   kept     of those, bytes that are touched by now, or were given up
+//   granted  how far `begun` may go: what was kept when the last look read the usage, and the room
+//            that it saw
+//
+// So threads that take memory together cannot take more than there is. The reserve is for what is
+// charged without a word from here: page tables, stacks, kernel objects of the program, small
+// objects.
+//
+// Not covered: other processes under the limit grow between a look and the touching, which is some
+// ms; a large block is given up half way if they do. Nor are pages that a forked child copies.
+#ifndef TIDEPOOL_PRESSURE_PROMISE_H
+#define TIDEPOOL_PRESSURE_PROMISE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pressure/pressure.h"
+
+extern bool promise_is_on;
+
+// Counts `bytes` as begun. False, with nothing counted: the limit has no room for them, after a
+// reclaim if that could help. Requests below the option's size are never refused. Any thread that
+// may reclaim.
+bool promise_begin(size_t bytes);
+
+// Of what this thread has begun, so much is touched, or will not be.
+void promise_keep(size_t bytes);
+
+// Is there still room for what is begun and not kept? May look.
+bool promise_holds(void);
+
+// Pages that were taken without a promise. No look, for jemalloc's locks may be held.
+void promise_note(size_t bytes);
+
+// Inside pressure/ only. Also after fork.
+void promise_init(const struct pressure_options *options);
+// To be read before the usage is, and the look's result, under its lock.
+uint64_t promise_kept(void);
+void promise_looked(uint64_t kept_bytes, const struct pressure_sample *sample);
+
+#endif
