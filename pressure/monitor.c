@@ -199,12 +199,37 @@ static bool report_level(const struct pressure_hooks *h)
     return true;
 }
 
+static const char *listens(enum psi_kind kind)
+{
+    const struct psi_accel *a = &accel.accel[kind];
+    return a->open ? "on" : a->error == ENOENT ? "none" : "refused";
+}
+
+// Once; in a child not again. What the user named, and cannot be listened to, is said to all.
+static void say_accelerators(void)
+{
+    static bool said;
+    const struct pressure_hooks *h = watch_hooks();
+    const struct psi_accel *named = &accel.accel[PSI_SYSTEMD];
+    if (said || !h->log)
+        return;
+    said = true;
+    if (watch_options()->watch_path && !named->open && named->error && named->error != ENOENT)
+        h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to (error %d)",
+               psi_names[PSI_SYSTEMD], named->error);
+    h->log(h->arg, PRESSURE_LOG_FOUND,
+           "events that bring looks forward: %s %s, %s %s, %s %s, %s %s", psi_names[0], listens(0),
+           psi_names[1], listens(1), psi_names[2], listens(2), psi_names[3], listens(3));
+}
+
 static void arm(uint64_t now)
 {
     static struct psi_place place; // 8 KiB, rarely touched
     if (watch_options()->accelerators && psi_wants(&accel, watch_limit_bytes(), now) &&
-        watch_place(&place))
+        watch_place(&place)) {
         board_thread(true, psi_arm(&accel, watch_options(), &place, now));
+        say_accelerators();
+    }
 }
 
 static void serve(const struct pressure_hooks *h)

@@ -30,3 +30,19 @@ const char *pressure_limit_name(enum pressure_limit_kind kind)
         "none", "option", "cgroup v1", "memory.max", "memory.high", "RAM", "rlimit"};
     return (unsigned)kind < PRESSURE_LIMIT_KINDS ? names[kind] : "unknown";
 }
+
+const char *pressure_reason_text(enum pressure_reason reason)
+{
+    static const char *const texts[PRESSURE_REASONS] = {
+        [PRESSURE_REASON_NONE] = "no reason",
+        [PRESSURE_REASON_RUSH] = "usage rises fast towards the limit",
+        [PRESSURE_REASON_FIRST] = "memory is short for the first time",
+        [PRESSURE_REASON_OTHERS] = "others may need what this process does not use",
+        [PRESSURE_REASON_COOLDOWN] = "memory is still short after the cooldown",
+        [PRESSURE_REASON_END] = "the limit is next",
+        [PRESSURE_REASON_ROOM] = "room runs out",
+        [PRESSURE_REASON_SECOND] = "still critical after a second",
+        [PRESSURE_REASON_ASKED] = "asked for by a call",
+    };
+    return (unsigned)reason < PRESSURE_REASONS ? texts[reason] : texts[PRESSURE_REASON_NONE];
+}

@@ -121,21 +121,22 @@ static bool moved(const struct pressure_state *st, uint64_t used)
     return by > st->reclaim_headroom / 4 + 256 * KIB;
 }
 
-static bool want_reclaim(const struct pressure_options *o, const struct pressure_state *st,
-                         const struct pressure_sample *s, const struct pressure_action *a,
-                         bool urgent, uint64_t now)
+static enum pressure_reason want_reclaim(const struct pressure_options *o,
+                                         const struct pressure_state *st,
+                                         const struct pressure_sample *s,
+                                         const struct pressure_action *a, bool urgent, uint64_t now)
 {
     uint64_t since = now - st->reclaim_ms, limit = pressure_near_limit(s);
     unsigned futile = st->futile < 6 ? st->futile : 6;
     // Reclaims that give nothing may take a fifth of the time at first, and less each time.
     bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
     if (s->held_bytes >= MIB && missing_bytes(st, s))
-        return affordable;
+        return affordable ? PRESSURE_REASON_RUSH : PRESSURE_REASON_NONE;
     if (a->level < PRESSURE_HIGH && !urgent)
-        return false;
+        return PRESSURE_REASON_NONE;
     // Not on each entry: usage that swings around a mark would be a reclaim each time.
     if (!st->reclaimed_once)
-        return true;
+        return PRESSURE_REASON_FIRST;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
     // What the program let go of since, without taking any, or lets lie: neighbours under the same
@@ -146,22 +147,24 @@ static bool want_reclaim(const struct pressure_options *o, const struct pressure
     uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
     bool wanted = !s->alone || now - st->grown_ms >= ALONE_MS;
     if (!growing && ((wanted && let_go >= limit / 4) || (st->idle && left_lying >= limit / 64)))
-        return true;
+        return PRESSURE_REASON_OTHERS;
 
     if (!urgent)
-        return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile);
+        return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile)
+                   ? PRESSURE_REASON_COOLDOWN
+                   : PRESSURE_REASON_NONE;
 
     if (a->emergency && s->held_bytes >= 256 * KIB)
-        return true;
+        return PRESSURE_REASON_END;
     if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
-        return affordable;
+        return affordable ? PRESSURE_REASON_END : PRESSURE_REASON_NONE;
     // The program lives on what it freed a moment ago, as long as there is room for that: a reclaim
     // takes it away, and each page of it costs a fault to get back.
     // Many threads need more of it, for each may be about to touch what it was handed.
     uint64_t crowd = min64(s->threads * MIB / 2, (s->headroom_bytes + s->held_bytes) / 4);
     if (a->left_bytes < max64(limit / 32, crowd) && s->held_bytes > a->keep_bytes)
-        return affordable;
-    return since >= (uint64_t)1000 << futile;
+        return affordable ? PRESSURE_REASON_ROOM : PRESSURE_REASON_NONE;
+    return since >= (uint64_t)1000 << futile ? PRESSURE_REASON_SECOND : PRESSURE_REASON_NONE;
 }
 
 // What free memory there is, with us or with the kernel, swings with what the program keeps: a peak
@@ -324,7 +327,8 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     }
     a.urgent = urgent && a.level >= PRESSURE_HIGH;
     a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
-    a.reclaim = limited && want_reclaim(o, st, s, &a, urgent, now);
+    a.why = limited ? want_reclaim(o, st, s, &a, urgent, now) : PRESSURE_REASON_NONE;
+    a.reclaim = a.why != PRESSURE_REASON_NONE;
     // Nobody is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)
         a.keep_bytes = 0;

@@ -163,9 +163,24 @@ struct pressure_state {
     uint64_t tight_ms; // when it was so last
 };
 
+// Why a reclaim is due: see above.
+enum pressure_reason {
+    PRESSURE_REASON_NONE,
+    PRESSURE_REASON_RUSH,     // usage rises past us towards the limit
+    PRESSURE_REASON_FIRST,    // memory is short for the first time
+    PRESSURE_REASON_OTHERS,   // others need what this process let go of
+    PRESSURE_REASON_COOLDOWN, // at High, by the clock
+    PRESSURE_REASON_END,      // an emergency
+    PRESSURE_REASON_ROOM,     // at Critical, less than 1/32 of the limit is left
+    PRESSURE_REASON_SECOND,   // at Critical, by the clock
+    PRESSURE_REASON_ASKED,    // pressure_reclaim(): malloc_trim() and such
+    PRESSURE_REASONS,
+};
+
 struct pressure_action {
     enum pressure_level from, level;
-    bool reclaim;          // now, down to keep_bytes, then tell pressure_reclaimed()
+    bool reclaim; // now, down to keep_bytes, then tell pressure_reclaimed()
+    enum pressure_reason why;
     bool decay_fast;       // freed pages shall go back soon: at Critical
     bool urgent;           // Critical, or will be with what is pending and promised
     bool emergency;        // the next few allocations may be the last
@@ -190,6 +205,7 @@ void pressure_reclaimed(struct pressure_state *state, const struct pressure_samp
 uint64_t pressure_watermark(const struct pressure_options *options, enum pressure_level level,
                             uint64_t limit_bytes);
 const char *pressure_level_name(enum pressure_level level);
+const char *pressure_reason_text(enum pressure_reason reason);
 const char *pressure_limit_name(enum pressure_limit_kind kind);
 
 #endif

@@ -11,6 +11,13 @@
 #define RETRY_MS 30000
 #define GIVE_UP 3
 
+const char *const psi_names[PSI_KINDS] = {
+    [PSI_SYSTEMD] = "MEMORY_PRESSURE_WATCH",
+    [PSI_TRIGGER] = "PSI",
+    [PSI_EVENTS] = "memory.events",
+    [PSI_THRESHOLD] = "thresholds",
+};
+
 int psi_decode(const char *text, unsigned char *out, size_t size)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -117,9 +124,11 @@ unsigned psi_arm(struct psi_source *s, const struct pressure_options *o, struct 
     }
     for (enum psi_kind kind = 0; kind < PSI_KINDS; kind++) {
         struct psi_accel *a = &s->accel[kind];
-        if (!a->open && a->lost < GIVE_UP && now >= a->retry_ms &&
-            psi_arm_one(kind, a, o, place) < 0)
-            a->retry_ms = now + RETRY_MS;
+        if (!a->open && a->lost < GIVE_UP && now >= a->retry_ms) {
+            a->error = -psi_arm_one(kind, a, o, place);
+            if (a->error > 0)
+                a->retry_ms = now + RETRY_MS;
+        }
         n += a->open;
     }
     return n;

@@ -38,6 +38,7 @@ struct psi_accel {
     uint64_t eventfd_id; // all eventfds share one inode
     uint64_t count;      // total= or the sum of the events, when last looked at
     unsigned lost;
+    int error; // why it is not open: an errno; ENOENT: there is none here
     uint64_t retry_ms;
     char total_path[CGROUP_PATH + 64]; // of is_psi: where total= is read
 };
@@ -64,6 +65,8 @@ bool psi_wants(const struct psi_source *source, uint64_t limit_bytes, uint64_t n
 // open. Never closes what is not ours.
 unsigned psi_arm(struct psi_source *source, const struct pressure_options *options,
                  struct psi_place *place, uint64_t now_ms);
+
+extern const char *const psi_names[PSI_KINDS];
 
 // The open ones that are still ours, for ppoll; `which` tells psi_event what each was.
 unsigned psi_fill(struct psi_source *source, struct pollfd fds[PSI_KINDS],

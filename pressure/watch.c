@@ -178,8 +178,10 @@ static void apply_decay(void)
 
 // Under act_lock, which is free afterwards: others need not wait until this thread has its
 // processor and the look's lock again. What it came to is told to the step, and counted.
-static size_t reclaim(uint64_t keep, enum pressure_cause cause)
+static size_t reclaim(struct pressure_reclaim *r)
 {
+    uint64_t keep = r->keep_bytes;
+    enum pressure_cause cause = r->cause;
     size_t freed = 0;
     uint64_t start = now_us(CLOCK_MONOTONIC), us;
 
@@ -198,7 +200,12 @@ static size_t reclaim(uint64_t keep, enum pressure_cause cause)
         pressure_reclaimed(&w.state, &after, freed, us, now);
         board_publish();
         timed_lock_drop(&look_lock);
+        r->used_after_bytes = after.used_bytes;
     }
+    r->freed_bytes = freed;
+    r->took_us = us;
+    if (hooks->reclaimed)
+        hooks->reclaimed(hooks->arg, r);
     return freed;
 }
 
@@ -250,11 +257,28 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     size_t freed = 0;
     apply_decay();
     if (a->reclaim)
-        freed = reclaim(a->keep_bytes, cause);
+        freed = reclaim(&(struct pressure_reclaim){.cause = cause,
+                                                   .why = a->why,
+                                                   .level = a->level,
+                                                   .keep_bytes = a->keep_bytes,
+                                                   .used_bytes = s->used_bytes,
+                                                   .held_bytes = s->held_bytes,
+                                                   .limit_bytes = s->limit_bytes});
     else
         end_act();
     if (a->reclaim && a->may_nap && grower && freed < pressure_near_limit(s) / 128)
         nap_for_neighbours(s);
+}
+
+// Without any limit memory is never short. Said once, and not again in a child: a server's workers
+// are many.
+static void say_blind(const struct pressure_sample *s)
+{
+    static _Atomic bool said;
+
+    if (s->limit_bytes == PRESSURE_UNLIMITED && hooks->log && !atomic_exchange(&said, true))
+        hooks->log(hooks->arg, PRESSURE_LOG_SOURCE,
+                   "memory is not watched: neither a cgroup nor /proc/meminfo can be read");
 }
 
 bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
@@ -292,6 +316,9 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         atomic_store_explicit(&looked, true, memory_order_relaxed);
         board_post(&w.state, &s);
         timed_lock_drop(&look_lock);
+        say_blind(&s);
+        if (hooks->looked)
+            hooks->looked(hooks->arg, cause, &a, &s);
         if (turned_urgent && hooks->on_critical)
             tell_critical();
         act(cause, &a, &s);
@@ -308,8 +335,17 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     int saved = errno;
     size_t freed = 0;
     busy = true;
-    if (timed_lock_take(&act_lock, 2000))
-        freed = reclaim(keep, cause);
+    if (timed_lock_take(&act_lock, 2000)) {
+        struct pressure_stats now;
+        pressure_stats(&now);
+        freed = reclaim(&(struct pressure_reclaim){.cause = cause,
+                                                   .why = PRESSURE_REASON_ASKED,
+                                                   .level = now.level,
+                                                   .keep_bytes = keep,
+                                                   .used_bytes = now.sample.used_bytes,
+                                                   .held_bytes = now.sample.held_bytes,
+                                                   .limit_bytes = now.sample.limit_bytes});
+    }
     busy = false;
     errno = saved;
     return freed;

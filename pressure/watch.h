@@ -21,8 +21,18 @@ struct pollfd;
 
 enum pressure_log {
     PRESSURE_LOG_THREAD, // the thread cannot be started
-    PRESSURE_LOG_SOURCE, // no limit can be read, an accelerator is off
+    PRESSURE_LOG_SOURCE, // no limit can be read, or what the user named cannot be listened to
+    PRESSURE_LOG_FOUND,  // what the thread listens to, and what it may not
     PRESSURE_LOG_LEVEL,  // unused here: on_level is the shim's place to say it
+};
+
+// A reclaim that has ended. Before the first look of all, used_bytes and limit_bytes are 0.
+struct pressure_reclaim {
+    enum pressure_cause cause;
+    enum pressure_reason why;
+    enum pressure_level level;
+    uint64_t keep_bytes, freed_bytes, took_us;
+    uint64_t used_bytes, used_after_bytes, held_bytes, limit_bytes;
 };
 
 // What the watchdog does to the rest of the library. Any of them may be NULL.
@@ -39,6 +49,12 @@ struct pressure_hooks {
     // The same for whether blocks are to keep no page beyond what was asked for; not at first.
     void (*set_tight)(void *arg, bool tight);
     void (*set_decay)(void *arg, bool fast); // true: freed pages shall go back soon
+
+    // To tell what was decided, from any thread that may allocate, with no lock held: each reclaim,
+    // and each look.
+    void (*reclaimed)(void *arg, const struct pressure_reclaim *reclaim);
+    void (*looked)(void *arg, enum pressure_cause cause, const struct pressure_action *action,
+                   const struct pressure_sample *sample);
 
     // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.

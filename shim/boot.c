@@ -29,6 +29,7 @@
 #include "shim/report.h"
 #include "shim/sampling.h"
 #include "shim/stats.h"
+#include "shim/verbose.h"
 #include "shim/watchdog.h"
 
 struct config boot_config;
@@ -169,6 +170,8 @@ static void spare_address_space(void)
         boot_spare_address_space();
 }
 
+static struct verbose_pools started_with;
+
 static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
 {
     const struct pool_options options = {
@@ -177,8 +180,10 @@ static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
         .max_bytes = max_bytes,
         .thp = (enum region_thp)boot_config.thp,
     };
-    bool can_drain;
+    bool can_drain = false;
     int err = pool_init(&options, &can_drain);
+
+    started_with = (struct verbose_pools){!err, can_drain, max_bytes};
 
     if (err == -ENODEV)
         return; // all buckets are off, as asked
@@ -330,6 +335,11 @@ __attribute__((constructor)) static void at_load(void)
     if (boot_config.warmup_count || boot_config.sample_bytes || records_files)
         boot_pools();
     files_start();
+    // One line for each program, whether it will need the pools or not.
+    if (boot_config.verbose) {
+        boot_pools();
+        verbose_started(&boot_config, &started_with);
+    }
 }
 
 __attribute__((destructor)) static void at_exit(void)

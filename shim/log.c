@@ -28,8 +28,8 @@ static const struct kind {
     [LOG_PRESSURE] = {0, LOG_CAP, 0},
     [LOG_STATS] = {0, 0, 1000},
     [LOG_INFO] = {1, LOG_CAP, 0},
-    [LOG_DETAIL] = {2, LOG_CAP, 0},
-    [LOG_DEBUG] = {3, LOG_CAP, 0},
+    [LOG_DETAIL] = {2, 0, 0},
+    [LOG_DEBUG] = {3, 0, 0},
 };
 
 static _Atomic unsigned written[LOG_KINDS];

@@ -19,8 +19,8 @@ enum log_kind {
     LOG_PRESSURE, // a change of level
     LOG_STATS,    // figures that were asked for; never capped
     LOG_INFO,     // TIDEPOOL_VERBOSE=1: what was found and chosen at the start
-    LOG_DETAIL,   // TIDEPOOL_VERBOSE=2: single decisions
-    LOG_DEBUG,    // TIDEPOOL_VERBOSE=3
+    LOG_DETAIL,   // TIDEPOOL_VERBOSE=2: each reclaim and change of level, and why; never capped
+    LOG_DEBUG,    // TIDEPOOL_VERBOSE=3: each look; never capped
     LOG_KINDS
 };
 

@@ -11,8 +11,7 @@
 #include "shim/log.h"
 #include "shim/sampling.h"
 
-// "64K", "1M", or plain bytes where they are no whole multiple.
-static void size_text(char *out, size_t length, uint64_t bytes)
+void report_size(char *out, size_t length, uint64_t bytes)
 {
     if (bytes >> 20 && bytes % (1 << 20) == 0)
         log_format(out, length, "%luM", bytes >> 20);
@@ -68,9 +67,9 @@ void report_stats(void)
         uint64_t requests = s->created + s->reused;
         unsigned mille = requests ? (unsigned)(s->reused * 1000 / requests) : 0;
         char bound[24], limit[24], ratio[8] = "0.000";
-        size_text(bound, sizeof bound, s->bound_bytes);
+        report_size(bound, sizeof bound, s->bound_bytes);
         if (s->limit_is_bytes)
-            size_text(limit, sizeof limit, s->limit);
+            report_size(limit, sizeof limit, s->limit);
         else
             log_format(limit, sizeof limit, "%lu", s->limit);
         ratio[0] = (char)('0' + mille / 1000);

@@ -17,6 +17,7 @@
 #include "shim/promised.h"
 #include "shim/sampling.h"
 #include "shim/scarce.h"
+#include "shim/verbose.h"
 
 // A block that lies still for two of these goes to the depot, and from there to jemalloc after one
 // more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
@@ -197,6 +198,7 @@ static void on_level(void *arg, enum pressure_level from, enum pressure_level to
     log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
              pressure_level_name(to), pressure_level_name(from), s->used_bytes >> 20,
              s->limit_bytes >> 20, pressure_limit_name(s->kind));
+    verbose_level(&dog.options, to, s);
     relieve_files();
     exporter_level_changed();
 }
@@ -253,11 +255,11 @@ static void log_for_pressure(void *arg, enum pressure_log kind, const char *form
     char text[LOG_LINE_MAX];
     va_list args;
 
-    (void)arg, (void)kind;
+    (void)arg;
     va_start(args, format);
     log_vformat(text, sizeof text, format, args);
     va_end(args);
-    log_line(LOG_FEATURE, "%s", text);
+    log_line(kind == PRESSURE_LOG_FOUND ? LOG_INFO : LOG_FEATURE, "%s", text);
 }
 
 static struct pressure_hooks hooks = {
@@ -370,6 +372,10 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     // Growing threads wait for it, so it is there only where there is something to tell.
     if (c->sample_bytes)
         hooks.on_critical = on_critical;
+    if (c->verbose >= 2)
+        hooks.reclaimed = verbose_reclaimed;
+    if (c->verbose >= 3)
+        hooks.looked = verbose_looked;
     monitor_init(o, &hooks);
     dog.on = dog.thread = true;
     pages_on_take = count_pages;

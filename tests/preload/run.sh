@@ -58,14 +58,34 @@ either_free() { one_report '(double|invalid) free'; }
 no_membarrier() {
     [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q '^tidepool: .*membarrier' "$tmp/err"
 }
-# A feature that steps aside says so in a line; the program's own complaints are not ours.
-steps_aside() { ! grep -qv '^tidepool: ' "$tmp/err"; }
-pools_stay() { steps_aside && ! grep -q 'pools are off' "$tmp/err"; }
 # Page moves say so once where they are off; the levels have lines of their own.
 moves_are_off() {
     [ "$(grep -c '^tidepool: free pages are not moved' "$tmp/err")" = 1 ] &&
         ! grep -qvE '^tidepool: (memory pressure|free pages are not moved)' "$tmp/err"
 }
+# A feature that steps aside says so in one line, and says nothing else.
+one_line() { [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q "^tidepool: $1" "$tmp/err"; }
+unwatched() { one_line 'memory is not watched: '; }
+ours_alone() { ! grep -qv '^tidepool: ' "$tmp/err"; }
+pools_stay() { ours_alone && ! grep -q 'pools are off' "$tmp/err"; }
+# By TIDEPOOL_VERBOSE=1: what the line at the start says of the pools is what was said of them.
+pools_tell() {
+    ours_alone && case $(grep -c '^tidepool: pools are off' "$tmp/err") in
+        0) grep -q '^tidepool: version .*; pools on,' "$tmp/err" ;;
+        1) grep -q '^tidepool: version .*; pools off,' "$tmp/err" ;;
+        *) false ;;
+    esac
+}
+# The levels of TIDEPOOL_VERBOSE.
+started() { one_line "version [0-9.]*: limit 640 MiB (TIDEPOOL_LIMIT), high from 75 %; pools on, up to 80 MiB in buckets 1K:7,1M:64M; membarrier yes, page moves [a-z]*, huge pages never, sampling off, metrics off\$"; }
+first_reclaim() {
+    ours_alone && ! grep -q '^tidepool: look by' "$tmp/err" &&
+        grep -qE '^tidepool: reclaim by (watchdog|growing thread) at (high|critical): memory is short for the first time; wanted [0-9]+ [KM]iB, gave back [0-9]+ [KM]iB in [0-9]+ us; usage [0-9]+ [KM]iB, then [0-9]+ [KM]iB, of 100 MiB$' "$tmp/err" &&
+        grep -qE '^tidepool: level [a-z]+: [0-9]+ MiB used, high begins at 75 MiB and critical at 90 MiB; ' "$tmp/err" &&
+        grep -q '^tidepool: events that bring looks forward: MEMORY_PRESSURE_WATCH none, PSI ' "$tmp/err"
+}
+each_look() { ours_alone && grep -qE '^tidepool: look by growing thread: normal, used [0-9]+ [KM]iB, ' "$tmp/err"; }
+watch_refused() { grep -q '^tidepool: MEMORY_PRESSURE_WATCH cannot be listened to (error ' "$tmp/err"; }
 level_lines() { ! grep -qv '^tidepool: memory pressure' "$tmp/err"; }
 # ok NAME ...: exits 0 and says nothing.
 ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
@@ -199,7 +219,7 @@ ok deepbind "$V/deepbind"
 ok 'deepbind TIDEPOOL_DISABLE' TIDEPOOL_DISABLE=1 "$V/deepbind"
 # Not `jump`: a handler that leaves jemalloc by siglongjmp leaves its locks held, for good.
 for kind in warm cold; do LIMIT=30 ok "signal_alloc $kind" "$V/signal_alloc" $kind; done
-LIMIT=30 case_ 'signal_alloc short of memory' 0 steps_aside TIDEPOOL_LIMIT=24M "$V/signal_alloc" cold
+LIMIT=30 case_ 'signal_alloc short of memory' 0 level_lines TIDEPOOL_LIMIT=24M "$V/signal_alloc" cold
 for guard in 0 1; do
     case_ "beyond_limit san_guard_large:$guard" 0 level_lines MALLOC_CONF=san_guard_large:$guard TIDEPOOL_LIMIT=200M \
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
@@ -213,14 +233,21 @@ case_ too_large 0 hardly_reclaimed TIDEPOOL_STATS=exit "$V/too_large"
 ok small_process "$V/small_process"
 ok maps_little "$V/maps_little"
 
+# What is said where it is asked for.
+case_ 'verbose 1' 0 started TIDEPOOL_VERBOSE=1 TIDEPOOL_LIMIT=640M TIDEPOOL_BUCKETS=1K:7,1M:64M "$V/small_process"
+case_ 'verbose 1, disabled' 0 silent TIDEPOOL_VERBOSE=1 TIDEPOOL_DISABLE=1 "$V/small_process"
+case_ 'verbose 2' 0 first_reclaim TIDEPOOL_VERBOSE=2 TIDEPOOL_LIMIT=100M "$V/rounds"
+case_ 'verbose 3' 0 each_look TIDEPOOL_VERBOSE=3 "$V/borrows_memory"
+case_ 'a watch that cannot be' 0 watch_refused MEMORY_PRESSURE_WATCH=/dev/zero TIDEPOOL_LIMIT=100M "$V/borrows_memory"
+
 # Where something is missing.
 limited() { echo "ulimit -v $1 && exec $2"; }
 case_ little_address_space_512M 0 pools_stay sh -c "$(limited 524288 "$V/little_address_space")"
 # What the program maps without a heap of ours, and 64 MiB: too little for any region.
 need=$(LD_PRELOAD= sh -c "awk '/VmPeak/ { print \$2 }' /proc/self/status")
-case_ little_address_space_64M 0 steps_aside sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
+case_ little_address_space_64M 0 pools_tell TIDEPOOL_VERBOSE=1 sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
 ok closes_fds "$V/closes_fds"
-ok no_fds "$V/no_fds"
+case_ no_fds 0 unwatched "$V/no_fds"
 case_ "no_membarrier EPERM" 0 no_membarrier "$V/no_membarrier" 1
 case_ "no_membarrier ENOSYS" 0 no_membarrier "$V/no_membarrier" 38
 
@@ -239,7 +266,7 @@ if [ "$(id -u)" = 0 ]; then
     bare_root
     for victim in producer_consumer family no_fds; do
         selected "no_proc $victim" || continue
-        ok "no_proc $victim" chroot "$tmp/root" "$V/$victim"
+        case_ "no_proc $victim" 0 unwatched chroot "$tmp/root" "$V/$victim"
     done
 else
     skip no_proc "chroot needs root"
