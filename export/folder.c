@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "export/out.h"
 #include "pressure/high_fd.h"
 
 #define PATH_SIZE 4096
@@ -34,18 +35,41 @@ static bool is_same(int fd, const struct stat *named)
            opened.st_dev == named->st_dev;
 }
 
+// A name may come to mean another file between the two, when its owner replaces it: then what was
+// opened has that name still for the kernel, as a deleted file's. Not known without /proc: it stays
+// open then, for it may be the program's.
+static bool was_named(int fd, const char *name)
+{
+    static const char gone[] = " (deleted)";
+    char link[32] = "", path[PATH_SIZE];
+    struct out o = out_begin(link, sizeof link - 1, "");
+
+    out_text(&o, "/proc/self/fd/");
+    out_number(&o, (uint64_t)fd);
+    long n = call(SYS_readlinkat, AT_FDCWD, (long)link, (long)path, sizeof path - 1);
+    if (n <= 0)
+        return false;
+    path[n] = '\0';
+    if (n >= (long)sizeof gone && strcmp(path + n - (sizeof gone - 1), gone) == 0)
+        path[n - (long)(sizeof gone - 1)] = '\0';
+    const char *slash = strrchr(path, '/'), *last = strrchr(name, '/');
+    return slash && strcmp(slash + 1, last ? last + 1 : name) == 0;
+}
+
 static int move_up(int fd, int dir, const char *name)
 {
     struct stat named;
     int high = high_fd_copy(fd);
 
     if (high < 0) {
-        if (folder_stat(dir, name, &named) == 0 && is_same(fd, &named))
+        if ((folder_stat(dir, name, &named) == 0 && is_same(fd, &named)) || was_named(fd, name))
             folder_close(fd);
         return high;
     }
     if (folder_stat(dir, name, &named) != 0 || !is_same(high, &named)) {
         folder_close(high);
+        if (was_named(fd, name))
+            folder_close(fd);
         return -EBADF;
     }
     if (is_same(fd, &named))
