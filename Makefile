@@ -77,14 +77,15 @@ build/libtidepool.so build/tidepool: build/%: $(B)/%
 	$(Q)ln -sf release/$* $@
 endif
 
-# Where jemalloc takes pages and gives them back: see pool/pages.h. -u: a program that does not ask
+# Where jemalloc takes pages and gives them back, and forks: see pool/pages.h and pool/je_fork.h. -u: a program that does not ask
 # for the counts itself must find ours in core.a, too.
 JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit \
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
            -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
            -Wl,--wrap=je_base_alloc \
            -Wl,--wrap=je_pa_dalloc \
-           -Wl,-u,__wrap_je_pages_map
+           -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork \
+           -Wl,-u,__wrap_je_pages_map,-u,__wrap_je_pa_shard_prefork0
 
 # New flags mean new objects: the stamp changes only when the command line does.
 $(B)/flags: FORCE

@@ -212,6 +212,7 @@ ok short_threads "$V/short_threads"
 ok racing_start "$V/racing_start" 80
 ok trim_after_race "$V/trim_after_race" 20
 ok fork_storm "$V/fork_storm"
+ok fork_while_purging "$V/fork_while_purging"
 ok fork_handlers "$V/fork_handlers"
 ok spawns "$V/spawns"
 ok dlopen_loop "$V/dlopen_loop" "$V/lib/plugin.so"

@@ -1,0 +1,90 @@
+#include "pool/je_fork.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pool/region.h"
+
+#define GIVE_UP_NS ((uint64_t)10 * 1000000000)
+#define NAP_NS 50000
+
+struct tsdn;
+struct pa_shard;
+
+// The begin of jemalloc 5.3's struct decay_s. Its first member is a malloc_mutex_s, of which the
+// first is a mutex_prof_data_t: 64 bytes.
+struct decay {
+    struct {
+        uint64_t profile[8];
+        pthread_mutex_t lock;
+        bool locked;
+    } mutex;
+    bool purging;
+};
+
+void __real_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
+void __wrap_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
+void __real_je_malloc_mutex_prefork(struct tsdn *, struct decay *);
+void __wrap_je_malloc_mutex_prefork(struct tsdn *, struct decay *);
+// Lets go of a mutex, and nothing else.
+void je_malloc_mutex_postfork_parent(struct tsdn *, struct decay *);
+
+// By the thread that holds jemalloc's first lock of a fork: ctl_mtx.
+static bool locks_are_decays, threads_are_gone;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+// Called with the lock of `decay`, and returns with it.
+static void await_purge(struct tsdn *tsdn, struct decay *decay)
+{
+    const struct timespec nap = {0, NAP_NS};
+    uint64_t give_up = threads_are_gone ? 0 : now_ns() + GIVE_UP_NS;
+    int saved = errno;
+
+    // A signal handler that forks may have interrupted a purge of ours; that goes on in both.
+    while (decay->purging && !region_entered()) {
+        if (now_ns() >= give_up) {
+            decay->purging = false;
+            break;
+        }
+        je_malloc_mutex_postfork_parent(tsdn, decay);
+        syscall(SYS_nanosleep, &nap, NULL);
+        __real_je_malloc_mutex_prefork(tsdn, decay);
+    }
+    errno = saved;
+}
+
+void __wrap_je_malloc_mutex_prefork(struct tsdn *tsdn, struct decay *decay)
+{
+    __real_je_malloc_mutex_prefork(tsdn, decay);
+    if (locks_are_decays)
+        await_purge(tsdn, decay);
+}
+
+// Locks the arena's two decays, for dirty pages and for muzzy ones, and nothing else.
+void __wrap_je_pa_shard_prefork0(struct tsdn *tsdn, struct pa_shard *shard)
+{
+    locks_are_decays = true;
+    __real_je_pa_shard_prefork0(tsdn, shard);
+    locks_are_decays = false;
+}
+
+void je_fork_forget_threads(void)
+{
+    je_jemalloc_postfork_child();
+    threads_are_gone = true;
+    je_jemalloc_prefork();
+    je_jemalloc_postfork_parent();
+    threads_are_gone = false;
+}
