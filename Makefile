@@ -84,7 +84,7 @@ JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decomm
            -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
            -Wl,--wrap=je_base_alloc \
            -Wl,--wrap=je_pa_dalloc \
-           -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork \
+           -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork,--wrap=je_malloc_mutex_lock_slow \
            -Wl,-u,__wrap_je_pages_map,-u,__wrap_je_pa_shard_prefork0
 
 # New flags mean new objects: the stamp changes only when the command line does.
@@ -116,7 +116,7 @@ build/jemalloc/libje.a: Makefile
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
-	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \

@@ -203,3 +203,22 @@ void cache_postfork_child(void)
                           memory_order_relaxed);
     pthread_mutex_unlock(&cache_registry.lock);
 }
+
+void cache_forget_threads(void)
+{
+    bool draining = pthread_mutex_trylock(&cache_registry.lock) != 0;
+
+    cache_registry.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    depot_forget_threads(draining);
+    for (struct cache *t = cache_registry.all; t; t = t->next) {
+        set_revoked(t, false);
+        if (t == cache_self || !t->attached || draining ||
+            atomic_load_explicit(&t->busy, memory_order_relaxed))
+            continue;
+        lists_empty(t);
+        t->attached = false;
+    }
+    atomic_store_explicit(&cache_registry.threads,
+                          cache_self != &cache_nobody && cache_self != &cache_departed,
+                          memory_order_relaxed);
+}

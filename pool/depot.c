@@ -186,6 +186,16 @@ void depot_lock_all(void)
         pthread_mutex_lock(&shelves[class].lock);
 }
 
+void depot_forget_threads(bool bringing)
+{
+    for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
+        s->lock = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+        if (bringing)
+            s->bottom = s->top;
+        note_count(s);
+    }
+}
+
 void depot_unlock_all(void)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)

@@ -34,6 +34,11 @@ void __wrap_je_malloc_mutex_prefork(struct tsdn *, struct decay *);
 // Lets go of a mutex, and nothing else.
 void je_malloc_mutex_postfork_parent(struct tsdn *, struct decay *);
 
+void __real_je_malloc_mutex_lock_slow(void *mutex);
+void __wrap_je_malloc_mutex_lock_slow(void *mutex);
+
+void (*je_fork_on_wait)(void);
+
 // By the thread that holds jemalloc's first lock of a fork: ctl_mtx.
 static bool locks_are_decays, threads_are_gone;
 
@@ -53,7 +58,7 @@ static void await_purge(struct tsdn *tsdn, struct decay *decay)
     int saved = errno;
 
     // A signal handler that forks may have interrupted a purge of ours; that goes on in both.
-    while (decay->purging && !region_entered()) {
+    while (decay->purging && (threads_are_gone || !region_entered())) {
         if (now_ns() >= give_up) {
             decay->purging = false;
             break;
@@ -78,6 +83,13 @@ void __wrap_je_pa_shard_prefork0(struct tsdn *tsdn, struct pa_shard *shard)
     locks_are_decays = true;
     __real_je_pa_shard_prefork0(tsdn, shard);
     locks_are_decays = false;
+}
+
+void __wrap_je_malloc_mutex_lock_slow(void *mutex)
+{
+    if (je_fork_on_wait)
+        je_fork_on_wait();
+    __real_je_malloc_mutex_lock_slow(mutex);
 }
 
 void je_fork_forget_threads(void)

@@ -19,7 +19,11 @@ void je_jemalloc_postfork_parent(void);
 void je_jemalloc_postfork_child(void);
 
 // In a child with one thread whose parent ran no handler: makes every lock of jemalloc's free, and
-// forgets the purges of threads that are not there.
+// forgets the purges of threads that are not there. Anywhere, in a call of jemalloc's too.
 void je_fork_forget_threads(void);
+
+// Called before jemalloc waits for a lock that another thread holds, with locks of its own held:
+// the place to find out that the other thread is not there. NULL for none. Set it once, early.
+extern void (*je_fork_on_wait)(void);
 
 #endif

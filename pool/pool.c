@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "pool/depot.h"
+#include "pool/je_fork.h"
 #include "pool/left.h"
 #include "pool/lists.h"
 #include "pool/pace.h"
@@ -383,4 +384,14 @@ void pool_postfork_child(void)
     region_postfork_child();
     if (region_bytes())
         cache_postfork_child();
+}
+
+void pool_forget_threads(void)
+{
+    remap_postfork_child();
+    if (region.bytes) {
+        region_postfork_child();
+        cache_forget_threads();
+    }
+    je_fork_forget_threads();
 }

@@ -173,4 +173,7 @@ void pool_prefork(void);
 void pool_postfork_parent(void);
 void pool_postfork_child(void);
 
+// In a child with one thread whose parent ran no prefork. Anywhere, in a call of jemalloc's too.
+void pool_forget_threads(void);
+
 #endif

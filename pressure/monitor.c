@@ -12,6 +12,7 @@
 #include "pressure/assist.h"
 #include "pressure/board.h"
 #include "pressure/source_psi.h"
+#include "pressure/timed_lock.h"
 #include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
@@ -38,7 +39,8 @@ static _Atomic uint64_t sleeping_until; // in watch_now_ms
 enum { LOOK = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
-static _Atomic int thread_id; // the kernel's; 0: none yet
+static _Atomic int thread_id;     // the kernel's; 0: none yet
+static struct timed_lock at_work; // whoever has it runs hooks, or keeps the thread from it
 static bool failed_before;
 static pid_t process; // whose memory this is: a child by vfork or CLONE_VM only borrows it
 
@@ -265,6 +267,13 @@ static void hold_back_event(unsigned *gap_ms, uint64_t look_at)
     last = watch_now_ms();
 }
 
+// A program that is stopped in the middle of making a child is no reason to look at it.
+static void begin_work(void)
+{
+    while (!timed_lock_take(&at_work, 1000))
+        ;
+}
+
 static void *run(void *unused)
 {
     (void)unused;
@@ -275,6 +284,7 @@ static void *run(void *unused)
     uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
     enum why why = NOTHING;
 
+    begin_work();
     atomic_store(&thread_id, (int)syscall(SYS_gettid));
     prctl(PR_SET_NAME, "tidepool");
     if (h->begin)
@@ -305,6 +315,7 @@ static void *run(void *unused)
         serve(h);
         if (!change_phase(RUNNING, SLEEPING))
             break;
+        timed_lock_drop(&at_work);
         why = sleep_until(&look_at, tick_at, looked);
         if (!watch_options()->looks)
             why = NOTHING;
@@ -312,9 +323,11 @@ static void *run(void *unused)
             hold_back_event(&gap_ms, look_at);
         if (why == WAKE || (why == EVENT && atomic_load(&woken) & LOOK))
             rest_until(plan(looked + WAKE_GAP_MS, looked), false);
+        begin_work();
     }
     psi_close(&accel);
     board_thread(false, 0);
+    timed_lock_drop(&at_work);
     atomic_store(&ended, 1);
     futex_wake(&ended);
     return NULL;
@@ -381,11 +394,22 @@ void monitor_child(void)
     atomic_store(&patient, false);
     atomic_store(&woken, 0);
     called = false;
+    timed_lock_reset(&at_work);
     process = getpid();
     deaf_until_ms = 0;
     atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
     watch_child();
     errno = saved;
+}
+
+bool monitor_hold(unsigned ms)
+{
+    return timed_lock_take(&at_work, ms);
+}
+
+void monitor_release(void)
+{
+    timed_lock_drop(&at_work);
 }
 
 void monitor_stop(void)

@@ -56,6 +56,12 @@ void monitor_prefork(void);
 void monitor_parent(void);
 void monitor_child(void);
 
+// Keeps the thread out of its hooks until monitor_release(), for a moment: around a child that is
+// made without fork(). False where a hook did not end within `ms`: then nothing is to be released.
+// Any thread, signal handlers too; errno is not left alone.
+bool monitor_hold(unsigned ms);
+void monitor_release(void);
+
 // At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
 void monitor_stop(void);
 

@@ -26,6 +26,7 @@
 #include "shim/next.h"
 #include "shim/oversize.h"
 #include "shim/raw.h"
+#include "shim/raw_fork.h"
 #include "shim/report.h"
 #include "shim/sampling.h"
 #include "shim/stats.h"
@@ -210,6 +211,7 @@ static void start(void)
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
     forks_register();
+    raw_fork_init();
     choose_huge_pages(boot_config.thp);
     spare_address_space();
     oversize_init();

@@ -13,6 +13,7 @@
 #include "shim/dump.h"
 #include "shim/exporter.h"
 #include "shim/log.h"
+#include "shim/raw_fork.h"
 #include "shim/sampling.h"
 
 static _Atomic unsigned under_way;
@@ -38,10 +39,9 @@ static void postfork_parent(void)
     atomic_fetch_sub(&under_way, 1);
 }
 
-static void postfork_child(void)
+void forks_settle_child(void)
 {
     mfile_postfork_child();
-    pool_postfork_child();
     control_child();
     monitor_child();
     exporter_child();
@@ -49,6 +49,13 @@ static void postfork_child(void)
     sampling_child();
     dump_child();
     boot_child();
+}
+
+static void postfork_child(void)
+{
+    pool_postfork_child();
+    forks_settle_child();
+    raw_fork_known();
     atomic_store(&under_way, 0);
 }
 

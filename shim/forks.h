@@ -13,6 +13,10 @@
 // locks: the threads that we wait for may need these. Therefore it makes jemalloc's first request.
 void forks_register(void);
 
+// In a child that was made without them, once it holds no lock that is not its own: what their last
+// part does for everything but the pools and jemalloc. In no call of jemalloc's.
+void forks_settle_child(void);
+
 // Is a thread between its handlers?
 bool forks_under_way(void);
 

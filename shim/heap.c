@@ -11,6 +11,7 @@
 #include "shim/boot.h"
 #include "shim/misuse.h"
 #include "shim/promised.h"
+#include "shim/raw_fork.h"
 #include "shim/resize.h"
 #include "shim/sampling.h"
 #include "shim/scarce.h"
@@ -153,6 +154,7 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
 {
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
+    raw_fork_notice();
     if (unlikely(!boot_pools()))
         return unlikely(aside()) ? aside_alloc(size, zero) : heap_from_jemalloc(size, zero);
     if (unlikely(pace_is_on()))
@@ -180,6 +182,7 @@ static void refuse_free(const void *ptr, enum pool_misuse misuse)
 
 void heap_free_slow(void *ptr)
 {
+    raw_fork_notice();
     size_t bytes = pool_usable_size(ptr);
     enum pool_misuse misuse = pool_put_slow(ptr);
 
@@ -359,5 +362,6 @@ size_t heap_usable_size(const void *ptr)
 
 bool heap_trim(void)
 {
+    raw_fork_notice();
     return watchdog_reclaim(0) > 0;
 }

@@ -45,7 +45,10 @@ static long enter(long number, long a, long b, long c, long d, long e, long f)
 
 // Six arguments are read, however few were passed: those after the last are whatever the registers
 // and the stack hold, and the kernel does not look at them.
-long syscall(long number, ...)
+//
+// The linker binds our calls of syscall() to this (--wrap): the library also has one for programs.
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
 {
     va_list args;
     long a[6];

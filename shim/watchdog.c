@@ -15,6 +15,7 @@
 #include "shim/log.h"
 #include "shim/oversize.h"
 #include "shim/promised.h"
+#include "shim/raw_fork.h"
 #include "shim/sampling.h"
 #include "shim/scarce.h"
 #include "shim/verbose.h"
@@ -324,6 +325,7 @@ static bool on_refill(bool filled)
 {
     if (pool_entered())
         return false;
+    raw_fork_notice();
     if (!filled) {
         return dog.on && watchdog_reclaim_for(SIZE_CLASS_MIN_BYTES);
     }

@@ -214,6 +214,9 @@ ok trim_after_race "$V/trim_after_race" 20
 ok fork_storm "$V/fork_storm"
 ok fork_while_purging "$V/fork_while_purging"
 ok fork_handlers "$V/fork_handlers"
+for how in syscall clone3 fork clone _Fork asm; do
+    case_ "raw_children $how" 0 level_lines TIDEPOOL_INTERVAL=10ms TIDEPOOL_LIMIT=75M "$V/raw_children" $how
+done
 ok spawns "$V/spawns"
 ok dlopen_loop "$V/dlopen_loop" "$V/lib/plugin.so"
 ok deepbind "$V/deepbind"

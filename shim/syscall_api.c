@@ -1,0 +1,103 @@
+// syscall_api - system calls that a program makes by number, where the library has to know of them.
+//
+// What the table does not name goes on to the next definition by a jump, as if this one were not
+// there: all arguments stay where they are, and nothing of ours is on the stack of a child that
+// shares it. Our own calls do not come this way: see raw.c.
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+#include "shim/heap.h"
+#include "shim/raw_fork.h"
+
+enum duty {
+    PLAIN,
+    FORKS, // see raw_fork.h
+};
+
+#define NUMBERS 512
+HIDDEN extern const unsigned char syscall_duty[NUMBERS];
+const unsigned char syscall_duty[NUMBERS] = {
+    [SYS_clone] = FORKS,
+    [SYS_clone3] = FORKS,
+#ifdef SYS_fork
+    [SYS_fork] = FORKS,
+#endif
+};
+
+typedef long system_call(long number, long a, long b, long c, long d, long e, long f);
+
+// libc's syscall() within this library.
+system_call raw_by_number __asm__("__wrap_syscall");
+
+// Until the constructor has found the next definition: dlsym() cannot be called everywhere.
+HIDDEN extern _Atomic(system_call *) syscall_next;
+_Atomic(system_call *) syscall_next = raw_by_number;
+
+__attribute__((constructor)) static void find_next(void)
+{
+    void *symbol = dlsym(RTLD_NEXT, "syscall");
+    system_call *found;
+
+    __builtin_memcpy(&found, &symbol, sizeof found);
+    if (found)
+        atomic_store_explicit(&syscall_next, found, memory_order_relaxed);
+}
+
+// From the entry below, with its arguments.
+HIDDEN bool syscall_forks(long number, long a, long b);
+bool syscall_forks(long number, long a, long b)
+{
+    return syscall_duty[number] == FORKS && raw_fork_is(number, a, b);
+}
+
+HIDDEN long syscall_fork(long number, long a, long b, long c, long d, long e);
+long syscall_fork(long number, long a, long b, long c, long d, long e)
+{
+    system_call *call = atomic_load_explicit(&syscall_next, memory_order_relaxed);
+    bool held = raw_fork_begin();
+    long result = call(number, a, b, c, d, e, 0);
+
+    if (result == 0)
+        raw_fork_child();
+    else
+        raw_fork_parent(held);
+    return result;
+}
+
+#if defined(__x86_64__)
+// A function in C may write to where a seventh argument would be. Where the caller has given fewer,
+// that is a variable of its own, which another thread may be writing to. And a child that gets a
+// stack of its own returns on that one: then there must be a jump and no call.
+#define SAVE                                                                                       \
+    "pushq %rdi\n pushq %rsi\n pushq %rdx\n pushq %rcx\n pushq %r8\n pushq %r9\n subq $8, %rsp\n"
+#define RESTORE                                                                                    \
+    "addq $8, %rsp\n popq %r9\n popq %r8\n popq %rcx\n popq %rdx\n popq %rsi\n popq %rdi\n"
+__asm__(".pushsection .text\n"
+        ".globl syscall\n"
+        ".type syscall, @function\n"
+        "syscall:\n"
+        ".cfi_startproc\n"
+        "cmpq $" BASE_STR(NUMBERS) ", %rdi\n"
+                                   "jae 1f\n"
+                                   "leaq syscall_duty(%rip), %rax\n"
+                                   "cmpb $0, (%rax,%rdi)\n"
+                                   "je 1f\n" SAVE ".cfi_adjust_cfa_offset 56\n"
+                                   "call syscall_forks\n" RESTORE ".cfi_adjust_cfa_offset -56\n"
+                                   "testb %al, %al\n"
+                                   "jne syscall_fork\n"
+                                   "1: jmp *syscall_next(%rip)\n"
+                                   ".cfi_endproc\n"
+                                   ".size syscall, . - syscall\n"
+                                   ".popsection\n");
+#else
+// Under libc's name, whose declaration says nothing of the arguments.
+system_call by_number __asm__("syscall");
+
+HEAP_EXPORT long by_number(long number, long a, long b, long c, long d, long e, long f)
+{
+    if ((unsigned long)number < NUMBERS && syscall_forks(number, a, b))
+        return syscall_fork(number, a, b, c, d, e);
+    return atomic_load_explicit(&syscall_next, memory_order_relaxed)(number, a, b, c, d, e, f);
+}
+#endif
