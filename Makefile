@@ -83,7 +83,7 @@ JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decomm
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
            -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
            -Wl,--wrap=je_base_alloc \
-           -Wl,--wrap=je_pa_dalloc \
+           -Wl,--wrap=je_pa_dalloc,--wrap=je_ecache_dalloc \
            -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork,--wrap=je_malloc_mutex_lock_slow \
            -Wl,-u,__wrap_je_pages_map,-u,__wrap_je_pa_shard_prefork0
 
@@ -109,7 +109,7 @@ build/jemalloc/libje.a: Makefile
 	@mkdir -p $(@D)
 	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
 	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
-	$(Q)for n in mmap munmap madvise; do echo $$n pages_$$n; done >> $(@D)/names
+	$(Q)for n in mmap munmap madvise mprotect; do echo $$n pages_$$n; done >> $(@D)/names
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names --weaken-symbol=je_opt_cache_oblivious '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
 

@@ -4,7 +4,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "pool/marks.h"
 #include "pool/region.h"
 #include "pool/remap.h"
 #include "shim/base.h"
@@ -44,8 +47,10 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks 
 // pages where they stay for reuse.
 struct edata *je_extent_split_wrapper(struct tsdn *, struct pac *, struct ehooks *, struct edata *,
                                       size_t lead, size_t rest, bool locked);
-void je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
-                      struct edata *);
+void __real_je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
+                             struct edata *);
+void __wrap_je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
+                             struct edata *);
 
 // jemalloc's memory for its own structures, from blocks that grow as it needs more.
 struct base;
@@ -144,6 +149,21 @@ static uint64_t extent_pages(const struct edata *extent)
     return ((const uint64_t *)extent)[2] / 4096;
 }
 
+// Its second word is the address, which need not be that of the page.
+static uintptr_t extent_address(const struct edata *extent)
+{
+    return ((const uint64_t *)extent)[1] & ~UINT64_C(4095);
+}
+
+// All pages that become free come this way: those of freed blocks, and of blocks that shrank.
+void __wrap_je_ecache_dalloc(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
+                             struct ecache *extents, struct edata *extent)
+{
+    if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)))
+        marks_take_off(extent_address(extent), extent_pages(extent) * 4096);
+    __real_je_ecache_dalloc(tsdn, pac, hooks, extents, extent);
+}
+
 bool __wrap_je_ecache_init(struct tsdn *tsdn, struct ecache *extents, int state, unsigned index,
                            bool delay_coalesce)
 {
@@ -166,7 +186,7 @@ static uint64_t keep_rest(struct tsdn *tsdn, struct pac *pac, struct ehooks *hoo
                                                  (pages - wanted) * 4096, false);
     if (!rest)
         return pages;
-    je_ecache_dalloc(tsdn, pac, hooks, extents, rest);
+    __real_je_ecache_dalloc(tsdn, pac, hooks, extents, rest);
     return wanted;
 }
 
@@ -249,6 +269,7 @@ void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commi
 
     if (!at)
         return NULL;
+    marks_heap_has((uintptr_t)at, size);
     if (*commit && !asked) {
         atomic_store_explicit(&overcommits, true, memory_order_relaxed);
         *commit = false;
@@ -298,6 +319,11 @@ void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t o
 int pages_munmap(void *addr, size_t length)
 {
     return next_own_munmap(addr, length);
+}
+
+int pages_mprotect(void *addr, size_t length, int prot)
+{
+    return (int)syscall(SYS_mprotect, addr, length, prot);
 }
 
 // What a program has locked (mlockall) is given back only where that is said (Linux 5.18).

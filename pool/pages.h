@@ -77,5 +77,6 @@ extern bool pages_merge;
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 int pages_munmap(void *addr, size_t length);
 int pages_madvise(void *addr, size_t length, int advice);
+int pages_mprotect(void *addr, size_t length, int prot);
 
 #endif

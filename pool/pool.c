@@ -6,6 +6,7 @@
 #include "pool/je_fork.h"
 #include "pool/left.h"
 #include "pool/lists.h"
+#include "pool/marks.h"
 #include "pool/pace.h"
 #include "pool/remap.h"
 
@@ -381,6 +382,7 @@ void pool_postfork_parent(void)
 void pool_postfork_child(void)
 {
     remap_postfork_child();
+    marks_postfork_child();
     region_postfork_child();
     if (region_bytes())
         cache_postfork_child();

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "pool/je.h"
+#include "pool/marks.h"
 #include "pool/pages.h"
 
 // This thread is inside jemalloc with the arena's locks.
@@ -62,6 +63,64 @@ static void defer(uint32_t unit)
     while (!atomic_compare_exchange_weak(&deferred, &head, unit));
 }
 
+struct range {
+    uintptr_t at, end;
+};
+
+// The whole pages of a pooled block, which it shares with no other one.
+static struct range own_pages(uintptr_t ptr, unsigned class)
+{
+    uintptr_t begin = size_class_is_coloured(class) ? ptr & ~(uintptr_t)4095 : ptr;
+
+    return (struct range){(begin + 4095) & ~(uintptr_t)4095,
+                          (begin + size_class_run_bytes(class)) & ~(uintptr_t)4095};
+}
+
+// The live block, sampled or not, that begins in the KiB of an entry; 0 for none.
+static uintptr_t live_block_at(uintptr_t kib, uint8_t class, uint8_t state)
+{
+    uintptr_t ptr = kib + (uintptr_t)(state & 15) * 64;
+
+    if (!class || class >= SIZE_CLASS_SIGNAL || state != (uint8_t)region_unit((void *)ptr))
+        return 0;
+    return ptr;
+}
+
+static void mark_block(uintptr_t kib, struct range marked)
+{
+    struct entry *e = region_entry_at((void *)kib);
+    uint8_t state = __atomic_load_n(&e->state, __ATOMIC_RELAXED);
+    uintptr_t ptr = live_block_at(kib, e->class, state);
+
+    if (!ptr)
+        return;
+    struct range own = own_pages(ptr, e->class);
+    if (own.at < marked.end && own.end > marked.at && own.at < own.end)
+        __atomic_compare_exchange_n(&e->state, &state, state ^ REGION_SAMPLED, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void region_blocks_marked(uintptr_t at, uintptr_t end)
+{
+    uintptr_t first = region.base + REGION_FIRST_BLOCK_BYTES, last = region.base + region_bytes();
+    uintptr_t kib = at - 2 * SIZE_CLASS_MAX_BYTES; // no block that reaches into it begins before
+
+    if (!region_bytes() || at >= last || end <= first)
+        return;
+    if (kib < first || kib > at)
+        kib = first;
+    for (; kib < end && kib < last; kib += 1024)
+        mark_block(kib, (struct range){at, end});
+}
+
+static void take_marks_off(uintptr_t ptr, unsigned class)
+{
+    struct range own = own_pages(ptr, class);
+
+    if (own.at < own.end)
+        marks_take_off(own.at, own.end - own.at);
+}
+
 static void delete_now(uint32_t unit)
 {
     struct entry *e = region_entry(unit);
@@ -73,6 +132,8 @@ static void delete_now(uint32_t unit)
                                   memory_order_relaxed);
     } else {
         atomic_fetch_add_explicit(&counts.released[e->class], 1, memory_order_relaxed);
+        if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)))
+            take_marks_off(ptr, e->class);
         if (size_class_is_coloured(e->class))
             ptr &= ~(uintptr_t)4095;
     }

@@ -23,9 +23,9 @@
 // it frees wait for the next call from outside. (A handler that leaves such a call for good, by
 // siglongjmp, leaves the locks held: nothing helps there.)
 //
-// A block that is out and *sampled* has a state of its own: so the fast path of free() takes it for
-// no live block, and who comes after looks again. It has a note, in a second map, of which a
-// process that takes no samples touches nothing.
+// A block that is out and *sampled*, or has marked pages, has a state of its own: so the fast path
+// of free() takes it for no live block, and who comes after looks again. It has a note, in a second
+// map, of which a process that takes no samples touches nothing.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
 // pooled size: always marked so, and of classes of its own. The note outlives a sampled block or
@@ -206,6 +206,14 @@ static inline uint32_t region_note(const void *ptr)
 
 // The first makes each new block look for one that it has to clear.
 void region_set_note(void *ptr, uint32_t note);
+
+// Was a note ever set?
+bool region_has_notes(void);
+
+// The program has marked the pages of [at, end) (marks.h). Live blocks with a whole page among them
+// go to jemalloc when they are freed, not to a list: they count as sampled, without a note. Any
+// thread; a block that is freed at that moment may be missed.
+void region_blocks_marked(uintptr_t at, uintptr_t end);
 
 // Is `ptr`, an address in the region, the start of a block that is out, and not sampled?
 static inline bool region_is_live(const void *ptr)

@@ -21,9 +21,6 @@ static inline uintptr_t region_slot_address(unsigned slot)
     return region.base + REGION_FIRST_SLOT_BYTES + slot * REGION_SLOT_BYTES;
 }
 
-// Was a note ever set?
-bool region_has_notes(void);
-
 // Maps a slot, readable and writable; false where that fails, or where something else is mapped
 // there. Safe in a signal handler; errno is not left alone.
 bool region_map_slot(unsigned slot);

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "pool/je.h"
+#include "pool/marks.h"
 #include "pool/pages.h"
 #include "pool/window.h"
 
@@ -282,6 +283,7 @@ int region_init(enum region_thp thp)
     space.blocks.advice = thp == REGION_THP_DEFAULT   ? MADV_NORMAL
                           : thp == REGION_THP_MADVISE ? MADV_HUGEPAGE
                                                       : MADV_NOHUGEPAGE;
+    marks_huge_advice = space.blocks.advice;
     // The map differs from page to page, and is written too often to be worth a look.
     space.blocks.merge = pages_merge;
     space.used = REGION_FIRST_BLOCK_BYTES;

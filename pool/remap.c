@@ -11,6 +11,7 @@
 
 #include "pool/je.h"
 #include "pool/mappings.h"
+#include "pool/marks.h"
 #include "pool/page_move.h"
 #include "pool/pages.h"
 #include "pool/region.h"
@@ -250,7 +251,7 @@ bool remap_fills(void)
 
 static bool take_piece(struct remap *r, uintptr_t at, size_t size)
 {
-    if (is_shared(r, at, size))
+    if (marks_any(at, size) || is_shared(r, at, size))
         return false;
     // A signal handler may purge, too, in the middle of this: at worst its pages are lost.
     if (!page_move(at, size, r->to)) {

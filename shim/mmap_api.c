@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "mfile/calls.h"
+#include "pool/marks.h"
 #include "shim/heap.h"
 #include "shim/next.h"
 
@@ -14,7 +15,10 @@ static void *map_by(calls_mmap_fn *map, void *addr, size_t length, int prot, int
 {
     if (unlikely(next_is_own()))
         return map(addr, length, prot, flags, fd, offset);
-    return calls_mmap_by(map, addr, length, prot, flags, fd, offset);
+    void *at = calls_mmap_by(map, addr, length, prot, flags, fd, offset);
+    if (at != MAP_FAILED && (flags & MAP_FIXED))
+        marks_add(at, length, MARKS_OTHER);
+    return at;
 }
 
 HEAP_EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
@@ -55,7 +59,9 @@ HEAP_EXPORT int madvise(void *addr, size_t length, int advice)
 {
     if (unlikely(next_is_own()))
         return next_call.madvise(addr, length, advice);
-    return calls_madvise(addr, length, advice);
+    int result = calls_madvise(addr, length, advice);
+    marks_on_madvise(addr, length, advice, result == 0);
+    return result;
 }
 
 // POSIX: the error is returned, errno is left alone. libc takes DONTNEED, which must not lose data,
@@ -66,5 +72,7 @@ HEAP_EXPORT int posix_madvise(void *addr, size_t length, int advice)
 
     if (!error && advice != POSIX_MADV_DONTNEED)
         calls_note_advice(addr, length, advice);
+    if (advice != POSIX_MADV_DONTNEED)
+        marks_on_madvise(addr, length, advice, error == 0);
     return error;
 }

@@ -56,6 +56,51 @@ static int raw_setrlimit(int resource, const struct rlimit *to)
     return raw_prlimit(0, resource, to, NULL);
 }
 
+static int raw_mprotect(void *addr, size_t length, int prot)
+{
+    return (int)syscall(SYS_mprotect, addr, length, prot);
+}
+
+// A key of -1 leaves the one that there is, also where the kernel knows of none.
+static int raw_pkey_mprotect(void *addr, size_t length, int prot, int key)
+{
+    if (key == -1)
+        return raw_mprotect(addr, length, prot);
+    return (int)syscall(SYS_pkey_mprotect, addr, length, prot, key);
+}
+
+static int raw_mlock(const void *addr, size_t length)
+{
+    return (int)syscall(SYS_mlock, addr, length);
+}
+
+static int raw_mlock2(const void *addr, size_t length, unsigned flags)
+{
+    return (int)(flags ? syscall(SYS_mlock2, addr, length, flags)
+                       : syscall(SYS_mlock, addr, length));
+}
+
+static int raw_munlock(const void *addr, size_t length)
+{
+    return (int)syscall(SYS_munlock, addr, length);
+}
+
+static int raw_mlockall(int flags)
+{
+    return (int)syscall(SYS_mlockall, flags);
+}
+
+static int raw_munlockall(void)
+{
+    return (int)syscall(SYS_munlockall);
+}
+
+static long raw_mbind(void *addr, unsigned long length, int mode, const unsigned long *nodes,
+                      unsigned long most, unsigned flags)
+{
+    return syscall(SYS_mbind, addr, length, mode, nodes, most, flags);
+}
+
 struct next_call next_call = {
     .mmap = raw_mmap,
     .mmap64 = raw_mmap,
@@ -63,6 +108,14 @@ struct next_call next_call = {
     .mremap = raw_mremap,
     .madvise = raw_madvise,
     .posix_madvise = raw_posix_madvise,
+    .mprotect = raw_mprotect,
+    .pkey_mprotect = raw_pkey_mprotect,
+    .mlock = raw_mlock,
+    .mlock2 = raw_mlock2,
+    .munlock = raw_munlock,
+    .mlockall = raw_mlockall,
+    .munlockall = raw_munlockall,
+    .mbind = raw_mbind,
     .setrlimit = raw_setrlimit,
     .setrlimit64 = raw_setrlimit,
     .prlimit = raw_prlimit,
@@ -77,8 +130,10 @@ static const struct {
     const char *name;
     size_t offset;
 } rows[] = {
-    ROW(mmap),          ROW(mmap64),    ROW(munmap),      ROW(mremap),  ROW(madvise),
-    ROW(posix_madvise), ROW(setrlimit), ROW(setrlimit64), ROW(prlimit), ROW(prlimit64),
+    ROW(mmap),          ROW(mmap64),        ROW(munmap),      ROW(mremap),  ROW(madvise),
+    ROW(posix_madvise), ROW(setrlimit),     ROW(setrlimit64), ROW(prlimit), ROW(prlimit64),
+    ROW(mprotect),      ROW(pkey_mprotect), ROW(mlock),       ROW(mlock2),  ROW(munlock),
+    ROW(mlockall),      ROW(munlockall),    ROW(mbind),
 };
 static_assert(array_len(rows) == sizeof(struct next_call) / sizeof(void (*)(void)),
               "every call has a row");

@@ -30,6 +30,15 @@ struct next_call {
     void *(*mremap)(void *, size_t, size_t, int flags, ...); // always called with the fifth
     int (*madvise)(void *, size_t, int advice);
     int (*posix_madvise)(void *, size_t, int advice);
+    int (*mprotect)(void *, size_t, int prot);
+    int (*pkey_mprotect)(void *, size_t, int prot, int key);
+    int (*mlock)(const void *, size_t);
+    int (*mlock2)(const void *, size_t, unsigned flags);
+    int (*munlock)(const void *, size_t);
+    int (*mlockall)(int flags);
+    int (*munlockall)(void);
+    long (*mbind)(void *, unsigned long, int mode, const unsigned long *nodes, unsigned long most,
+                  unsigned flags);
     int (*setrlimit)(int resource, const struct rlimit *);
     int (*setrlimit64)(int resource, const struct rlimit *);
     int (*prlimit)(pid_t, int resource, const struct rlimit *, struct rlimit *);

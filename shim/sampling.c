@@ -235,7 +235,11 @@ void sampling_begin(void)
 
 void sampling_free(void *ptr)
 {
-    region_set_note(ptr, sites_remove(region_note(ptr)));
+    uint32_t record = region_has_notes() ? region_note(ptr) : 0;
+
+    // Without one it has marked pages, and is not to be kept on a list.
+    if (record)
+        region_set_note(ptr, sites_remove(record));
     pool_put_sampled(ptr);
 }
 

@@ -110,6 +110,10 @@ ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
 ok rounds "$V/rounds"
 ok moves_on "$V/moves_on"
+# A program that marks pages (madvise, mprotect, mlock ...) and frees them.
+for what in reused child shared undone; do ok "marked_pages $what" "$V/marked_pages" $what; done
+ok 'marked_pages sampled' TIDEPOOL_SAMPLE=4K "$V/marked_pages" undone
+case_ 'marked_pages moved' 0 level_lines TIDEPOOL_LIMIT=40M "$V/marked_pages" moved
 case_ near_limit 0 level_lines TIDEPOOL_LIMIT=64M "$V/near_limit" 50 20000
 # An emulator in which a page that moved away never reads as zero again.
 if command -v qemu-x86_64 >/dev/null; then
