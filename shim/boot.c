@@ -61,12 +61,16 @@ enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
 static bool records_files, steps_aside;
 
-// A busy machine takes this long at worst to let a thread finish what takes it one millisecond.
+// How long a request waits at most for another thread to set the pools up, which takes it a
+// millisecond; then it is served without them. And a fork, whose child could not have them any
+// more: it waits in vain only where the other thread needs a lock that the program forks with.
 #define START_WAIT_MS 100
+#define FORK_WAIT_MS 10000
 
 static _Atomic(pthread_t) starter;
 static struct bell started;
-static _Atomic bool in_vain; // nobody will come to the end of it, or it waits for us
+static _Atomic bool in_vain;      // a request has waited long enough for all
+static _Atomic bool starter_gone; // its thread is not in this child
 
 // Moves on from NOT_YET; false for everyone but the one thread that does.
 static bool claim(_Atomic int *stage)
@@ -224,25 +228,41 @@ static void start(void)
     dump_init(&boot_config);
 }
 
-// Another thread is at it. What jemalloc serves meanwhile comes back to its caches, where nobody
-// but the threads that freed it can reach it: sixteen that began at once kept 28 MiB for good.
+// True if another thread sets the pools up, and still did so after `ms`.
+static bool starts_elsewhere(unsigned ms)
+{
+    uint32_t seen = bell_read(&started);
+
+    return atomic_load(&pools_stage) == UNDER_WAY &&
+           !pthread_equal(atomic_load(&starter), pthread_self()) && !bell_wait(&started, seen, ms);
+}
+
+// What jemalloc serves meanwhile comes back to its caches, where only the threads that freed it can
+// reach it: sixteen that began at once kept 28 MiB for good.
+static void await_start(void)
+{
+    int saved = errno;
+
+    if (!atomic_load(&in_vain) && starts_elsewhere(START_WAIT_MS))
+        atomic_store(&in_vain, true);
+    errno = saved;
+}
+
 void boot_settle(void)
 {
     int saved = errno;
-    uint32_t seen = bell_read(&started);
 
-    if (atomic_load(&pools_stage) == UNDER_WAY && !atomic_load(&in_vain) &&
-        !pthread_equal(atomic_load(&starter), pthread_self()) &&
-        !bell_wait(&started, seen, START_WAIT_MS))
-        atomic_store(&in_vain, true);
+    if (!atomic_load(&starter_gone))
+        starts_elsewhere(FORK_WAIT_MS);
     errno = saved;
 }
 
 void boot_child(void)
 {
-    if (atomic_load(&pools_stage) == UNDER_WAY &&
-        !pthread_equal(atomic_load(&starter), pthread_self()))
-        atomic_store(&in_vain, true);
+    if (!starts_elsewhere(0))
+        return;
+    atomic_store(&starter_gone, true);
+    atomic_store(&in_vain, true);
 }
 
 // False while somebody forks: the child would have half of what we set up. Who forks after this
@@ -276,7 +296,7 @@ bool boot_pools(void)
         }
         errno = saved;
     } else if (stage != OFF) {
-        boot_settle();
+        await_start();
     }
     return atomic_load_explicit(&pools_stage, memory_order_acquire) == UP;
 }

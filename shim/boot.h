@@ -18,8 +18,8 @@
 // at most.
 bool boot_pools(void);
 
-// Around a fork: waits for a start that is under way; and in the child, gives up one whose thread
-// is not there.
+// Around a fork: waits for a start that is under way, ten seconds at most; and in the child, gives
+// up one whose thread is not there.
 void boot_settle(void);
 void boot_child(void);
 

@@ -1,23 +1,72 @@
 // Forks while another thread makes the process's first requests, and with them sets up what serves
 // them: the child can have it too, and waits for nobody who is not there. Runs itself many times.
+//
+//   fork_at_start        with the fork at all moments of the start, one after the other
+//   fork_at_start slow   in the middle of a start that takes long, for a system call of it does
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "shim/tidepool.h"
 #include "victim.h"
 
-enum { RUNS = 100, STALL_MS = 1500 };
+// A child that waits sleeps, and there is little else that it would sleep for.
+enum { RUNS = 100, SLEEPS_MOST = 20, START_MS = 400 };
 
-static _Atomic int begun;
+static _Atomic int begun, starting, listener = -1;
 
-static void *first_requests(void *arg)
+// From now on this thread's membarrier(2), which sets up what drains threads' lists, waits for an
+// answer on the descriptor.
+static void slow_down(void)
 {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {COUNT(code), code};
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                            &program);
+    CHECK(listener >= 0, "seccomp: %s", strerror(errno));
+}
+
+static void *answer_late(void *arg)
+{
+    struct seccomp_notif asked;
+    struct seccomp_notif_resp answer;
+
     (void)arg;
+    while (listener < 0)
+        usleep(1000);
+    for (;;) {
+        memset(&asked, 0, sizeof asked);
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) != 0)
+            continue;
+        starting = 1;
+        usleep(START_MS * 1000);
+        answer =
+            (struct seccomp_notif_resp){.id = asked.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    }
+    return NULL;
+}
+
+static void *first_requests(void *slow)
+{
+    if (slow)
+        slow_down();
     atomic_store(&begun, 1);
     for (int i = 0; i < 20; i++) {
         free(malloc(64 * KIB));
@@ -26,24 +75,24 @@ static void *first_requests(void *arg)
     return NULL;
 }
 
-static long now_ms(void)
+static long sleeps(void)
 {
-    struct timespec t;
+    struct rusage u;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    getrusage(RUSAGE_THREAD, &u);
+    return u.ru_nvcsw;
 }
 
 static int child(void)
 {
     struct tidepool_bucket b[16];
-    long start = now_ms();
+    long before = sleeps();
     uint64_t served = 0;
 
     for (int i = 0; i < 10; i++)
         free(malloc(64 * KIB));
     malloc_trim(0);
-    CHECK(now_ms() - start < STALL_MS, "the child waited %ld ms", now_ms() - start);
+    CHECK(sleeps() - before <= SLEEPS_MOST, "the child slept %ld times", sleeps() - before);
     unsigned n = tidepool_stats(b, COUNT(b));
     for (unsigned i = 0; i < n && i < COUNT(b); i++)
         served += b[i].created + b[i].reused;
@@ -51,13 +100,15 @@ static int child(void)
     return 0;
 }
 
-static int once(int spins)
+static int once(int spins, bool slow)
 {
     pthread_t t;
     int status;
 
-    CHECK(pthread_create(&t, NULL, first_requests, NULL) == 0, "thread");
-    while (!atomic_load(&begun))
+    if (slow)
+        CHECK(pthread_create(&t, NULL, answer_late, NULL) == 0, "thread");
+    CHECK(pthread_create(&t, NULL, first_requests, slow ? &begun : NULL) == 0, "thread");
+    while (!atomic_load(slow ? &starting : &begun))
         ;
     for (volatile int i = 0; i < spins; i++)
         ;
@@ -72,7 +123,7 @@ static int once(int spins)
 int main(int argc, char **argv)
 {
     if (argc > 1)
-        return once(atoi(argv[1]));
+        return once(atoi(argv[1]), !strcmp(argv[1], "slow"));
     for (int i = 0; i < RUNS; i++) {
         char spins[16];
         char *words[] = {argv[0], spins, NULL};

@@ -108,6 +108,11 @@ ok 'zero_again under RLIMIT_AS' sh -c 'ulimit -v 4000000 && exec "$0"' "$V/zero_
 ok public_api "$V/public_api"
 ok refused_then_reused "$V/refused_then_reused"
 ok fork_at_start "$V/fork_at_start"
+if grep -qs user_notif /proc/sys/kernel/seccomp/actions_avail; then
+    ok 'fork_at_start slow' "$V/fork_at_start" slow
+else
+    skip 'fork_at_start slow' 'this kernel lets no thread answer for another (seccomp)'
+fi
 ok rounds "$V/rounds"
 ok moves_on "$V/moves_on"
 # A program that marks pages (madvise, mprotect, mlock ...) and frees them.
