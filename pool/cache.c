@@ -117,13 +117,16 @@ bool cache_push_slow(uint32_t unit)
 {
     unsigned class = region_entry(unit)->class;
     struct cache *t = own_cache();
+    struct lists_leaving leaving;
     bool room;
 
     if (!cache_enter(t))
         return false;
+    leaving.count = 0;
     room = cache_list_length(&t->bin[class]) < cache_list_capacity(&t->bin[class]) ||
-           lists_make_room(t, class);
+           lists_make_room(t, class, &leaving);
     cache_leave(t);
+    lists_let_leave(&leaving);
     return room && cache_push(region_address(unit));
 }
 

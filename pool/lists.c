@@ -199,31 +199,47 @@ static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
     return credit_move(from, class, room);
 }
 
-uint32_t lists_release_oldest(unsigned class, uint64_t max)
+static uint32_t take_oldest(unsigned class, uint64_t max, struct lists_leaving *leaving)
 {
-    uint32_t units[TARGET_FIRST], some = target_first(class), count;
+    uint32_t some = min32(target_first(class), LISTS_LEAVING_MAX - leaving->count);
+    uint32_t count =
+        depot_take_oldest(class, leaving->unit + leaving->count, some < max ? some : (uint32_t)max);
 
-    count = depot_take_oldest(class, units, some < max ? some : (uint32_t)max);
-    delete_blocks(units, count);
+    leaving->count += count;
     credit_return(class, count);
     return count;
+}
+
+void lists_let_leave(const struct lists_leaving *leaving)
+{
+    delete_blocks(leaving->unit, leaving->count);
+}
+
+uint32_t lists_release_oldest(unsigned class, uint64_t max)
+{
+    struct lists_leaving leaving;
+
+    leaving.count = 0;
+    take_oldest(class, max, &leaving);
+    lists_let_leave(&leaving);
+    return leaving.count;
 }
 
 // Blocks that lie in the depot for another class of the bucket go back to jemalloc: they were not
 // needed lately, and this one was. Without that, a program whose sizes shift would fill a bucket
 // once and go past it ever after.
-static bool displace(unsigned class)
+static bool displace(unsigned class, struct lists_leaving *leaving)
 {
     const struct credit_classes *all = credit_classes(class);
 
     for (unsigned i = 0; i < all->count; i++)
-        if (all->class[i] != class && lists_release_oldest(all->class[i], UINT64_MAX))
+        if (all->class[i] != class && take_oldest(all->class[i], UINT64_MAX, leaving))
             return true;
     return false;
 }
 
 // Credit for as many blocks as the class's target, or for fewer; 0 when all is taken by others.
-static uint32_t take_credit(struct cache *t, unsigned class)
+static uint32_t take_credit(struct cache *t, unsigned class, struct lists_leaving *leaving)
 {
     uint32_t got = credit_take(class, t->ledger[class].target);
     const struct credit_classes *all = credit_classes(class);
@@ -231,7 +247,7 @@ static uint32_t take_credit(struct cache *t, unsigned class)
     for (unsigned i = 0; !got && i < all->count; i++)
         if (all->class[(class + i) % all->count] != class)
             got = squeeze(t, all->class[(class + i) % all->count], class);
-    while (!got && displace(class))
+    while (!got && displace(class, leaving))
         got = credit_take(class, t->ledger[class].target);
     return got;
 }
@@ -239,18 +255,17 @@ static uint32_t take_credit(struct cache *t, unsigned class)
 // Deletes a few blocks of a full list, so that as many fit again. What a full bucket has no room
 // for goes by a few at a time, which costs half of what it does one by one; but only where the
 // program frees and frees, for one that takes as well would soon miss them.
-static bool cut(struct cache *t, unsigned class, uint32_t in_a_row)
+static bool cut(struct cache *t, unsigned class, uint32_t in_a_row, struct lists_leaving *leaving)
 {
     struct bin *b = &t->bin[class];
-    uint32_t *list = list_of(b), length = cache_list_length(b), units[TARGET_FIRST], count;
+    uint32_t *list = list_of(b), length = cache_list_length(b), count;
 
     count = in_a_row > 2 ? target_first(class) : 1;
-    count = min32(length, count);
+    count = min32(min32(length, count), LISTS_LEAVING_MAX - leaving->count);
     length -= count;
     for (uint32_t i = 0; i < count; i++)
-        units[i] = list[length + 1 + i];
+        leaving->unit[leaving->count++] = list[length + 1 + i];
     set_list(t, class, list, length, cache_list_capacity(b), -(int64_t)count);
-    delete_blocks(units, count);
     cache_add(&overflows[class], count);
     return count;
 }
@@ -276,7 +291,7 @@ static uint32_t fills(struct bin *b, struct bin_ledger *l)
     return l->fills;
 }
 
-bool lists_make_room(struct cache *t, unsigned class)
+bool lists_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
@@ -284,11 +299,11 @@ bool lists_make_room(struct cache *t, unsigned class)
 
     if (cache_list_capacity(b) >= 2 * l->target || in_a_row > 2)
         grow_target(t, class);
-    credit = take_credit(t, class);
-    if (!credit && cut(t, class, in_a_row))
+    credit = take_credit(t, class, leaving);
+    if (!credit && cut(t, class, in_a_row, leaving))
         return true;
-    if (!credit && lists_release_oldest(class, UINT64_MAX))
-        credit = take_credit(t, class);
+    if (!credit && take_oldest(class, UINT64_MAX, leaving))
+        credit = take_credit(t, class, leaving);
     if (!credit) {
         cache_add(&overflows[class], 1);
         return false;

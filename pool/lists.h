@@ -15,11 +15,23 @@ void lists_init(struct cache *t, uint64_t interval);
 // Fills the empty current list; false when no free block is to be had.
 bool lists_refill(struct cache *t, unsigned class);
 
-// Makes room on the full current list; false when all credit is taken.
-bool lists_make_room(struct cache *t, unsigned class);
+// Blocks on no list any more, whose credit is handed back already, on their way to jemalloc. That
+// may purge, for milliseconds: who empties another's cache does not wait so long, and the child of
+// a fork would lose a cache whose owner is inside. So they go when the cache has been left.
+#define LISTS_LEAVING_MAX 128u
+struct lists_leaving {
+    uint32_t count;
+    uint32_t unit[LISTS_LEAVING_MAX];
+};
+
+// Gives them to jemalloc: outside of any cache.
+void lists_let_leave(const struct lists_leaving *leaving);
+
+// Makes room on the full current list; false when all credit is taken. Adds to *leaving.
+bool lists_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving);
 
 // Gives a few of the blocks that have lain in the depot longest back to jemalloc, some 64 KiB and
-// `max` blocks at most; returns how many. Any thread, with a cache or without.
+// `max` blocks at most; returns how many. Any thread, outside of any cache.
 uint32_t lists_release_oldest(unsigned class, uint64_t max);
 
 // Gives up all that one class holds, or all classes.

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pool/pages.h"
 #include "pool/pool.h"
 
 #define K ((size_t)1024)
@@ -399,4 +400,27 @@ Test(membarrier, where_it_is_refused_later_a_child_is_served, .timeout = 60)
     keep(2 * K, KEPT);
     cr_expect(ne(ptr, pool_get(2 * K), NULL));
     sleeper_join(&s);
+}
+
+static unsigned left_outside, left_inside;
+
+static void on_free(size_t bytes)
+{
+    (void)bytes;
+    *(cache_self->busy ? &left_inside : &left_outside) += 1;
+}
+
+// jemalloc may take milliseconds for each, and nobody else gets at the cache meanwhile.
+Test(cache, blocks_go_back_to_jemalloc_when_the_cache_has_been_left)
+{
+    pages_on_free = on_free;
+    // One bucket: what is too many, and what lies there for another size.
+    for (int round = 0; round < 3; round++) {
+        keep(128 * K, 60);
+        cache_drain_self();
+        keep(256 * K, 60);
+    }
+    pages_on_free = NULL;
+    cr_assert(left_outside > 40);
+    cr_assert(eq(uint, left_inside, 0));
 }
