@@ -65,9 +65,10 @@ bool aside_is_known(void)
 const char *aside_for(void)
 {
     Dl_info info;
-    void *at = (void *)malloc;
+    // Not its address, which may be that of a program's jump to it.
+    void *at = dlsym(RTLD_DEFAULT, "malloc");
 
-    return dladdr(at, &info) && info.dli_fname ? info.dli_fname : "another library";
+    return at && dladdr(at, &info) && info.dli_fname ? info.dli_fname : "another library";
 }
 
 void *aside_alloc(size_t size, bool zero)

@@ -67,6 +67,23 @@ static const char *named_already(const char *preload, size_t *length)
     return NULL;
 }
 
+// An auditing loader (LD_AUDIT, latrace) sets the first thread's TLS up before it loads a preload,
+// and has 1872 bytes to spare for what comes then; jemalloc's alone are 2632. This tunable makes it
+// more, in each of the command's threads, and is left as it is where the user has set it.
+static void make_room_for_tls(void)
+{
+    static const char name[] = "glibc.rtld.optional_static_tls", wanted[] = "4096";
+    const char *audit = getenv("LD_AUDIT"), *old = getenv("GLIBC_TUNABLES");
+    char *joined;
+
+    if (!audit || !*audit || (old && strstr(old, name)))
+        return;
+    if (asprintf(&joined, "%s%s%s=%s", old ? old : "", old && *old ? ":" : "", name, wanted) < 0)
+        return;
+    setenv("GLIBC_TUNABLES", joined, 1);
+    free(joined);
+}
+
 int launcher_preload(void)
 {
     char path[PATH_MAX];
@@ -78,6 +95,7 @@ int launcher_preload(void)
                              "\"%s\": LD_PRELOAD cannot name a path with a blank or a "
                              "colon; move the library",
                              path);
+    make_room_for_tls();
     const char *old = getenv("LD_PRELOAD");
     size_t length = 0;
     const char *named = old ? named_already(old, &length) : NULL;

@@ -159,6 +159,13 @@ t 'a program that is meant hears it' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_ON
 t 'an excepted program hears nothing' 0 '' '' env LD_PRELOAD="$L" 'TIDEPOOL_EXCEPT=tru*' TIDEPOOL_BUCKETS=x "$true"
 t 'a closed stderr stays closed' 0 '' '' sh -c "LD_PRELOAD='$L' TIDEPOOL_BUCKETS=x '$true' 2>&-"
 
+# An auditing loader has little room for thread-local storage.
+audit=$B/tests/preload/lib/audit.so
+t 'an audited program starts' 0 '' '' env LD_AUDIT="$audit" "$T" -- "$true"
+t "room is added to the user's tunables" 0 'glibc.malloc.check=0:glibc.rtld.optional_static_tls=4096' '' \
+    env LD_AUDIT="$audit" GLIBC_TUNABLES=glibc.malloc.check=0 "$T" -- printenv GLIBC_TUNABLES
+t 'tunables are left alone without one' 1 '' '' env "$T" -- printenv GLIBC_TUNABLES
+
 # Help; documents.sh compares what it lists with the documents.
 "$T" --help >"$tmp/help"
 if [ "$(wc -l <"$tmp/help")" -le 23 ] && ! grep -q '.\{80\}' "$tmp/help"; then pass 'help fits a screen'; else fail 'help fits a screen' "$(wc "$tmp/help")"; fi
