@@ -119,6 +119,11 @@ struct pressure_sample {
     uint64_t near_limit_bytes;
     uint64_t rss_bytes; // of this process, file pages and all
     enum pressure_limit_kind kind;
+    // The closest limit of each kind, 0 where there is none: usage that falls may leave one for
+    // another, and the level that ends was the first one's.
+    struct {
+        uint64_t limit_bytes, used_bytes;
+    } of[PRESSURE_LIMIT_KINDS];
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes;  // about to be taken by whoever looks
     uint64_t cpu_us;         // processor time of this process, ever; 0 where unknown

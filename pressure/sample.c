@@ -19,6 +19,11 @@ void sample_init(struct sample_source *s, const struct pressure_options *o)
     s->may_shorten = false;
 }
 
+static bool is_closer(uint64_t used, uint64_t limit, uint64_t than_used, uint64_t than_limit)
+{
+    return (double)used / (double)limit > (double)than_used / (double)than_limit;
+}
+
 static void offer(struct pressure_sample *s, enum pressure_limit_kind kind, uint64_t limit,
                   uint64_t used, uint64_t raw)
 {
@@ -31,8 +36,13 @@ static void offer(struct pressure_sample *s, enum pressure_limit_kind kind, uint
         s->headroom_bytes = headroom;
         s->near_limit_bytes = limit;
     }
+    if (!s->of[kind].limit_bytes ||
+        is_closer(used, limit, s->of[kind].used_bytes, s->of[kind].limit_bytes)) {
+        s->of[kind].limit_bytes = limit;
+        s->of[kind].used_bytes = used;
+    }
     if (s->limit_bytes != PRESSURE_UNLIMITED &&
-        (double)used / (double)limit <= (double)s->used_bytes / (double)s->limit_bytes)
+        !is_closer(used, limit, s->used_bytes, s->limit_bytes))
         return;
     s->kind = kind;
     s->limit_bytes = limit;
@@ -92,7 +102,7 @@ static bool take_short(struct sample_source *src, const struct pressure_options 
         return false;
     *out = src->full;
     out->raw_bytes = raw;
-    out->used_bytes = used;
+    out->used_bytes = out->of[out->kind].used_bytes = used;
     out->alone = still_alone(src, o, used);
     out->headroom_bytes = out->limit_bytes > used ? out->limit_bytes - used : 0;
     return true;

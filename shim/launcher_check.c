@@ -89,6 +89,15 @@ static enum verdict check_cgroup(void)
                (int)cgroup.binding_len, dir);
 }
 
+// It counts beside the cgroup's.
+static enum verdict check_limit(void)
+{
+    const char *limit = getenv("TIDEPOOL_LIMIT");
+    if (!limit || strcmp(limit, "auto") == 0)
+        return OK;
+    return say(OK, "limit", "%s by setting (TIDEPOOL_LIMIT), if that is less", limit);
+}
+
 static int try_trigger(const char *path)
 {
     static const char trigger[] = "some 150000 2000000"; // a window that needs no privilege
@@ -152,8 +161,8 @@ static enum verdict check_prom_dir(void)
 int launcher_check(void)
 {
     static enum verdict (*const checks[])(void) = {check_library, check_membarrier, check_region,
-                                                   check_cgroup,  check_psi,        check_thp,
-                                                   check_prom_dir};
+                                                   check_cgroup,  check_limit,      check_psi,
+                                                   check_thp,     check_prom_dir};
     int status = 0;
     for (unsigned i = 0; i < array_len(checks); i++)
         status |= checks[i]() == NO;

@@ -192,13 +192,22 @@ static void relieve_files(void)
     files_tick(s.level, s.sample.used_bytes > high ? s.sample.used_bytes - high : 0);
 }
 
+// A level that ends is told by the limit that it began with, as long as there is one.
 static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
+    static enum pressure_limit_kind kind; // by the thread only
+
     (void)arg;
-    log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
-             pressure_level_name(to), pressure_level_name(from), s->used_bytes >> 20,
-             s->limit_bytes >> 20, pressure_limit_name(s->kind));
+    if (to > from || !s->of[kind].limit_bytes)
+        kind = s->kind;
+    if (kind == PRESSURE_LIMIT_NONE)
+        log_line(LOG_PRESSURE, "memory pressure %s, was %s: there is no limit any more",
+                 pressure_level_name(to), pressure_level_name(from));
+    else
+        log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
+                 pressure_level_name(to), pressure_level_name(from), s->of[kind].used_bytes >> 20,
+                 s->of[kind].limit_bytes >> 20, pressure_limit_name(kind));
     verbose_level(&dog.options, to, s);
     relieve_files();
     exporter_level_changed();
