@@ -110,6 +110,7 @@ build/jemalloc/libje.a: Makefile
 	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
 	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
 	$(Q)for n in mmap munmap madvise mprotect; do echo $$n pages_$$n; done >> $(@D)/names
+	$(Q)echo pthread_key_create region_key_create >> $(@D)/names
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names --weaken-symbol=je_opt_cache_oblivious '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
 
@@ -200,6 +201,9 @@ check: all $(TIDY)
 	$(call say,CHECK,layers)
 	$(Q)! for m in pool pressure mfile; do \
 	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
+	$(call say,CHECK,guard of calls into jemalloc)
+	$(Q)! grep -nE '\bje_[a-z_]+\(' shim/*.[ch] | \
+	    grep -vE '^shim/(guarded|scarce)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(addsuffix /*.h,shim $(MODULES))); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done

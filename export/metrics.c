@@ -133,6 +133,9 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
     // A figure that is not to be had is 0, not what the last reading made of it.
     *j = (struct metrics_jemalloc){0};
     uint64_t epoch = 1;
+    if (region_entered())
+        return;
+    region_enter();
     if (!watched)
         je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
     for (unsigned i = 0; i < array_len(figures); i++) {
@@ -140,6 +143,7 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
         if (je_mallctl(figures[i].name, &value, &length, NULL, 0) == 0)
             *(uint64_t *)((char *)j + figures[i].offset) = value;
     }
+    region_leave();
     j->dirty *= 4096;
 }
 

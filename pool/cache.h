@@ -73,8 +73,8 @@ struct cache {
     bool chosen;    // some of its classes are
     unsigned slots; // in use by lists, which lie behind this structure
     struct cache *next;
-    // Two more than there are lists: those of class 0 and SIZE_CLASS_SIGNAL are always full.
-    struct bin bin[SIZE_CLASS_END + 1];
+    // One more than there are lists: that of class 0 is always full.
+    struct bin bin[SIZE_CLASS_END];
     struct bin_ledger ledger[SIZE_CLASS_END];
 };
 

@@ -159,37 +159,41 @@ uint64_t cache_drain_self(void)
 
 void cache_prefork(void)
 {
+    // The program's handlers that were registered before ours run from here to postfork, in this
+    // thread, and a signal handler may: the depot is locked, so nothing is served by it.
+    struct cache *self = cache_step_aside();
+
     pthread_mutex_lock(&cache_registry.lock);
     for (struct cache *t = cache_registry.all; t; t = t->next)
-        if (t != cache_self)
+        if (t != self)
             set_revoked(t, true);
     fence_owners();
     for (struct cache *t = cache_registry.all; t; t = t->next)
-        if (t != cache_self)
+        if (t != self)
             wait_for_owner(t);
     depot_lock_all();
-    // The program's handlers that were registered before ours run from here to postfork, in this
-    // thread: the depot is locked, so they are served by jemalloc.
-    cache_registry.forking = cache_self;
-    cache_self = &cache_departed;
+    cache_registry.forking = self;
 }
 
 void cache_postfork_parent(void)
 {
-    cache_self = cache_registry.forking;
+    struct cache *self = cache_registry.forking;
+
     depot_unlock_all();
     for (struct cache *t = cache_registry.all; t; t = t->next)
         set_revoked(t, false);
     pthread_mutex_unlock(&cache_registry.lock);
+    cache_self = self;
 }
 
 void cache_postfork_child(void)
 {
-    cache_self = cache_registry.forking;
+    struct cache *self = cache_registry.forking;
+
     depot_unlock_all();
     for (struct cache *t = cache_registry.all; t; t = t->next) {
         set_revoked(t, false);
-        if (t == cache_self || !t->attached)
+        if (t == self || !t->attached)
             continue;
         // A cache whose owner could not be stopped may be half way through a list: what it holds
         // is lost to this child, as it would be to a thread that was killed there.
@@ -198,10 +202,10 @@ void cache_postfork_child(void)
             t->attached = false;
         }
     }
-    atomic_store_explicit(&cache_registry.threads,
-                          cache_self != &cache_nobody && cache_self != &cache_departed,
+    atomic_store_explicit(&cache_registry.threads, self != &cache_nobody && self != &cache_departed,
                           memory_order_relaxed);
     pthread_mutex_unlock(&cache_registry.lock);
+    cache_self = self;
 }
 
 void cache_forget_threads(void)

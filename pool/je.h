@@ -15,6 +15,12 @@
 #define JE_TCACHE_NONE ((int)1 << 8)
 #define JE_ARENA(i) ((int)(((unsigned)(i) + 1) << 20))
 
+// What MALLOCX_ALIGN and MALLOCX_LG_ALIGN put into the flags.
+static inline size_t je_alignment(int flags)
+{
+    return (size_t)1 << (flags & 63);
+}
+
 #define JE_ARENAS_ALL 4096 // MALLCTL_ARENAS_ALL
 
 void *je_malloc(size_t size);
@@ -61,8 +67,10 @@ struct extent_hooks_s {
                   bool committed, unsigned arena);
 };
 
-// Of its innards: the map of extents, a radix tree, and where it has the entry of an address.
+// Of its innards: the map of extents, a radix tree, and where it has the entry of an address; and
+// the size of each of its classes.
 extern char je_arena_emap_global[];
+extern size_t je_sz_index2size_tab[];
 void *je_rtree_leaf_elm_lookup_hard(void *tsdn, void *tree, void *cache, uintptr_t key,
                                     bool dependent, bool init_missing);
 

@@ -58,7 +58,7 @@ static void await_purge(struct tsdn *tsdn, struct decay *decay)
     int saved = errno;
 
     // A signal handler that forks may have interrupted a purge of ours; that goes on in both.
-    while (decay->purging && (threads_are_gone || !region_entered())) {
+    while (decay->purging && (threads_are_gone || !region_fork_is_inside())) {
         if (now_ns() >= give_up) {
             decay->purging = false;
             break;

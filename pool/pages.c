@@ -229,6 +229,11 @@ void pages_take(size_t size)
         pages_on_take(size);
 }
 
+void pages_return(size_t size)
+{
+    atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
+}
+
 // The kernel may choose addresses in front of the region's first block once it has no others. They
 // pass for the pools', so they stay mapped, and unused.
 static void *map_outside(void *addr, size_t size, size_t alignment, bool *commit)
@@ -346,7 +351,7 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
         failed = moved < size && discard(addr, size);
     }
     if (!failed)
-        atomic_fetch_add_explicit(&returned, size - moved, memory_order_relaxed);
+        pages_return(size - moved);
     return failed;
 }
 

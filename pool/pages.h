@@ -38,8 +38,9 @@ void pages_limit_purge(uint64_t bytes);
 // them. A signal handler must not be refused: whoever serves it says 0.
 void pages_freeze(size_t extent_bytes);
 
-// Counts pages that were taken without a word from jemalloc.
+// Counts pages that were taken, or given back, without a word from jemalloc.
 void pages_take(size_t bytes);
+void pages_return(size_t bytes);
 
 // Has jemalloc taken pages for this thread since the last such question?
 bool pages_grew(void);

@@ -193,10 +193,6 @@ enum pool_misuse pool_put_slow(void *ptr)
 
     if (!region_is_live(ptr))
         return region_is_sampled(ptr) ? POOL_SAMPLED : misuse_of(ptr);
-    if (region_entry(unit)->class == SIZE_CLASS_SIGNAL) {
-        region_block_delete(unit);
-        return POOL_FINE;
-    }
     if (cache_push_slow(unit))
         return POOL_FINE;
     add(&pool.freed_directly[region_entry(unit)->class], 1);

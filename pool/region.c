@@ -1,67 +1,23 @@
 #include "pool/region_inside.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "pool/je.h"
 #include "pool/marks.h"
 #include "pool/pages.h"
 
-// This thread is inside jemalloc with the arena's locks.
-static _Thread_local volatile sig_atomic_t inside __attribute__((tls_model("initial-exec")));
-static _Atomic uint32_t slots_taken, deferred; // a bit each; the first of a list of blocks
-static _Atomic bool noted;                     // there may be notes
+_Thread_local volatile sig_atomic_t region_inside;
+static _Atomic(void *) deferred; // each block's first word points to the next
+static _Atomic bool noted;       // there may be notes
 
 static struct {
     _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
     _Atomic uint64_t run_bytes;
 } counts;
-
-static void *slot_new(void)
-{
-    uint32_t taken = atomic_load(&slots_taken), slot;
-
-    do {
-        if (taken == (1u << REGION_SLOTS_MAX) - 1)
-            return NULL;
-        slot = (uint32_t)__builtin_ctz(~taken);
-    } while (!atomic_compare_exchange_weak(&slots_taken, &taken, taken | 1u << slot));
-
-    void *ptr = (void *)region_slot_address(slot);
-    if (!region_map_slot(slot)) {
-        atomic_fetch_and(&slots_taken, ~(1u << slot));
-        return NULL;
-    }
-    struct entry *e = region_entry_at(ptr);
-    e->class = SIZE_CLASS_SIGNAL;
-    e->state = (uint8_t)region_unit(ptr);
-    return ptr;
-}
-
-// Unmapped, so that the next block here is zero again. Where that fails the slot is not used again.
-static void slot_delete(uint32_t unit)
-{
-    uintptr_t ptr = (uintptr_t)region_address(unit);
-    size_t slot = (ptr - region_slot_address(0)) / REGION_SLOT_BYTES;
-
-    region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
-    if (pages_munmap((void *)ptr, REGION_SLOT_BYTES) == 0)
-        atomic_fetch_and(&slots_taken, ~(1u << slot));
-}
-
-// Leaves a block to the next call that is not in a signal handler. Its note serves as the link, and
-// who allocated it is forgotten.
-static void defer(uint32_t unit)
-{
-    uint32_t head = atomic_load(&deferred);
-
-    region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
-    do
-        *region_note_at(region_address(unit)) = head;
-    while (!atomic_compare_exchange_weak(&deferred, &head, unit));
-}
 
 struct range {
     uintptr_t at, end;
@@ -81,7 +37,7 @@ static uintptr_t live_block_at(uintptr_t kib, uint8_t class, uint8_t state)
 {
     uintptr_t ptr = kib + (uintptr_t)(state & 15) * 64;
 
-    if (!class || class >= SIZE_CLASS_SIGNAL || state != (uint8_t)region_unit((void *)ptr))
+    if (!class || class >= SIZE_CLASS_RUN || state != (uint8_t)region_unit((void *)ptr))
         return 0;
     return ptr;
 }
@@ -140,30 +96,81 @@ static void delete_now(uint32_t unit)
     je_dallocx((void *)ptr, JE_TCACHE_NONE);
 }
 
-void region_enter(void)
+// The program may have protected the page and freed the block without undoing that.
+static void make_writable(void *ptr)
 {
-    inside = 1;
-    atomic_signal_fence(memory_order_seq_cst);
+    uintptr_t page = (uintptr_t)ptr & ~(uintptr_t)4095;
+    int saved = errno;
+
+    if (atomic_load_explicit(&marks_were_made, memory_order_relaxed) && marks_any(page, 4096))
+        syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE);
+    errno = saved;
 }
 
-bool region_entered(void)
+void region_defer(void *ptr)
 {
-    return inside;
+    void *head = atomic_load(&deferred);
+
+    make_writable(ptr);
+    do
+        *(void **)ptr = head;
+    while (!atomic_compare_exchange_weak(&deferred, &head, ptr));
+    region_inside |= REGION_OWES;
 }
 
-void region_leave(void)
+// Where jemalloc calls back meanwhile, nothing else is to be done.
+void *region_free_deferred(void *result)
 {
-    uint32_t unit = 0;
+    void *ptr;
 
-    if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
-        unit = atomic_exchange(&deferred, 0);
-    for (uint32_t next; unit; unit = next) {
-        next = *region_note_at(region_address(unit));
-        *region_note_at(region_address(unit)) = 0;
-        delete_now(unit);
+    region_enter();
+    ptr = atomic_exchange(&deferred, NULL);
+    for (void *next; ptr; ptr = next) {
+        next = *(void **)ptr;
+        if (region_holds(ptr))
+            delete_now((uint32_t)region_unit(ptr));
+        else
+            je_free(ptr);
     }
+    // What another handler has left since waits for the next one.
     atomic_signal_fence(memory_order_seq_cst);
-    inside = 0;
+    region_inside = REGION_OUTSIDE;
+    return result;
+}
+
+// A handler may have come between the two halves of region_step_out().
+void region_step_in(sig_atomic_t was)
+{
+    region_inside =
+        was && atomic_load_explicit(&deferred, memory_order_relaxed) ? was | REGION_OWES : was;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void region_fork_begin(void)
+{
+    if (!region_entered())
+        region_inside = REGION_FORKING;
+}
+
+void region_fork_end(void)
+{
+    if (region_inside & REGION_FORKING)
+        region_leave();
+}
+
+static void (*end_thread)(void *);
+
+static void end_thread_guarded(void *arg)
+{
+    region_enter();
+    end_thread(arg);
+    region_leave();
+}
+
+int region_key_create(pthread_key_t *key, void (*destructor)(void *))
+{
+    end_thread = destructor;
+    return pthread_key_create(key, end_thread_guarded);
 }
 
 // Which cache line behind the page a coloured block begins on: as its place in the region has it,
@@ -221,11 +228,8 @@ void *region_block_new(unsigned class, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (unlikely(inside)) {
-        ptr = slot_new();
-        errno = saved;
-        return ptr;
-    }
+    if (unlikely(region_entered()))
+        return NULL;
     ptr = run_new(size_class_run_bytes(class), 0, zero);
     errno = saved;
     if (!ptr)
@@ -252,7 +256,7 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (!region_bytes() || inside || size > region.max_bytes)
+    if (!region_bytes() || region_entered() || size > region.max_bytes)
         return NULL;
     ptr = run_new(bytes, (unsigned)__builtin_ctzl(alignment), zero);
     errno = saved;
@@ -309,10 +313,9 @@ void region_block_delete(uint32_t unit)
 {
     int saved = errno;
 
-    if (unlikely(region_entry(unit)->class == SIZE_CLASS_SIGNAL)) {
-        slot_delete(unit);
-    } else if (unlikely(inside)) {
-        defer(unit);
+    if (unlikely(region_entered())) {
+        region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
+        region_defer(region_address(unit));
     } else {
         region_enter();
         delete_now(unit);

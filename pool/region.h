@@ -18,10 +18,11 @@
 //           jemalloc's again. Where class is 0 there never was a block, whatever the state.
 // The blocks themselves are never touched: at 64 KiB a touch is a cache and a TLB miss.
 //
-// A signal handler may interrupt this thread inside jemalloc, with the arena's locks held. Its
-// blocks then come from a few slots at the region's begin, of a class of their own, and the blocks
-// it frees wait for the next call from outside. (A handler that leaves such a call for good, by
-// siglongjmp, leaves the locks held: nothing helps there.)
+// The rule for signal handlers: every call into jemalloc stands between region_enter() or
+// region_pass() and region_leave(). A handler that interrupts its thread there gets no block from
+// jemalloc, which may hold locks or have a list half changed, but one of pool/signal_block.h; and
+// the blocks of jemalloc's that it frees wait for the next region_leave(). (A handler that leaves
+// such a call for good, by siglongjmp, leaves the locks held: nothing helps there.)
 //
 // A block that is out and *sampled*, or has marked pages, has a state of its own: so the fast path
 // of free() takes it for no live block, and who comes after looks again. It has a note, in a second
@@ -36,6 +37,9 @@
 #ifndef TIDEPOOL_POOL_REGION_H
 #define TIDEPOOL_POOL_REGION_H
 
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,9 +62,9 @@ static_assert(sizeof(struct entry) == 2, "one entry for each KiB: 0.2 % of the p
 
 struct region {
     uintptr_t base;
-    // What is mapped so far, with the slots' part; 0 while there is no region: then nothing is
-    // pooled. It only grows, and before any address in the new part is given away. A thread that
-    // was given one has synchronised with that, so an old value says nothing wrong.
+    // What is mapped so far, with what lies before the first block; 0 while there is no region:
+    // then nothing is pooled. It only grows, and before any address in the new part is given away.
+    // A thread that was given one has synchronised with that, so an old value says nothing wrong.
     size_t bytes;
     size_t max_bytes;
     struct entry *map;
@@ -113,13 +117,101 @@ uint64_t region_released(unsigned class);
 // Gives the arena's unused pages back to the kernel.
 void region_purge(void);
 
-// Around other calls into jemalloc that take this arena's locks.
-void region_enter(void);
-void region_leave(void);
+// Is this thread inside jemalloc?
+enum {
+    REGION_OUTSIDE,
+    REGION_INSIDE,
+    REGION_PASSING,     // and may enter it again where jemalloc says that it holds no lock
+    REGION_FORKING = 4, // outside, but jemalloc's locks are held over a fork
+    REGION_OWES = 8     // added to the last three: a handler has left blocks to region_leave()
+};
+extern HIDDEN _Thread_local volatile sig_atomic_t region_inside
+    __attribute__((tls_model("initial-exec")));
 
-// Is this thread between the two, or in a call above, further down its stack? Then jemalloc may
-// hold locks that it will ask for again.
-bool region_entered(void);
+// Is this thread inside, further down its stack? Then jemalloc must not be entered.
+static inline bool region_entered(void)
+{
+    return unlikely(region_inside != REGION_OUTSIDE);
+}
+
+// Around each call into jemalloc, by a thread that is outside. The second is for requests of the
+// program's, which may refill a thread cache of jemalloc's: see pages_on_refill.
+static inline void region_enter(void)
+{
+    region_inside = REGION_INSIDE;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void region_pass(void)
+{
+    region_inside = REGION_PASSING;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+// This thread is outside from here on, unless it owes something. In one instruction, so that no
+// handler comes between the answer and that.
+static inline bool region_owes(void)
+{
+#if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
+    bool owes;
+
+    __asm__ volatile("andl %2, %0"
+                     : "+m"(region_inside), "=@ccnz"(owes)
+                     : "i"(REGION_OWES)
+                     : "memory");
+    return owes;
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+    return __atomic_and_fetch(&region_inside, REGION_OWES, __ATOMIC_RELAXED);
+#endif
+}
+
+// Returns its argument, so that a caller has nothing to keep meanwhile.
+void *region_free_deferred(void *result);
+
+static inline void *region_leave_with(void *result)
+{
+    return unlikely(region_owes()) ? region_free_deferred(result) : result;
+}
+
+static inline void region_leave(void)
+{
+    if (unlikely(region_owes()))
+        region_free_deferred(NULL);
+}
+
+// Around what runs in the middle of a request where jemalloc may be entered again. The second
+// takes what the first returned.
+static inline sig_atomic_t region_step_out(void)
+{
+    sig_atomic_t was = region_inside;
+
+    atomic_signal_fence(memory_order_seq_cst);
+    if (was == REGION_PASSING)
+        region_inside = REGION_OUTSIDE;
+    return was;
+}
+
+void region_step_in(sig_atomic_t was);
+
+// Around what jemalloc's fork handlers do. A signal handler that forks may have interrupted a call
+// into jemalloc, which goes on in both processes.
+void region_fork_begin(void);
+void region_fork_end(void);
+
+// Did it?
+static inline bool region_fork_is_inside(void)
+{
+    return region_inside & (REGION_INSIDE | REGION_PASSING);
+}
+
+// jemalloc's one call of pthread_key_create(), which the build gives this name: what it does at a
+// thread's end is a call into it, too.
+int region_key_create(pthread_key_t *key, void (*destructor)(void *));
+
+// By a handler whose thread is inside: leaves a block of jemalloc's, or of this region, to
+// region_leave(). The block is written to.
+void region_defer(void *ptr);
 
 // Around a fork, before jemalloc takes its locks and after. In the child, before anything is asked
 // of the region.

@@ -30,17 +30,12 @@ static struct {
     pthread_mutex_t lock; // a leaf: nothing is called with it but the kernel
     size_t used;          // addresses handed to jemalloc, from the base on; never shrinks
     unsigned forks;       // under way: nothing is mapped meanwhile
-    // All of the maps that belong to mapped blocks, and to the slots in front of them, is mapped.
+    // All of the maps that belong to mapped blocks, and to what lies before them, is mapped.
     struct window map, notes, blocks;
     extent_hooks_t hooks;
     bool (*commit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned);
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-bool region_map_slot(unsigned slot)
-{
-    return window_map(region_slot_address(slot), REGION_SLOT_BYTES);
-}
 
 // What is limited belongs to the program first: a quarter of it is the region's at most.
 static size_t quarter_of(int resource, size_t bytes)
@@ -221,7 +216,10 @@ static int create_arena(void)
     extent_hooks_t *defaults, *ours = &space.hooks;
     size_t len = sizeof defaults, index_len = sizeof region.arena;
 
-    if (je_mallctl("arena.0.extent_hooks", &defaults, &len, NULL, 0))
+    region_enter();
+    bool failed = je_mallctl("arena.0.extent_hooks", &defaults, &len, NULL, 0);
+    region_leave();
+    if (failed)
         return -ENOMEM;
     pages_probe();
     space.hooks = *defaults;
@@ -232,9 +230,10 @@ static int create_arena(void)
     space.hooks.commit = hook_commit;
     space.decommit = space.hooks.decommit;
     space.hooks.decommit = hook_decommit;
-    if (je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours))
-        return -ENOMEM;
-    return 0;
+    region_enter();
+    failed = je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours);
+    region_leave();
+    return failed ? -ENOMEM : 0;
 }
 
 // Maps and blocks one behind the other, each with room for `span` bytes of blocks.

@@ -9,7 +9,7 @@
 #endif
 
 // Kernels before 4.17 take the address for a wish, and map elsewhere where it is not free.
-bool window_map(uintptr_t at, size_t bytes)
+static bool window_map(uintptr_t at, size_t bytes)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
     void *got = pages_mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);

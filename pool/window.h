@@ -17,11 +17,9 @@ struct window {
     bool merge;   // the kernel may merge equal pages
 };
 
-// Maps [at, at + bytes) private, anonymous, readable and writable, and nowhere else. False where
-// any of it is mapped already, or the kernel refuses.
-bool window_map(uintptr_t at, size_t bytes);
-
-// Makes sure that the first `upto` bytes are mapped, rounded up to a page. False: nothing changed.
+// Makes sure that the first `upto` bytes are mapped, rounded up to a page: private, anonymous,
+// readable and writable. False, and nothing changed, where something else lies there or the kernel
+// refuses.
 bool window_grow(struct window *w, size_t upto);
 
 // Unmaps all of it.

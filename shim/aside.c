@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "pool/je.h"
 #include "shim/heap.h"
 
 enum state { UNKNOWN, ASKING, NO, YES };
@@ -18,7 +17,7 @@ static uint64_t served(void)
     uint64_t bytes = 0;
     size_t len = sizeof bytes;
 
-    je_mallctl("thread.allocated", &bytes, &len, NULL, 0);
+    guarded_mallctl("thread.allocated", &bytes, &len, NULL, 0);
     return bytes;
 }
 

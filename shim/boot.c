@@ -296,6 +296,9 @@ bool boot_pools(void)
 
     if (likely(stage == UP))
         return true;
+    // A handler's request, and starting takes what its thread may hold.
+    if (region_entered())
+        return false;
     if (stage == NOT_YET && read_settings() && claim(&pools_stage)) {
         if (may_start()) {
             if (boot_config.disable)

@@ -14,8 +14,8 @@
 #include "shim/config.h"
 
 // Brings the pools up, once. False while that cannot be: too early in the process's life, or this
-// thread is at it, further up its stack. Where another one is, waits for it for a tenth of a second
-// at most.
+// thread is at it, or inside jemalloc, further up its stack. Where another one is, waits for it for
+// a tenth of a second at most.
 bool boot_pools(void);
 
 // Around a fork: waits for a start that is under way, ten seconds at most; and in the child, gives

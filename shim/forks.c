@@ -5,13 +5,13 @@
 
 #include "export/control.h"
 #include "mfile/mfile.h"
-#include "pool/je.h"
 #include "pool/pool.h"
 #include "pressure/monitor.h"
 #include "shim/boot.h"
 #include "shim/callsite.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
+#include "shim/guarded.h"
 #include "shim/log.h"
 #include "shim/raw_fork.h"
 #include "shim/sampling.h"
@@ -27,10 +27,14 @@ static void prefork(void)
     monitor_prefork();
     pool_prefork();
     mfile_prefork();
+    // jemalloc's own handler comes next and takes all of its locks, until its other one comes
+    // before ours.
+    region_fork_begin();
 }
 
 static void postfork_parent(void)
 {
+    region_fork_end();
     mfile_postfork_parent();
     pool_postfork_parent();
     monitor_parent();
@@ -53,6 +57,7 @@ void forks_settle_child(void)
 
 static void postfork_child(void)
 {
+    region_fork_end();
     pool_postfork_child();
     forks_settle_child();
     raw_fork_known();
@@ -65,7 +70,7 @@ void forks_register(void)
 
     if (atomic_exchange(&done, true))
         return;
-    je_free(je_malloc(1));
+    guarded_attach();
     if (pthread_atfork(prefork, postfork_parent, postfork_child) != 0)
         log_line(LOG_FEATURE, "fork handlers cannot be registered: forking while other threads "
                               "allocate is unsafe");

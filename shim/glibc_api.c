@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "pool/pages.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 
@@ -14,11 +15,19 @@ struct heap_figures {
     size_t in_use, held, releasable;
 };
 
-static size_t je_figure(const char *name)
+static size_t figure(const char *name)
 {
     size_t value = 0, len = sizeof value;
 
-    return je_mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+    return guarded_mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+}
+
+// A handler's, while jemalloc cannot be asked: what pages are with it, all of them in use.
+static struct heap_figures figures_inside(void)
+{
+    size_t held = pages_taken() - pages_returned();
+
+    return (struct heap_figures){.in_use = held, .held = held};
 }
 
 static struct heap_figures figures(void)
@@ -28,14 +37,16 @@ static struct heap_figures figures(void)
     struct heap_figures f;
     size_t pooled_free = 0;
 
+    if (region_entered())
+        return figures_inside();
     for (unsigned b = pool_stats(bucket); b-- > 0;)
         pooled_free += bucket[b].free_bytes;
     // jemalloc's figures stand still until the epoch is advanced.
-    je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
-    f.in_use = je_figure("stats.allocated");
+    guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    f.in_use = figure("stats.allocated");
     f.in_use -= pooled_free < f.in_use ? pooled_free : f.in_use;
-    f.held = je_figure("stats.resident");
-    f.releasable = pooled_free + je_figure("stats.arenas.4096.pdirty") * 4096;
+    f.held = figure("stats.resident");
+    f.releasable = pooled_free + figure("stats.arenas.4096.pdirty") * 4096;
     if (f.held < f.in_use)
         f.held = f.in_use;
     return f;
@@ -102,7 +113,7 @@ HEAP_EXPORT int malloc_info(int options, FILE *stream)
                       "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
                       "<system type=\"current\" size=\"%zu\"/>\n"
                       "<aspace type=\"total\" size=\"%zu\"/>\n</malloc>\n",
-                      f.held - f.in_use, f.held, je_figure("stats.mapped"));
+                      f.held - f.in_use, f.held, figure("stats.mapped"));
     return written < 0 ? -1 : 0;
 }
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "pool/je.h"
 #include "pool/pace.h"
 #include "pool/pages.h"
 #include "pool/remap.h"
@@ -48,17 +49,18 @@ static bool settle(void)
                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     __atomic_compare_exchange_n(&heap_small_zeroed, &none_zeroed, other ? calloc : je_calloc, false,
                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    guarded_catch_up();
     return true;
 }
 
 static void *first_small(size_t size)
 {
-    return settle() ? heap_small(size) : je_malloc(size);
+    return settle() ? heap_small(size) : guarded_malloc(size);
 }
 
 static void *first_small_zeroed(size_t count, size_t size)
 {
-    return settle() ? heap_small_zeroed(count, size) : je_calloc(count, size);
+    return settle() ? heap_small_zeroed(count, size) : guarded_calloc(count, size);
 }
 
 static void first_free_other(void *ptr)
@@ -66,7 +68,7 @@ static void first_free_other(void *ptr)
     if (settle())
         heap_free_other(ptr);
     else
-        je_free(ptr);
+        guarded_free(ptr);
 }
 
 // New pages are taken: had the program left any that would do?
@@ -237,7 +239,7 @@ static void *move(void *ptr, size_t have, size_t size)
 static void *large_realloc(void *ptr, size_t size)
 {
     bool entered = pool_entered();
-    size_t have = je_malloc_usable_size(ptr);
+    size_t have = guarded_usable_size(ptr);
     void *to;
 
     if (!entered)
@@ -281,7 +283,7 @@ void *heap_realloc(void *ptr, size_t size)
     if (!pool_takes(size))
         return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : heap_resized(ptr, size);
     // Into the pools, unless it is a block of a pooled size that jemalloc had to serve.
-    have = je_malloc_usable_size(ptr);
+    have = guarded_usable_size(ptr);
     return fits_in_place(size, have) ? ptr : move(ptr, have, size);
 }
 
@@ -318,7 +320,7 @@ static void *sampled_or_new(size_t size, int flags)
 
     if (unlikely(pace_is_on()) && size && !(flags & ~(JE_LG_ALIGN_MASK | JE_ZERO)))
         ptr = sampling_try((size_t)1 << (flags & JE_LG_ALIGN_MASK), size, flags & JE_ZERO);
-    return ptr ? ptr : je_mallocx(size, flags);
+    return ptr ? ptr : guarded_mallocx(size, flags);
 }
 
 void *heap_guarded(size_t size, int flags)
@@ -357,7 +359,7 @@ size_t heap_usable_size(const void *ptr)
         return pool_usable_size(ptr);
     if (unlikely(aside()))
         return aside_usable_size((void *)(uintptr_t)ptr);
-    return je_malloc_usable_size((void *)(uintptr_t)ptr);
+    return guarded_usable_size(ptr);
 }
 
 bool heap_trim(void)

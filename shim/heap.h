@@ -9,22 +9,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pool/je.h"
 #include "pool/pool.h"
 #include "shim/base.h"
+#include "shim/guarded.h"
 
 #define HEAP_EXPORT __attribute__((visibility("default")))
 
 void *heap_alloc_slow(size_t size);
 void heap_free_slow(void *ptr);
 
-// What serves requests below 1 KiB, and resizes blocks of jemalloc's: jemalloc itself, or what
-// counts for sampling first. Jumping through a pointer costs what a jump to a name costs.
+// What serves requests below 1 KiB, resizes blocks of jemalloc's and frees them: jemalloc itself,
+// the same with a guard (guarded.h), or what counts for sampling first. Jumping through a pointer
+// costs what a jump to a name costs.
 extern HIDDEN void *(*heap_small)(size_t size);
 extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
 extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
 
-// What frees a block that is not of the pools: jemalloc, or the allocator in front (aside.h).
+// What frees a block that is not of the pools: jemalloc, with the guard or without, or the
+// allocator in front (aside.h).
 extern HIDDEN void (*heap_free_other)(void *ptr);
 
 // Our own definitions of what has these names, whichever is in front; to compare only.
@@ -37,7 +39,7 @@ size_t heap_own_malloc_usable_size(void *ptr) HIDDEN;
 
 static inline void *heap_from_jemalloc(size_t size, bool zero)
 {
-    return zero ? je_calloc(1, size) : je_malloc(size);
+    return zero ? guarded_calloc(1, size) : guarded_malloc(size);
 }
 
 // malloc(3): NULL and errno ENOMEM.
@@ -69,7 +71,7 @@ void *heap_realloc(void *ptr, size_t size);
 // `alignment` is a power of two; NULL with errno ENOMEM.
 void *heap_aligned(size_t alignment, size_t size);
 
-// Past the pools: as je_mallocx(), with what a large request asks of the watchdog first. 0 bytes
+// Past the pools: as je_mallocx, with what a large request asks of the watchdog first. 0 bytes
 // are a request for one. errno is left as it comes.
 void *heap_guarded(size_t size, int flags);
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "pool/je.h"
 #include "pool/pace.h"
 #include "shim/boot.h"
 #include "shim/heap.h"
@@ -27,19 +28,13 @@ int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_t *old_len, 
                  size_t new_len);
 void malloc_stats_print(void (*write_cb)(void *, const char *), void *arg, const char *opts);
 
-// MALLOCX_ALIGN and MALLOCX_ZERO, in jemalloc's encoding; the rest of the bits choose a thread
-// cache or an arena.
-static size_t alignment_of(int flags)
-{
-    return (size_t)1 << (flags & 63);
-}
-
 static bool is_zeroed(int flags)
 {
     return flags & JE_ZERO;
 }
 
-// Whoever names an arena or a thread cache wants that one, and not a pool.
+// Whoever names an arena or a thread cache, by the bits that are neither MALLOCX_ALIGN's nor
+// MALLOCX_ZERO, wants that one, and not a pool.
 static bool names_place(int flags)
 {
     return (flags & ~(63 | JE_ZERO)) != 0;
@@ -47,7 +42,7 @@ static bool names_place(int flags)
 
 HEAP_EXPORT void *mallocx(size_t size, int flags)
 {
-    size_t alignment = alignment_of(flags);
+    size_t alignment = je_alignment(flags);
     void *ptr;
 
     if (names_place(flags) || !pool_takes(size) || alignment > 4096)
@@ -66,9 +61,9 @@ static void *resized(void *ptr, size_t size, int flags)
     void *to;
 
     if (!large)
-        return je_rallocx(ptr, size, flags);
+        return guarded_rallocx(ptr, size, flags);
     watchdog_before(size);
-    to = promise_is_on ? resize_promised(ptr, size, flags) : je_rallocx(ptr, size, flags);
+    to = promise_is_on ? resize_promised(ptr, size, flags) : guarded_rallocx(ptr, size, flags);
     watchdog_after();
     return to;
 }
@@ -81,7 +76,7 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
     if (!pool_owns(ptr))
         return resized(ptr, size, flags);
     have = pool_usable_size(ptr);
-    if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (alignment_of(flags) - 1)) == 0)
+    if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (je_alignment(flags) - 1)) == 0)
         return ptr;
     to = mallocx(size, flags);
     if (to) {
@@ -99,7 +94,7 @@ HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
     if (pool_owns(ptr))
         return pool_usable_size(ptr);
     if (size <= SIZE_CLASS_MAX_BYTES || pool_entered())
-        return je_xallocx(ptr, size, extra, flags);
+        return guarded_xallocx(ptr, size, extra, flags);
     watchdog_before(size);
     have = resize_in_place(ptr, size, extra, flags);
     watchdog_after();
@@ -108,7 +103,8 @@ HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
 
 HEAP_EXPORT size_t sallocx(const void *ptr, int flags)
 {
-    return pool_owns(ptr) ? pool_usable_size(ptr) : je_sallocx(ptr, flags);
+    (void)flags;
+    return heap_usable_size(ptr);
 }
 
 HEAP_EXPORT void dallocx(void *ptr, int flags)
@@ -116,20 +112,21 @@ HEAP_EXPORT void dallocx(void *ptr, int flags)
     if (pool_owns(ptr))
         heap_free(ptr);
     else
-        je_dallocx(ptr, flags);
+        guarded_dallocx(ptr, flags);
 }
 
 HEAP_EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
+    (void)size;
     if (pool_owns(ptr))
         heap_free(ptr);
     else
-        je_sdallocx(ptr, size, flags);
+        guarded_dallocx(ptr, flags);
 }
 
 HEAP_EXPORT size_t nallocx(size_t size, int flags)
 {
-    size_t alignment = alignment_of(flags), bytes = 0;
+    size_t alignment = je_alignment(flags), bytes = 0;
 
     if (!names_place(flags) && alignment <= 4096 && size >= SIZE_CLASS_MIN_BYTES && boot_pools())
         bytes = pool_block_bytes((size + alignment - 1) & -alignment, alignment > 64);
@@ -152,19 +149,19 @@ HEAP_EXPORT int mallctl(const char *name, void *old, size_t *old_len, void *new_
 {
     if (is_purge(name))
         watchdog_reclaim(0);
-    return je_mallctl(name, old, old_len, new_value, new_len);
+    return guarded_mallctl(name, old, old_len, new_value, new_len);
 }
 
 HEAP_EXPORT int mallctlnametomib(const char *name, size_t *mib, size_t *mib_len)
 {
-    return je_mallctlnametomib(name, mib, mib_len);
+    return guarded_mallctlnametomib(name, mib, mib_len);
 }
 
 static bool is_purge_mib(const size_t *mib, size_t mib_len)
 {
     size_t purge[3], len = array_len(purge);
 
-    return mib_len == 3 && je_mallctlnametomib("arena.0.purge", purge, &len) == 0 &&
+    return mib_len == 3 && guarded_mallctlnametomib("arena.0.purge", purge, &len) == 0 &&
            mib[0] == purge[0] && mib[2] == purge[2];
 }
 
@@ -173,11 +170,11 @@ HEAP_EXPORT int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_
 {
     if (is_purge_mib(mib, mib_len))
         watchdog_reclaim(0);
-    return je_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
+    return guarded_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
 }
 
 HEAP_EXPORT void malloc_stats_print(void (*write_cb)(void *, const char *), void *arg,
                                     const char *opts)
 {
-    je_malloc_stats_print(write_cb, arg, opts);
+    guarded_stats_print(write_cb, arg, opts);
 }

@@ -1,7 +1,7 @@
 #include "shim/oversize.h"
 
-#include "pool/je.h"
 #include "shim/base.h"
+#include "shim/guarded.h"
 
 #define SHIPPED_BYTES ((size_t)8 << 20)
 #define MOST_BYTES ((size_t)1 << 30)
@@ -22,7 +22,7 @@ static size_t chosen(void)
 {
     size_t bytes = SHIPPED_BYTES, len = sizeof bytes;
 
-    je_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0);
+    guarded_mallctl("opt.oversize_threshold", &bytes, &len, NULL, 0);
     return bytes ? bytes : PTRDIFF_MAX; // 0: no limit
 }
 
@@ -34,7 +34,7 @@ void oversize_init(void)
     fit_is_ours = je_opt_lg_extent_max_active_fit == FIT_SHIPPED;
     oversize_set_short(false);
     if (bytes != SHIPPED_BYTES)
-        je_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
+        guarded_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
 }
 
 void oversize_set_limit(uint64_t limit_bytes)
@@ -48,11 +48,11 @@ void oversize_set_limit(uint64_t limit_bytes)
         return;
     je_oversize_threshold = bytes;
     len = sizeof arenas;
-    if (je_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
-        je_mallctlnametomib("arena.0.oversize_threshold", mib, &mib_len))
+    if (guarded_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
+        guarded_mallctlnametomib("arena.0.oversize_threshold", mib, &mib_len))
         return;
     for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
-        je_mallctlbymib(mib, mib_len, NULL, NULL, &bytes, sizeof bytes);
+        guarded_mallctlbymib(mib, mib_len, NULL, NULL, &bytes, sizeof bytes);
 }
 
 void oversize_set_short(bool is_short)

@@ -8,6 +8,7 @@
 #include "pool/je.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
+#include "shim/guarded.h"
 #include "shim/promised.h"
 #include "shim/watchdog.h"
 
@@ -43,13 +44,13 @@ void *resize_tight(void *ptr, size_t have, size_t size)
     void *to;
 
     watchdog_before(size - have);
-    if (je_xallocx(ptr, size, 0, 0) >= size)
+    if (guarded_xallocx(ptr, size, 0, 0) >= size)
         return ptr;
-    to = je_malloc(size);
+    to = guarded_malloc(size);
     if (!to)
         return NULL;
     resize_copy(to, ptr, have);
-    je_free(ptr);
+    guarded_free(ptr);
     return to;
 }
 
@@ -62,13 +63,13 @@ static size_t surely_asked(size_t have)
 
 size_t resize_in_place(void *ptr, size_t size, size_t extra, int flags)
 {
-    size_t have = je_sallocx(ptr, flags), sure = surely_asked(have);
+    size_t have = guarded_usable_size(ptr), sure = surely_asked(have);
     size_t most = size < SIZE_MAX - extra ? size + extra : SIZE_MAX;
     struct promised p = promised_begin(most > sure ? most - sure : 0);
 
     if (p.refused)
         return have;
-    have = je_xallocx(ptr, size, extra, flags);
+    have = guarded_xallocx(ptr, size, extra, flags);
     promised_end(p, ptr, sure, have < most ? have : most);
     return have;
 }
@@ -85,11 +86,11 @@ static void *move_in_parts(void *ptr, size_t have, size_t size)
 static void *move(void *ptr, size_t have, size_t size, int flags)
 {
     struct promised p = promised_begin(size);
-    void *to = p.refused ? NULL : je_mallocx(size, flags);
+    void *to = p.refused ? NULL : guarded_mallocx(size, flags);
 
     if (to) {
         memcpy(to, ptr, have < size ? have : size);
-        je_dallocx(ptr, flags & ~JE_ZERO);
+        guarded_dallocx(ptr, flags & ~JE_ZERO);
         return promised_end(p, to, have < size ? have : size, size);
     }
     promised_end(p, NULL, 0, 0);
@@ -98,13 +99,13 @@ static void *move(void *ptr, size_t have, size_t size, int flags)
 
 void *resize_promised(void *ptr, size_t size, int flags)
 {
-    size_t have = je_sallocx(ptr, flags), sure = surely_asked(have);
+    size_t have = guarded_usable_size(ptr), sure = surely_asked(have);
     struct promised p = promised_begin(size > sure ? size - sure : 0);
     void *to = NULL;
 
     if (p.refused)
         return NULL;
-    if (je_xallocx(ptr, size, 0, flags) >= size)
+    if (guarded_xallocx(ptr, size, 0, flags) >= size)
         to = ptr;
     promised_end(p, to, sure, size);
     if (to)

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "export/sites.h"
+#include "pool/je.h"
 #include "pool/pace.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
@@ -112,10 +113,8 @@ bool sampling_due(size_t size, double *probability)
 
 void sampling_mark(void *ptr, size_t asked, double probability)
 {
-    // jemalloc may have had to serve it, or a slot for signal handlers.
-    bool block = pool_owns(ptr) && region_entry_at(ptr)->class < SIZE_CLASS_SIGNAL;
-
-    if (remember(block ? ptr : NULL, asked, probability))
+    // jemalloc may have had to serve it.
+    if (remember(pool_owns(ptr) ? ptr : NULL, asked, probability))
         region_mark_sampled(ptr);
 }
 
@@ -144,21 +143,21 @@ static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
 
     if (pace_reached(from, size, &interval))
         ptr = sampling_run(size, size, false, pace_probability(size, interval));
-    return ptr ? ptr : je_malloc(size);
+    return ptr ? ptr : guarded_malloc(size);
 }
 
 static void *near_hit(size_t size)
 {
     uint64_t from = count_of_thread();
 
-    return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : je_malloc(size);
+    return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : guarded_malloc(size);
 }
 
 static _Thread_local bool far __attribute__((tls_model("initial-exec")));
 
 static void *small(size_t size)
 {
-    return likely(far) ? je_malloc(size) : near_hit(size);
+    return likely(far) ? guarded_malloc(size) : near_hit(size);
 }
 
 static uint64_t on_count(uint64_t allocated_bytes)
@@ -174,7 +173,7 @@ static bool find_count(void)
     const char *at;
     size_t len = sizeof at;
 
-    if (je_mallctl("thread.allocatedp", &at, &len, NULL, 0))
+    if (guarded_mallctl("thread.allocatedp", &at, &len, NULL, 0))
         return false;
     count_at = at - (const char *)__builtin_thread_pointer();
     return true;
@@ -184,25 +183,25 @@ static void *small_zeroed(size_t count, size_t size)
 {
     void *ptr = sampling_try(16, count * size, true);
 
-    return ptr ? ptr : je_calloc(count, size);
+    return ptr ? ptr : guarded_calloc(count, size);
 }
 
 // A block that stays where it is is no new request.
 static void *resized(void *old, size_t size)
 {
-    size_t have = je_malloc_usable_size(old);
+    size_t have = guarded_usable_size(old);
     bool tight = resize_is_tight(have, size);
     void *ptr = NULL;
 
     if (size && je_nallocx(size, 0) != have)
         ptr = sampling_try(16, size, false);
     if (!ptr)
-        return tight ? resize_tight(old, have, size) : je_realloc(old, size);
+        return tight ? resize_tight(old, have, size) : guarded_realloc(old, size);
     if (tight)
         resize_copy(ptr, old, have);
     else
         __builtin_memcpy(ptr, old, have < size ? have : size);
-    je_free(old);
+    guarded_free(old);
     return ptr;
 }
 

@@ -31,9 +31,7 @@ static void *reuse(size_t size, bool zero)
     void *ptr;
 
     // A thread's first request makes jemalloc ask for what it keeps for the thread.
-    region_enter();
-    je_free(je_malloc(1));
-    region_leave();
+    guarded_attach();
     pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
     ptr = large ? heap_from_jemalloc(size, zero) : pool_get_new(size, zero);
     pages_freeze(0);

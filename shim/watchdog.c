@@ -6,11 +6,11 @@
 
 #include "export/control.h"
 #include "pool/credit.h"
-#include "pool/je.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "shim/dump.h"
 #include "shim/files.h"
+#include "shim/guarded.h"
 #include "shim/keep.h"
 #include "shim/log.h"
 #include "shim/oversize.h"
@@ -42,10 +42,8 @@ static uint64_t read_dirty_bytes(void)
     uint64_t epoch = 1;
     size_t pages = 0, len = sizeof pages;
 
-    region_enter();
-    je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
-    je_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
-    region_leave();
+    guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    guarded_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
     return pages * 4096;
 }
 
@@ -55,18 +53,14 @@ static size_t reclaim(uint64_t keep_bytes)
 {
     uint64_t before = pages_returned();
 
-    region_enter();
-    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    region_leave();
+    guarded_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     // Of what is kept, a part may stay in blocks, ready for their own class; the rest lies with
     // jemalloc as pages, where any size can have them.
     pool_trim(keep_bytes / 4);
     uint64_t held = pool_free_bytes() + read_dirty_bytes();
     if (held > keep_bytes) {
         pages_limit_purge(keep_bytes ? held - keep_bytes : UINT64_MAX);
-        region_enter();
-        je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-        region_leave();
+        guarded_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
         pages_limit_purge(UINT64_MAX);
     }
     return pages_returned() - before;
@@ -83,11 +77,9 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     uint64_t max = dog.pool_max_bytes;
 
     (void)arg;
-    region_enter();
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
-    region_leave();
     scarce_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in boot.c.
     // While memory is short the level's own ceiling is the better one.
@@ -106,32 +98,24 @@ static void set_tight(void *arg, bool tight)
 // For every arena that there is, and for those to come. Zero would be the program's throughput:
 // with it, loads that churn ran at a fifth of their speed and were killed more often, not less,
 // for whoever frees purges, and those who wait for his lock meanwhile hold what they have.
-static void set_decay_everywhere(bool fast)
+static void set_decay(void *arg, bool fast)
 {
     ssize_t usual = 0, ms;
     size_t len = sizeof usual;
     unsigned arenas = 0;
     size_t mib[3], mib_len = array_len(mib);
 
-    if (je_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
+    (void)arg;
+    if (guarded_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
         return;
     ms = fast && (usual < 0 || usual > FAST_DECAY_MS) ? FAST_DECAY_MS : usual;
-    je_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof ms);
+    guarded_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof ms);
     len = sizeof arenas;
-    if (je_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
-        je_mallctlnametomib("arena.0.dirty_decay_ms", mib, &mib_len))
+    if (guarded_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
+        guarded_mallctlnametomib("arena.0.dirty_decay_ms", mib, &mib_len))
         return;
     for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
-        je_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
-}
-
-// A signal handler's request may need jemalloc's control lock, too.
-static void set_decay(void *arg, bool fast)
-{
-    (void)arg;
-    region_enter();
-    set_decay_everywhere(fast);
-    region_leave();
+        guarded_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
 }
 
 static uint64_t now_ms(void)
@@ -241,7 +225,7 @@ static void tick(void *arg, uint64_t now_ms)
     if (!dog.on)
         return;
     // jemalloc's own decay goes by allocations; in an idle process only by this.
-    je_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
+    guarded_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
     if (now_ms - dog.aged_ms < AGE_MS)
         return;
     dog.aged_ms = now_ms;
@@ -330,7 +314,7 @@ static void count_freed_pages(size_t bytes)
 }
 
 // A program of small objects passes nowhere else.
-static bool on_refill(bool filled)
+static bool after_refill(bool filled)
 {
     if (pool_entered())
         return false;
@@ -343,6 +327,15 @@ static bool on_refill(bool filled)
     exporter_poke();
     monitor_poke();
     return false;
+}
+
+static bool on_refill(bool filled)
+{
+    sig_atomic_t was = region_step_out();
+    bool again = after_refill(filled);
+
+    region_step_in(was);
+    return again;
 }
 
 void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
@@ -414,6 +407,9 @@ void watchdog_start_thread(void)
 
 size_t watchdog_reclaim(uint64_t keep_bytes)
 {
+    // A handler's call: its thread may hold what that takes.
+    if (pool_entered())
+        return 0;
     return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API) : reclaim(keep_bytes);
 }
 

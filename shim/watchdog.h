@@ -38,7 +38,7 @@ void watchdog_want_thread_later(void); // see monitor.h
 void watchdog_start_thread(void);
 
 // Drains every cache down to `keep_bytes` and purges all of jemalloc's arenas, now. Returns the
-// bytes that the kernel got back.
+// bytes that the kernel got back: 0 in a handler that interrupted the heap, which does nothing.
 size_t watchdog_reclaim(uint64_t keep_bytes);
 
 // For a request that jemalloc could not serve: address space or commitment may be short while pages

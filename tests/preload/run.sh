@@ -233,6 +233,16 @@ ok 'deepbind TIDEPOOL_DISABLE' TIDEPOOL_DISABLE=1 "$V/deepbind"
 # Not `jump`: a handler that leaves jemalloc by siglongjmp leaves its locks held, for good.
 for kind in warm cold; do LIMIT=30 ok "signal_alloc $kind" "$V/signal_alloc" $kind; done
 LIMIT=30 case_ 'signal_alloc short of memory' 0 level_lines TIDEPOOL_LIMIT=24M "$V/signal_alloc" cold
+# Handlers that use the whole family, in the middle of each call of it.
+for call in small zeroed aligned pooled large resized figures controls trims prints jumps lives; do
+    LIMIT=60 ok "any_handler $call" "$V/any_handler" $call
+    LIMIT=60 ok "any_handler $call, threads" "$V/any_handler" $call 3
+done
+for call in small resized; do
+    LIMIT=60 ok "any_handler $call, sampled" TIDEPOOL_SAMPLE=4K "$V/any_handler" $call 2
+    LIMIT=60 ok "any_handler $call, no pools" TIDEPOOL_DISABLE=1 "$V/any_handler" $call 2
+    LIMIT=60 case_ "any_handler $call, short of memory" 0 level_lines TIDEPOOL_LIMIT=40M "$V/any_handler" $call 2
+done
 for guard in 0 1; do
     case_ "beyond_limit san_guard_large:$guard" 0 level_lines MALLOC_CONF=san_guard_large:$guard TIDEPOOL_LIMIT=200M \
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"

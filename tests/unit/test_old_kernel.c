@@ -27,7 +27,6 @@ enum { BLOCKS = 24 };
 static enum {
     THIS_KERNEL,
     BEFORE_6_17,   // a move of several mappings unmaps the target and fails
-    BEFORE_5_18,   // locked pages cannot be given back: no MADV_DONTNEED does anything
     QEMU_USER,     // what moved away counts as unmapped: MADV_DONTNEED there does nothing
     WITHOUT_MOVES, // EINVAL
 } kernel;
@@ -67,10 +66,6 @@ int madvise(void *addr, size_t length, int advice)
 {
     uintptr_t at = (uintptr_t)addr;
 
-    if (kernel == BEFORE_5_18) {
-        errno = EINVAL;
-        return -1;
-    }
     if (kernel == QEMU_USER && at < gone_end && at + length > gone)
         return 0;
     return (int)syscall(SYS_madvise, addr, length, advice);
@@ -239,21 +234,4 @@ Test(old_kernel, small_pieces_are_passed_over)
     cr_expect(eq(chr, from[300 * K], 5), "stays");
     cr_expect(eq(chr, from[0], 0), "moved");
     cr_expect(eq(chr, from[M - 1], 0), "moved");
-}
-
-// A signal handler's block comes from a slot that has to be zero each time.
-Test(old_kernel, a_slot_is_zero_again_where_locked_pages_are_not_given_back)
-{
-    unsigned class = size_class_of(64 * K);
-
-    region_enter();
-    for (int i = 0; i < 3; i++) {
-        unsigned char *p = region_block_new(class, true);
-        cr_assert(p != NULL);
-        cr_expect(is_all(p, 64 * K, 0), "time %d", i);
-        memset(p, 0x44, 64 * K);
-        kernel = BEFORE_5_18;
-        region_block_delete(unit_of(p));
-    }
-    region_leave();
 }

@@ -1,0 +1,49 @@
+// guarded - jemalloc's functions as the shim calls them: with the guard of pool/region.h around
+// each, so that a signal handler may allocate and free whatever it interrupted.
+//
+// Where this thread is inside jemalloc already, a request gets a block of pool/signal_block.h, a
+// free waits, and what asks for figures or settings is refused. `make check` sees to
+// it that shim/ calls jemalloc from here, and from scarce.c, alone.
+//
+// The guard costs a small malloc and free a nanosecond each, 12 instructions. So those that need it
+// least, in heap.h, go without until the program installs its first signal handler: see
+// handlers_api.c. A thread that is inside such a request at that moment finishes it unguarded; a
+// handler that interrupts it there and allocates may find jemalloc's locks held.
+//
+// Errors are those of the functions in jemalloc(3). Safe from any thread and any handler.
+#ifndef TIDEPOOL_SHIM_GUARDED_H
+#define TIDEPOOL_SHIM_GUARDED_H
+
+#include <stddef.h>
+
+// From now on heap.h's small requests and frees are guarded, too. Any number of times.
+void guarded_from_now_on(void);
+
+// After heap.c has settled what serves them: the guard, if it is wanted already.
+void guarded_catch_up(void);
+
+// Has jemalloc start, and make what it keeps for this thread.
+void guarded_attach(void);
+
+void *guarded_malloc(size_t size);
+void *guarded_calloc(size_t count, size_t size);
+void *guarded_realloc(void *ptr, size_t size); // neither is 0
+void *guarded_memalign(size_t alignment, size_t size);
+void guarded_free(void *ptr);
+size_t guarded_usable_size(const void *ptr);
+
+void *guarded_mallocx(size_t size, int flags);
+void *guarded_rallocx(void *ptr, size_t size, int flags);
+size_t guarded_xallocx(void *ptr, size_t size, size_t extra, int flags);
+void guarded_dallocx(void *ptr, int flags);
+
+// EAGAIN inside.
+int guarded_mallctl(const char *name, void *old, size_t *old_len, void *new_value, size_t new_len);
+int guarded_mallctlnametomib(const char *name, size_t *mib, size_t *mib_len);
+int guarded_mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_t *old_len,
+                         void *new_value, size_t new_len);
+
+// Writes nothing inside. The callback may allocate.
+void guarded_stats_print(void (*write_cb)(void *, const char *), void *arg, const char *opts);
+
+#endif
