@@ -14,11 +14,13 @@
 #include "shim/base.h"
 
 static struct policy policy;
+static void (*begin_worker)(void);
 // The program may write over its environment (setproctitle), and rules are looked at for ever.
 static char policy_text[MFILE_POLICY_MAX + 1];
 
 void mfile_init(const struct mfile_options *o)
 {
+    begin_worker = o->begin_worker;
     unsigned on = (o->record ? CALLS_RECORD : 0) | (o->merge ? CALLS_MERGE : 0);
 
     if (o->policy && strlen(o->policy) <= MFILE_POLICY_MAX &&
@@ -58,8 +60,9 @@ bool mfile_wants_worker(void)
 
 void mfile_start_worker(void)
 {
-    static const struct worker_jobs jobs = {do_pending, waits};
+    static struct worker_jobs jobs = {.work = do_pending, .waits = waits};
 
+    jobs.begin = begin_worker;
     if (worker_runs())
         return;
     worker_start(&jobs);
@@ -167,10 +170,15 @@ bool mfile_stats(struct mfile_stats *out)
     return true;
 }
 
-void mfile_end(void)
+bool mfile_suspend(unsigned ms)
 {
     calls_switch_off(CALLS_LATER);
-    worker_end();
+    return worker_suspend(ms);
+}
+
+void mfile_resume(void)
+{
+    worker_resume();
 }
 
 void mfile_prefork(void)

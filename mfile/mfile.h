@@ -24,9 +24,10 @@
 enum { MFILE_POLICY_MAX = 4000 }; // letters
 
 struct mfile_options {
-    const char *policy; // TIDEPOOL_MFILE; NULL: none
-    bool record;        // keep the table without a policy, for its figures
-    bool merge;         // KSM for large anonymous mappings
+    const char *policy;         // TIDEPOOL_MFILE; NULL: none
+    bool record;                // keep the table without a policy, for its figures
+    bool merge;                 // KSM for large anonymous mappings
+    void (*begin_worker)(void); // on the worker, before anything else; may be NULL
 };
 
 // Switches on what the options name; nothing else is recorded, started or spent. A policy that does
@@ -40,8 +41,11 @@ bool mfile_wants_watchdog(void);
 // Unless it runs. Not in a signal handler, not from mmap().
 void mfile_start_worker(void);
 
-// Ends it, for good, and waits for that. Rules are asked in mmap() then.
-void mfile_end(void);
+// Ends it and waits for that, `ms` at most; false: it is still there. None starts until
+// mfile_resume() has been called once for each call of this. Rules are asked in mmap() meanwhile,
+// and until the next mfile_start_worker().
+bool mfile_suspend(unsigned ms);
+void mfile_resume(void);
 
 enum mfile_kind {
     MFILE_SHARED, // what is written reaches the file

@@ -21,7 +21,7 @@
 #define LONG_US 1000
 
 static _Atomic bool running, stopping;
-static _Atomic int thread_id;  // the kernel's
+static struct thread_slot slot;
 static _Atomic uint32_t woken; // counts, and is slept on
 
 _Atomic bool worker_sleeps;
@@ -77,8 +77,10 @@ static void *run(void *arg)
     const struct worker_jobs *jobs = arg;
     unsigned ms = 1, stuck_ms = 1;
 
-    atomic_store(&thread_id, (int)syscall(SYS_gettid));
+    thread_runs(&slot);
     prctl(PR_SET_NAME, "tidepool-files");
+    if (jobs->begin)
+        jobs->begin();
     // A table of descriptors of its own, empty (Linux 5.9): what is opened here takes no number
     // that the program may count on, and no child of a fork inherits it.
     syscall(SYS_close_range, 0U, ~0U, CLOSE_RANGE_UNSHARE);
@@ -102,24 +104,34 @@ void worker_start(const struct worker_jobs *jobs)
 {
     int saved = errno;
 
+    if (atomic_exchange(&running, true))
+        return;
+    atomic_store(&stopping, false);
     // Where there is none to be had, the callers go on as without.
-    if (!atomic_load(&stopping) && !atomic_exchange(&running, true) &&
-        thread_start(run, (void *)(uintptr_t)jobs, STACK_BYTES, SPARE_BYTES) != 0)
+    if (thread_start(&slot, run, (void *)(uintptr_t)jobs, STACK_BYTES, SPARE_BYTES) != 0)
         atomic_store(&running, false);
     errno = saved;
 }
 
-void worker_end(void)
+bool worker_suspend(unsigned ms)
 {
     int saved = errno;
 
+    atomic_fetch_add(&slot.holds, 1);
     atomic_store(&stopping, true);
-    if (worker_runs()) {
-        atomic_fetch_add(&woken, 1);
+    atomic_fetch_add(&woken, 1);
+    if (atomic_load(&slot.there))
         syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-        thread_await_end(&thread_id);
-    }
+    bool gone = thread_await_end(&slot, ms);
+    if (gone)
+        atomic_store(&running, false);
     errno = saved;
+    return gone;
+}
+
+void worker_resume(void)
+{
+    atomic_fetch_sub(&slot.holds, 1);
 }
 
 void worker_wake(void)
@@ -136,8 +148,7 @@ void worker_wake(void)
 
 void worker_postfork_child(void)
 {
-    if (!worker_runs())
-        return;
+    slot = (struct thread_slot){0};
     atomic_store(&running, false);
     atomic_store(&stopping, false);
     atomic_store(&worker_sleeps, false);

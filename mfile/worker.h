@@ -13,6 +13,7 @@
 #include "shim/base.h"
 
 struct worker_jobs {
+    void (*begin)(void); // once, on the thread, before anything else; may be NULL
     bool (*work)(void);  // some of it; false: there was none, or none that can be done now
     bool (*waits)(void); // is there any? Sees whatever came before worker_poke()
 };
@@ -21,8 +22,10 @@ struct worker_jobs {
 void worker_start(const struct worker_jobs *jobs);
 bool worker_runs(void);
 
-// For good, in this process. Returns when the thread is not there any more, or after half a second.
-void worker_end(void);
+// Ends the thread, if there is one, and lets none start until worker_resume() has been called once
+// for each call of this. False: it is still there after `ms`. Any thread but the worker.
+bool worker_suspend(unsigned ms);
+void worker_resume(void); // starts none
 
 extern _Atomic bool worker_sleeps;
 void worker_wake(void);

@@ -5,13 +5,17 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "pressure/assist.h"
 #include "pressure/board.h"
+#include "pressure/high_fd.h"
 #include "pressure/source_psi.h"
+#include "pressure/text.h"
 #include "pressure/timed_lock.h"
 #include "shim/thread.h"
 
@@ -32,15 +36,18 @@
 #define SERVE_GAP_MS 10
 
 // What the thread is at. Hooks run in RUNNING only, so stopping it elsewhere needs no wait.
-enum { NONE, SLEEPING, RUNNING, STOPPED };
+// LEAVING: it is to end, and another one may start later.
+enum { NONE, SLEEPING, RUNNING, LEAVING, STOPPED };
 static _Atomic uint32_t phase;
 static _Atomic uint32_t woken;          // LOOK or REPLAN, set by others
 static _Atomic uint64_t sleeping_until; // in watch_now_ms
 enum { LOOK = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
-static _Atomic int thread_id;     // the kernel's; 0: none yet
 static struct timed_lock at_work; // whoever has it runs hooks, or keeps the thread from it
+static struct thread_slot slot;
+static _Atomic bool put_off; // it is to start again once it may
+static _Atomic bool banned;  // none is to start in this process any more
 static bool failed_before;
 static pid_t process; // whose memory this is: a child by vfork or CLONE_VM only borrows it
 
@@ -48,6 +55,11 @@ _Atomic bool monitor_wanted;
 static _Atomic bool patient; // nobody wanted it for now yet
 
 static struct psi_source accel;
+
+#define WAKE_SIGNAL SIGURG
+#define FEW_FILES 64
+static int wake_fd = -1; // the thread's own; -1: none
+static _Atomic bool interruptible;
 
 // Somebody calls; and until then nobody is listened to.
 static bool called;
@@ -106,6 +118,40 @@ void monitor_hasten(unsigned ms)
         wake(REPLAN);
 }
 
+// In poll the thread hears no futex, and the program may not wait for the end of a slice where it
+// wants the thread to end. So a signal to the thread, which blocks all, makes a descriptor
+// readable. It is never read: it would give the program's own signals, too. SIGURG, because it does
+// nothing by default. Only where the thread has a table of descriptors of its own: the program
+// could not close this one by mistake.
+static void listen_for_interrupts(void)
+{
+    struct rlimit files;
+    sigset_t urgent;
+    // Where they are few, what is to be written needs them.
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < FEW_FILES)
+        return;
+    sigemptyset(&urgent);
+    sigaddset(&urgent, WAKE_SIGNAL);
+    wake_fd = signalfd(-1, &urgent, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (wake_fd >= 0)
+        wake_fd = high_fd_move(wake_fd);
+    atomic_store(&interruptible, wake_fd >= 0);
+}
+
+static void stop_listening(void)
+{
+    atomic_store(&interruptible, false);
+    if (wake_fd >= 0)
+        text_fd_close(wake_fd);
+    wake_fd = -1;
+}
+
+static void interrupt_poll(void)
+{
+    if (atomic_load(&interruptible))
+        syscall(SYS_tgkill, getpid(), atomic_load(&slot.id), WAKE_SIGNAL);
+}
+
 static unsigned min_ms(uint64_t a, uint64_t b)
 {
     return (unsigned)(a < b ? a : b);
@@ -138,7 +184,7 @@ static bool any_ready(const struct pollfd *fds, unsigned n)
 // One slice of sleep.
 static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
 {
-    struct pollfd fds[PSI_KINDS + PRESSURE_WAIT_FDS];
+    struct pollfd fds[PSI_KINDS + PRESSURE_WAIT_FDS + 1];
     enum psi_kind which[PSI_KINDS];
     uint64_t now = watch_now_ms();
     if (now < deaf_until_ms)
@@ -150,13 +196,17 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
         called = callers && poll(fds, callers, 0) > 0;
         return why;
     }
-    int ready = poll(fds, n + callers, (int)min_ms(ms, slice_ms));
+    fds[n + callers] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
+    int ready = poll(fds, n + callers + (wake_fd >= 0), (int)min_ms(ms, slice_ms));
     now = watch_now_ms();
     enum why why = atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
     for (unsigned i = 0; ready > 0 && i < n; i++)
         if (fds[i].revents && psi_event(&accel, which[i], fds[i].revents, now))
             why = EVENT;
     called = ready > 0 && any_ready(fds + n, callers);
+    // One for the whole process, which all its threads block: it would be there each time.
+    if (wake_fd >= 0 && ready > 0 && fds[n + callers].revents && atomic_load(&phase) == SLEEPING)
+        stop_listening();
     return why;
 }
 
@@ -284,11 +334,11 @@ static void *run(void *unused)
     uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
     enum why why = NOTHING;
 
+    thread_runs(&slot);
     begin_work();
-    atomic_store(&thread_id, (int)syscall(SYS_gettid));
     prctl(PR_SET_NAME, "tidepool");
-    if (h->begin)
-        h->begin(h->arg);
+    if (h->begin && h->begin(h->arg))
+        listen_for_interrupts();
     board_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
         uint64_t now = watch_now_ms();
@@ -325,8 +375,10 @@ static void *run(void *unused)
             rest_until(plan(looked + WAKE_GAP_MS, looked), false);
         begin_work();
     }
+    stop_listening();
     psi_close(&accel);
     board_thread(false, 0);
+    called = false;
     timed_lock_drop(&at_work);
     atomic_store(&ended, 1);
     futex_wake(&ended);
@@ -352,24 +404,57 @@ void monitor_want(void)
         atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
 }
 
+static void want_again(void)
+{
+    if (atomic_exchange(&put_off, false))
+        atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+}
+
+static void log_failure(int e)
+{
+    const struct pressure_hooks *h = watch_hooks();
+
+    if (h->log && !failed_before)
+        h->log(h->arg, PRESSURE_LOG_THREAD,
+               "no watchdog thread (error %d): idle memory is not given back", e);
+    failed_before = true;
+}
+
+static void forget_phase(uint32_t from)
+{
+    if (from == SLEEPING || from == LEAVING)
+        change_phase(from, NONE);
+}
+
+// Still with `claimed`, so nothing else starts it meanwhile.
+static void not_started(int e)
+{
+    forget_phase(SLEEPING);
+    forget_phase(LEAVING);
+    if (!atomic_load(&slot.holds)) {
+        // Growth still looks for itself. Tried again in a child only.
+        log_failure(e);
+        return;
+    }
+    atomic_store(&put_off, true);
+    atomic_store(&claimed, 0);
+    // The last monitor_resume() may have come before that store.
+    if (!atomic_load(&slot.holds))
+        want_again();
+}
+
 void monitor_start(void)
 {
     int saved = errno;
     if (!monitor_owns_memory())
         return;
-    if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
-        int e = thread_start(run, NULL, STACK_BYTES, SPARE_BYTES);
-        if (e) {
-            // Growth still looks for itself. Tried again in a child only.
-            change_phase(SLEEPING, NONE);
-            const struct pressure_hooks *h = watch_hooks();
-            if (h->log && !failed_before)
-                h->log(h->arg, PRESSURE_LOG_THREAD,
-                       "no watchdog thread (error %d): idle memory is not given back", e);
-            failed_before = true;
-        }
-    }
     atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+    if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
+        atomic_store(&ended, 0);
+        int e = thread_start(&slot, run, NULL, STACK_BYTES, SPARE_BYTES);
+        if (e)
+            not_started(e);
+    }
     errno = saved;
 }
 
@@ -387,10 +472,13 @@ void monitor_child(void)
     int saved = errno;
     // The copies keep a cgroup's triggers alive, and would wake nobody.
     psi_close(&accel);
+    wake_fd = -1;
+    atomic_store(&interruptible, false);
     if (atomic_load(&phase) != STOPPED)
         atomic_store(&phase, NONE);
-    atomic_store(&claimed, 0);
-    atomic_store(&thread_id, 0);
+    atomic_store(&claimed, atomic_load(&banned));
+    slot = (struct thread_slot){0};
+    atomic_store(&put_off, false);
     atomic_store(&patient, false);
     atomic_store(&woken, 0);
     called = false;
@@ -412,16 +500,22 @@ void monitor_release(void)
     timed_lock_drop(&at_work);
 }
 
+// A hook may be running, then.
+static bool is_busy(uint32_t p)
+{
+    return p == RUNNING || p == LEAVING;
+}
+
 void monitor_stop(void)
 {
     uint32_t was = atomic_load(&phase);
-    while (was != RUNNING && !atomic_compare_exchange_weak(&phase, &was, STOPPED))
+    while (!is_busy(was) && !atomic_compare_exchange_weak(&phase, &was, STOPPED))
         ;
-    if (was != RUNNING) {
+    if (!is_busy(was)) {
         monitor_wake();
         return;
     }
-    // A hook is running: it ends within its own time or ours.
+    // It ends within its own time or ours.
     atomic_store(&phase, STOPPED);
     uint64_t until = watch_now_ms() + 200;
     for (uint64_t now; (now = watch_now_ms()) < until && !atomic_load(&ended);)
@@ -431,10 +525,55 @@ void monitor_stop(void)
 void monitor_end(void)
 {
     int saved = errno;
-    bool there = atomic_load(&phase) != NONE && atomic_load(&claimed);
 
     monitor_stop();
-    if (there)
-        thread_await_end(&thread_id);
+    interrupt_poll();
+    thread_await_end(&slot, THREAD_AWAIT_MS);
     errno = saved;
+}
+
+// Where there was a thread, and it has gone.
+static void clear_away(void)
+{
+    forget_phase(LEAVING);
+    atomic_store(&put_off, true);
+    atomic_store(&claimed, atomic_load(&banned));
+}
+
+bool monitor_suspend(unsigned ms)
+{
+    int saved = errno;
+
+    atomic_fetch_add(&slot.holds, 1);
+    uint32_t was = atomic_load(&phase);
+    while ((was == SLEEPING || was == RUNNING) &&
+           !atomic_compare_exchange_weak(&phase, &was, LEAVING))
+        ;
+    wake(REPLAN);
+    interrupt_poll();
+    bool there = atomic_load(&slot.there), gone = thread_await_end(&slot, ms);
+    // Not created after all: monitor_start() clears away.
+    if (gone && there && atomic_load(&slot.id))
+        clear_away();
+    errno = saved;
+    return gone;
+}
+
+void monitor_ban(void)
+{
+    watch_forbid();
+    atomic_store(&banned, true);
+    atomic_store(&claimed, 1);
+    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+}
+
+void monitor_resume(void)
+{
+    if (atomic_fetch_sub(&slot.holds, 1) == 1 && !atomic_load(&banned))
+        want_again();
+}
+
+bool monitor_is_self(void)
+{
+    return atomic_load(&slot.there) && atomic_load(&slot.id) == (int)syscall(SYS_gettid);
 }

@@ -68,4 +68,18 @@ void monitor_stop(void);
 // The same, and returns when the thread is not there any more, or after half a second.
 void monitor_end(void);
 
+// Ends the thread, if there is one, and lets none start until monitor_resume() has been called once
+// for each call of this. False: it is still there after `ms`. From any thread but it; growing
+// threads look for themselves meanwhile.
+bool monitor_suspend(unsigned ms);
+
+// What was ended starts again at the next monitor_poke().
+void monitor_resume(void);
+
+// No thread starts any more, in this process and its children, and growth looks at nothing. Between
+// the two above.
+void monitor_ban(void);
+
+bool monitor_is_self(void); // the caller is the thread
+
 #endif

@@ -54,6 +54,7 @@ static _Atomic bool looked, decay_fast, telling; // telling: on_critical is at w
 static _Atomic bool decay_applied;               // written under act_lock
 
 // This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
+static _Atomic bool forbidden;
 static _Thread_local bool busy;
 
 uint64_t watch_now_ms(void)
@@ -100,6 +101,11 @@ const struct pressure_options *watch_options(void)
 const struct pressure_hooks *watch_hooks(void)
 {
     return hooks;
+}
+
+void watch_forbid(void)
+{
+    atomic_store_explicit(&forbidden, true, memory_order_relaxed);
 }
 
 bool watch_looked(void)
@@ -283,7 +289,7 @@ static void say_blind(const struct pressure_sample *s)
 
 bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
-    if (busy || !options)
+    if (busy || !options || atomic_load_explicit(&forbidden, memory_order_relaxed))
         return false;
     int saved = errno;
     busy = true;

@@ -72,8 +72,8 @@ struct pressure_hooks {
     void (*on_critical)(void *arg);
 
     // From the thread only, holding nothing; they may take their time. The first: before it opens
-    // anything.
-    void (*begin)(void *arg);
+    // anything; true if its table of descriptors is not the program's.
+    bool (*begin)(void *arg);
     void (*on_level)(void *arg, enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *sample);
     void (*tick)(void *arg, uint64_t now_ms); // every second or so: ageing, export
@@ -142,6 +142,9 @@ bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
 
 // In a child after fork: all of it starts anew, nothing is waited for.
 void watch_child(void);
+
+// No look from now on, in this process and its children: it may be killed for opening a file.
+void watch_forbid(void);
 
 uint64_t watch_now_ms(void);
 

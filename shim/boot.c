@@ -17,6 +17,7 @@
 #include "pressure/monitor.h"
 #include "pressure/timed_lock.h"
 #include "shim/aside.h"
+#include "shim/confine.h"
 #include "shim/dump.h"
 #include "shim/exporter.h"
 #include "shim/files.h"
@@ -144,8 +145,7 @@ static void choose_huge_pages(enum config_thp thp)
     je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
 }
 
-// jemalloc keeps address space for ever. Where that is limited, or data, which is what may be
-// written of it, what one arena keeps another lacks,
+// jemalloc keeps address space for ever. Where that is limited, what one arena keeps another lacks,
 // and requests fail although everything was freed.
 extern bool je_opt_retain;
 
@@ -168,23 +168,12 @@ static void allow_moves(void)
         remap_allow(moves_are_off);
 }
 
-// An arena counts 2 MiB against these limits before it serves anything, so there is one for each
-// 128 MiB. jemalloc asks for this number when it gives a thread its arena; ours, too, has one.
-extern unsigned je_narenas_auto;
-#define LIMIT_PER_ARENA ((rlim_t)128 << 20)
-
 static void spare_address_space(void)
 {
-    struct rlimit as = {RLIM_INFINITY, 0}, data = {RLIM_INFINITY, 0};
+    struct rlimit as;
 
-    getrlimit(RLIMIT_AS, &as);
-    getrlimit(RLIMIT_DATA, &data);
-    rlim_t limit = as.rlim_cur < data.rlim_cur ? as.rlim_cur : data.rlim_cur;
-    if (limit == RLIM_INFINITY)
-        return;
-    boot_spare_address_space();
-    if (limit / LIMIT_PER_ARENA < je_narenas_auto)
-        je_narenas_auto = limit < LIMIT_PER_ARENA ? 1 : (unsigned)(limit / LIMIT_PER_ARENA);
+    if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
+        boot_spare_address_space();
 }
 
 static struct verbose_pools started_with;
@@ -366,6 +355,7 @@ __attribute__((constructor)) static void at_load(void)
     if (boot_config.disable)
         return;
     monitor_at_load();
+    confine_init(&boot_config);
     forks_register();
     // A program of small blocks alone asks nothing of the pools, and is sampled, and its mapped
     // files are watched, nevertheless.

@@ -11,7 +11,9 @@
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
 #include "pool/pages.h"
+#include "pool/thin_thread.h"
 #include "pressure/watch.h"
+#include "shim/confine.h"
 #include "shim/log.h"
 #include "shim/watchdog.h"
 
@@ -54,6 +56,12 @@ static bool start_merging(void)
     return false;
 }
 
+static void begin_worker(void)
+{
+    thin_thread_self();
+    confine_self();
+}
+
 bool files_init(const struct config *c)
 {
     pages_merge = c->ksm && start_merging();
@@ -63,6 +71,7 @@ bool files_init(const struct config *c)
         .policy = c->mfile,
         .record = c->prom_dir != NULL,
         .merge = pages_merge,
+        .begin_worker = begin_worker,
     };
     mfile_init(&options);
     if (mfile_wants_watchdog())

@@ -193,16 +193,18 @@ static bool is_ours(mode_t *mode)
 // program's.
 static _Atomic pid_t copy_owner;
 
-void log_own_descriptors(void)
+bool log_own_descriptors(void)
 {
     int saved = errno;
     atomic_store(&copy_owner, 0);
-    if (syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, CLOSE_RANGE_UNSHARE) == 0) {
+    bool own = syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, CLOSE_RANGE_UNSHARE) == 0;
+    if (own) {
         syscall(SYS_close_range, 0U, STDERR_FILENO - 1U, 0U);
         atomic_store(&copy_owner, (pid_t)syscall(SYS_gettid));
         log_drop_copy();
     }
     errno = saved;
+    return own;
 }
 
 // Is the program's 2 still what it was? Where there is no /proc (in a chroot) nobody knows, and it

@@ -9,6 +9,7 @@
 #define TIDEPOOL_SHIM_LOG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 // Each kind is capped by itself, so that a flood of one does not silence another.
@@ -47,8 +48,8 @@ size_t log_vformat(char *out, size_t size, const char *fmt, va_list args)
 
 // Gives the calling thread, one of ours, a table of descriptors of its own with nothing in it but a
 // copy of 2 (Linux 5.9; before, it goes on sharing the program's). What it opens takes no number
-// that the program may count on, and is no child's to inherit.
-void log_own_descriptors(void);
+// that the program may count on, and is no child's to inherit. True if it has such a table.
+bool log_own_descriptors(void);
 
 // To be called by that thread now and then: it lets go of its copy once the program has closed its
 // own or put something else there, so that whoever reads the other end is not kept waiting.

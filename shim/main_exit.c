@@ -16,12 +16,13 @@
 #include "mfile/mfile.h"
 #include "pressure/monitor.h"
 #include "shim/heap.h"
+#include "shim/thread.h"
 
 static void end_ours(void)
 {
     if (syscall(SYS_gettid) != getpid())
         return;
-    mfile_end();
+    mfile_suspend(THREAD_AWAIT_MS);
     monitor_end();
 }
 

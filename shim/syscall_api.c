@@ -4,15 +4,21 @@
 // there: all arguments stay where they are, and nothing of ours is on the stack of a child that
 // shares it. Our own calls do not come this way: see raw.c.
 #include <dlfcn.h>
+#include <linux/seccomp.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "shim/heap.h"
+#include "shim/one_thread.h"
 #include "shim/raw_fork.h"
 
 enum duty {
     PLAIN,
-    FORKS, // see raw_fork.h
+    FORKS,      // see raw_fork.h
+    ONE_THREAD, // see one_thread.h, as the next two
+    SECCOMP,
+    PRCTL,
 };
 
 #define NUMBERS 512
@@ -23,6 +29,19 @@ const unsigned char syscall_duty[NUMBERS] = {
 #ifdef SYS_fork
     [SYS_fork] = FORKS,
 #endif
+    [SYS_setuid] = ONE_THREAD,
+    [SYS_setgid] = ONE_THREAD,
+    [SYS_setreuid] = ONE_THREAD,
+    [SYS_setregid] = ONE_THREAD,
+    [SYS_setresuid] = ONE_THREAD,
+    [SYS_setresgid] = ONE_THREAD,
+    [SYS_setgroups] = ONE_THREAD,
+    [SYS_capset] = ONE_THREAD,
+    [SYS_unshare] = ONE_THREAD,
+    [SYS_setns] = ONE_THREAD,
+    [SYS_landlock_restrict_self] = ONE_THREAD,
+    [SYS_seccomp] = SECCOMP,
+    [SYS_prctl] = PRCTL,
 };
 
 typedef long system_call(long number, long a, long b, long c, long d, long e, long f);
@@ -44,24 +63,49 @@ __attribute__((constructor)) static void find_next(void)
         atomic_store_explicit(&syscall_next, found, memory_order_relaxed);
 }
 
-// From the entry below, with its arguments.
-HIDDEN bool syscall_forks(long number, long a, long b);
-bool syscall_forks(long number, long a, long b)
+// From the entry below, with its arguments. Is there something to do around this call?
+HIDDEN bool syscall_is_known(long number, long a, long b);
+bool syscall_is_known(long number, long a, long b)
 {
-    return syscall_duty[number] == FORKS && raw_fork_is(number, a, b);
+    switch ((enum duty)syscall_duty[number]) {
+    case PLAIN:
+        return false;
+    case FORKS:
+        return raw_fork_is(number, a, b);
+    case ONE_THREAD:
+        return true;
+    case SECCOMP:
+        // What else it is asked for changes nothing.
+        return a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER;
+    case PRCTL:
+        return one_thread_prctl((int)a, (unsigned long)b);
+    }
+    return false;
 }
 
-HIDDEN long syscall_fork(long number, long a, long b, long c, long d, long e);
-long syscall_fork(long number, long a, long b, long c, long d, long e)
+static bool sandboxes(long number, long a)
+{
+    return number == SYS_seccomp || (number == SYS_prctl && a == PR_SET_SECCOMP);
+}
+
+// None of those calls takes more than five arguments.
+HIDDEN long syscall_known(long number, long a, long b, long c, long d, long e);
+long syscall_known(long number, long a, long b, long c, long d, long e)
 {
     system_call *call = atomic_load_explicit(&syscall_next, memory_order_relaxed);
-    bool held = raw_fork_begin();
-    long result = call(number, a, b, c, d, e, 0);
 
-    if (result == 0)
-        raw_fork_child();
-    else
-        raw_fork_parent(held);
+    if (syscall_duty[number] == FORKS) {
+        bool held = raw_fork_begin();
+        long result = call(number, a, b, c, d, e, 0);
+        if (result == 0)
+            raw_fork_child();
+        else
+            raw_fork_parent(held);
+        return result;
+    }
+    enum one_thread was = one_thread_begin();
+    long result = call(number, a, b, c, d, e, 0);
+    one_thread_end(was, sandboxes(number, a) && result >= 0);
     return result;
 }
 
@@ -83,9 +127,9 @@ __asm__(".pushsection .text\n"
                                    "leaq syscall_duty(%rip), %rax\n"
                                    "cmpb $0, (%rax,%rdi)\n"
                                    "je 1f\n" SAVE ".cfi_adjust_cfa_offset 56\n"
-                                   "call syscall_forks\n" RESTORE ".cfi_adjust_cfa_offset -56\n"
+                                   "call syscall_is_known\n" RESTORE ".cfi_adjust_cfa_offset -56\n"
                                    "testb %al, %al\n"
-                                   "jne syscall_fork\n"
+                                   "jne syscall_known\n"
                                    "1: jmp *syscall_next(%rip)\n"
                                    ".cfi_endproc\n"
                                    ".size syscall, . - syscall\n"
@@ -96,8 +140,8 @@ system_call by_number __asm__("syscall");
 
 HEAP_EXPORT long by_number(long number, long a, long b, long c, long d, long e, long f)
 {
-    if ((unsigned long)number < NUMBERS && syscall_forks(number, a, b))
-        return syscall_fork(number, a, b, c, d, e);
+    if ((unsigned long)number < NUMBERS && syscall_is_known(number, a, b))
+        return syscall_known(number, a, b, c, d, e);
     return atomic_load_explicit(&syscall_next, memory_order_relaxed)(number, a, b, c, d, e, f);
 }
 #endif

@@ -8,6 +8,8 @@
 #include "pool/credit.h"
 #include "pool/pages.h"
 #include "pool/pool.h"
+#include "pool/thin_thread.h"
+#include "shim/confine.h"
 #include "shim/dump.h"
 #include "shim/files.h"
 #include "shim/guarded.h"
@@ -204,13 +206,18 @@ static void on_critical(void *arg)
     dump_in_need();
 }
 
-static void begin(void *arg)
+static bool begin(void *arg)
 {
     (void)arg;
+    thin_thread_self();
     // libunwind keeps descriptors that it uses in all threads: it has to find them in the program's
     // table.
     sampling_begin();
-    log_own_descriptors();
+    bool own = log_own_descriptors();
+    // An earlier thread's, which is gone with its table.
+    control_child();
+    confine_self();
+    return own;
 }
 
 static void tick(void *arg, uint64_t now_ms)

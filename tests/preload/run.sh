@@ -137,6 +137,42 @@ for how in exit thrd return; do
     LIMIT=20 ok "main_leaves $how" 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" $how
 done
 LIMIT=20 case_ 'main_leaves killed' 143 silent 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" killed
+# What only a process of one thread may do, and what a process may give up: without our threads in the way.
+for mode in is_confined is_not_urgent keeps_capabilities changes_ids enters_namespaces locks_itself_up \
+    filters_by_number filters_by_prctl many_at_once child_borrows_memory in_a_handler; do
+    if [ "$(id -u)" = 0 ]; then
+        LIMIT=60 ok "one_thread $mode" "$V/one_thread" $mode
+        # For mapped files of others the thread keeps a capability.
+        [ $mode = is_confined ] || [ $mode = locks_itself_up ] ||
+            LIMIT=60 ok "one_thread $mode, beside mapped files" 'TIDEPOOL_MFILE=none=random' "$V/one_thread" $mode
+    else
+        skip "one_thread $mode" 'it gives up what only root has'
+    fi
+done
+# name COMMAND ...: a program of the system that changes its ids, or enters namespaces, then runs another.
+changes() {
+    name=$1
+    shift
+    if LD_PRELOAD='' "$@" >"$tmp/err" 2>&1; then
+        case_ "$name" 0 steps_aside TIDEPOOL_SAMPLE=4K 'TIDEPOOL_MFILE=none=random' sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do "$@" || exit; done' sh "$@"
+    else
+        skip "$name" "it does not work here without the library either: $(head -n 1 "$tmp/err")"
+    fi
+}
+changes 'setpriv' setpriv --reuid 1234 --clear-groups true
+changes 'setpriv, no_new_privs' setpriv --reuid 1234 --regid 1234 --clear-groups --inh-caps=-all --no-new-privs true
+changes 'capsh' capsh --drop=cap_sys_admin --uid=1234 -- -c true
+changes 'su' su -s /bin/sh -c true nobody
+changes 'chroot' chroot --userspec=1234:1234 --groups=1234 / true
+changes 'unshare' unshare -U -r true
+changes 'unshare, a pid namespace' unshare -Ur --mount-proc -pf true
+changes 'bubblewrap' bwrap --unshare-all --dev-bind / / --cap-drop ALL true
+changes 'python' python3 -c 'import os, threading
+t = [threading.Thread(target=lambda: bytearray(1 << 24)) for i in range(8)]
+[x.start() for x in t]
+os.setgroups([]), os.setresgid(1234, 1234, 1234), os.setresuid(1234, 1234, 1234)
+[x.join() for x in t]'
+
 ok lowest_number TIDEPOOL_INTERVAL=10ms TIDEPOOL_LIMIT=128M "$V/lowest_number"
 ok 'lowest_number beside mapped files' 'TIDEPOOL_MFILE=*=random' "$V/lowest_number" "$V/lowest_number"
 
@@ -271,18 +307,6 @@ case_ little_address_space_512M 0 pools_stay sh -c "$(limited 524288 "$V/little_
 # What the program maps without a heap of ours, and 64 MiB: too little for any region.
 need=$(LD_PRELOAD= sh -c "awk '/VmPeak/ { print \$2 }' /proc/self/status")
 case_ little_address_space_64M 0 pools_tell TIDEPOOL_VERBOSE=1 sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
-# MIB, and the parts in percent that jemalloc alone makes of -d and -v, in round figures.
-while read -r mib data space; do
-    for size in 100 1500 65536 1000000; do
-        case_ "runs_out -d ${mib}M $size" 0 ours_alone sh -c "ulimit -d $((mib * 1024)) && exec $V/runs_out $size $data"
-        case_ "runs_out -v ${mib}M $size" 0 ours_alone sh -c "ulimit -v $((mib * 1024)) && exec $V/runs_out $size $space"
-    done
-done <<'END'
-24 50 33
-32 58 45
-48 67 55
-64 75 65
-END
 ok closes_fds "$V/closes_fds"
 case_ no_fds 0 unwatched "$V/no_fds"
 case_ "no_membarrier EPERM" 0 no_membarrier "$V/no_membarrier" 1
