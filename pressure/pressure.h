@@ -127,6 +127,7 @@ struct pressure_sample {
     // What the caller knows beside the kernel's numbers.
     uint64_t pending_bytes;  // about to be taken by whoever looks
     uint64_t cpu_us;         // processor time of this process, ever; 0 where unknown
+    uint64_t not_ours_bytes; // used, and not this process's anonymous memory; where it is asked for
     bool alone;              // nobody else has anonymous memory there worth the name
     uint64_t threads;        // that may be growing at the same time
     uint64_t held_bytes;     // free memory that a reclaim could give back, roughly

@@ -17,6 +17,15 @@ bool promise_is_on;
 
 static _Atomic uint64_t begun, kept, granted;
 
+// How far `begun` may go right after a look. Less is granted where others may grow as well: eight
+// processes that have looked together do not take more than there is.
+static _Atomic uint64_t seen;
+#define SHARE 8
+
+// And not for longer than this.
+static _Atomic uint64_t granted_until_ms;
+#define SHARED_MS 2
+
 static uint64_t load(const _Atomic uint64_t *p)
 {
     return atomic_load_explicit(p, memory_order_relaxed);
@@ -29,13 +38,22 @@ void promise_init(const struct pressure_options *o)
     atomic_store(&kept, 0);
     // The first request looks.
     atomic_store(&granted, 0);
+    atomic_store(&seen, 0);
 }
 
-// Not given to requests.
-static uint64_t reserve_bytes(uint64_t limit)
+// Not given to requests; twice where others may grow as well.
+static uint64_t reserve_bytes(uint64_t limit, bool alone)
 {
     uint64_t part = limit / 128;
-    return part < MIB ? MIB : part;
+    return (part < MIB ? MIB : part) << !alone;
+}
+
+// What memory.stat says of others is up to 2 s old; usage is not.
+static bool is_shared(const struct pressure_sample *s)
+{
+    if (s->kind == PRESSURE_LIMIT_OPTION || s->kind == PRESSURE_LIMIT_RLIMIT)
+        return false;
+    return !s->alone || s->not_ours_bytes > s->limit_bytes / 8;
 }
 
 uint64_t promise_kept(void)
@@ -48,20 +66,25 @@ void promise_looked(uint64_t kept_bytes, const struct pressure_sample *s)
     uint64_t limit = pressure_near_limit(s);
     if (limit == PRESSURE_UNLIMITED) {
         atomic_store(&granted, UINT64_MAX);
+        atomic_store(&seen, UINT64_MAX);
+        atomic_store(&granted_until_ms, UINT64_MAX);
         return;
     }
     // As with the levels: what is meant for a big machine must leave a small container something.
     uint64_t headroom = watch_options()->headroom_bytes;
-    uint64_t unused = reserve_bytes(limit) + (headroom < limit / 4 ? headroom : limit / 4);
+    bool shared = is_shared(s);
+    uint64_t unused = reserve_bytes(limit, !shared) + (headroom < limit / 4 ? headroom : limit / 4);
     uint64_t room = s->headroom_bytes > unused ? s->headroom_bytes - unused : 0;
-    atomic_store(&granted, kept_bytes + room);
+    atomic_store(&seen, kept_bytes + room);
+    atomic_store(&granted, kept_bytes + (shared ? room / SHARE : room));
+    atomic_store(&granted_until_ms, shared ? watch_now_ms() + SHARED_MS : UINT64_MAX);
 }
 
-static bool try_begin(size_t bytes)
+static bool try_begin(size_t bytes, const _Atomic uint64_t *limit)
 {
     uint64_t was = load(&begun);
     do
-        if (bytes > load(&granted) - was || was > load(&granted))
+        if (bytes > load(limit) - was || was > load(limit))
             return false;
     while (!atomic_compare_exchange_weak(&begun, &was, was + bytes));
     return true;
@@ -70,7 +93,7 @@ static bool try_begin(size_t bytes)
 // By how much the limit is too small for them.
 static uint64_t missing_bytes(size_t bytes)
 {
-    uint64_t end = load(&begun) + bytes, most = load(&granted);
+    uint64_t end = load(&begun) + bytes, most = load(&seen);
     return end > most ? end - most : 0;
 }
 
@@ -78,7 +101,7 @@ static bool look_and_begin(size_t bytes)
 {
     // Where another thread looks for all that time, its numbers do.
     watch_look(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
-    return try_begin(bytes);
+    return try_begin(bytes, &seen);
 }
 
 // As much as is missing, and some for the requests to come: each reclaim costs as much as several
@@ -96,7 +119,8 @@ static bool reclaim_and_begin(size_t bytes)
 
 bool promise_begin(size_t bytes)
 {
-    if (try_begin(bytes))
+    uint64_t until = load(&granted_until_ms);
+    if ((until == UINT64_MAX || watch_now_ms() < until) && try_begin(bytes, &granted))
         return true;
     bool fits = pressure_may_fit(bytes);
     if (fits && (look_and_begin(bytes) || reclaim_and_begin(bytes)))
@@ -116,10 +140,13 @@ void promise_keep(size_t bytes)
 
 bool promise_holds(void)
 {
-    pressure_ask(0);
+    if (load(&granted) < load(&seen))
+        watch_look(PRESSURE_CAUSE_ASSIST, 0, LOOK_WAIT_MS);
+    else
+        pressure_ask(0);
     // The reserve may be used up half before it counts.
-    uint64_t most = load(&granted);
-    return load(&begun) <= most || load(&begun) - most <= reserve_bytes(0) / 2;
+    uint64_t most = load(&seen);
+    return load(&begun) <= most || load(&begun) - most <= MIB / 2;
 }
 
 void promise_note(size_t bytes)

@@ -14,8 +14,10 @@
 // charged without a word from here: page tables, stacks, kernel objects of the program, small
 // objects.
 //
-// Not covered: other processes under the limit grow between a look and the touching, which is some
-// ms; a large block is given up half way if they do. Nor are pages that a forked child copies.
+// Other processes under the limit may grow between a look and the touching. Where there are any, an
+// eighth of the room is granted at a time, for 2 ms, the reserve is twice as large, and a large
+// block is given up half way if its room is gone. Four that fill a limit together live; of eight on
+// two processors some were killed. Nor are pages covered that a forked child copies.
 #ifndef TIDEPOOL_PRESSURE_PROMISE_H
 #define TIDEPOOL_PRESSURE_PROMISE_H
 

@@ -75,13 +75,13 @@ static uint64_t less(uint64_t a, uint64_t b)
 
 // Between looks at all files others are what has come since that is not ours.
 static bool still_alone(const struct sample_source *src, const struct pressure_options *o,
-                        uint64_t used)
+                        struct pressure_sample *s)
 {
     struct proc_rss rss;
     if (!src->full.alone || proc_read_rss(o->root, &rss) != 0)
         return false;
-    uint64_t not_ours = less(used, rss.anon_bytes);
-    return src->others_bytes + less(not_ours, src->not_ours_bytes) < ALONE_BYTES;
+    s->not_ours_bytes = less(s->used_bytes, rss.anon_bytes);
+    return src->others_bytes + less(s->not_ours_bytes, src->not_ours_bytes) < ALONE_BYTES;
 }
 
 static bool is_unchanged(struct sample_source *src, uint64_t now)
@@ -103,7 +103,7 @@ static bool take_short(struct sample_source *src, const struct pressure_options 
     *out = src->full;
     out->raw_bytes = raw;
     out->used_bytes = out->of[out->kind].used_bytes = used;
-    out->alone = still_alone(src, o, used);
+    out->alone = still_alone(src, o, out);
     out->headroom_bytes = out->limit_bytes > used ? out->limit_bytes - used : 0;
     return true;
 }
@@ -156,7 +156,7 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
                        s.headroom_bytes == s.limit_bytes - min64(s.used_bytes, s.limit_bytes);
     if (src->may_shorten) {
         src->others_bytes = less(cg.anon_bytes, rss.anon_bytes);
-        src->not_ours_bytes = less(s.used_bytes, rss.anon_bytes);
+        src->not_ours_bytes = s.not_ours_bytes = less(s.used_bytes, rss.anon_bytes);
         s.alone = src->others_bytes < ALONE_BYTES;
     }
     src->full = s;

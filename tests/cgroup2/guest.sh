@@ -166,6 +166,38 @@ test_swap() {
     else fail "$name" "status $status"; fi
 }
 
+# malloc says no before the kernel kills, whether blocks are written at once or after the last no.
+test_enomem() {
+    for load in '1 1024 16384 late' '4 1024 1048576 now' '8 1048576 16777216 now'; do
+        make enomem memory.max=100M
+        inside $dir TIDEPOOL_ON_LIMIT=enomem:1K timeout -s KILL 60 /t/refused $load 2 >/tmp/err 2>&1
+        status=$?
+        used=$(($(event $dir oom_kill)))
+        if [ $status -ne 0 ] || [ $used -ne 0 ]; then fail "enomem: $load" "status $status, $used killed"
+        else pass "enomem: $load"; fi
+        drop $dir
+    done
+}
+
+# 64 MiB were freed under a limit of 500 MiB; from then on there are 100.
+test_regrouped() {
+    for way in moved falls; do
+        name="a new limit is heeded at once ($way)"
+        make wide memory.max=500M
+        file=$dir/memory.max text=100M
+        if [ $way = moved ]; then
+            wide=$dir
+            make narrow memory.max=100M
+            file=$dir/cgroup.procs text=0 dir=$wide
+        fi
+        inside $dir - timeout -s KILL 60 /t/regroup 64 $file $text >/tmp/err 2>&1
+        status=$?
+        if [ $status -eq 0 ]; then pass "$name"; else fail "$name" "status $status"; fi
+        drop $root/wide
+        [ $way = falls ] || drop $root/narrow
+    done
+}
+
 # THP is `always` in Debian's kernel: a page of a block may bring 2 MiB. The cases of the limit are about
 # tidepool's caches, so they run without; the last one is about huge pages.
 thp() { echo $1 >/sys/kernel/mm/transparent_hugepage/enabled; }
@@ -179,7 +211,7 @@ test_thp() {
 }
 
 thp madvise
-for case in ${*:-max ancestor high lowered woken swap thp}; do
+for case in ${*:-max ancestor high lowered woken swap enomem regrouped thp}; do
     test_$case
 done
 say "$passed passed, $failed failed, 0 skipped"
