@@ -113,21 +113,32 @@ void *cache_pop_slow(unsigned class)
     return filled ? cache_pop(class) : NULL;
 }
 
+static bool push_claimed(struct bin *b, uint32_t unit)
+{
+    uint32_t *top = atomic_load_explicit(&b->top, memory_order_relaxed);
+
+    if (top >= atomic_load_explicit(&b->full, memory_order_relaxed))
+        return false;
+    top[1] = unit;
+    atomic_store_explicit(&b->top, top + 1, memory_order_relaxed);
+    return true;
+}
+
 bool cache_push_slow(uint32_t unit)
 {
     unsigned class = region_entry(unit)->class;
     struct cache *t = own_cache();
     struct lists_leaving leaving;
-    bool room;
+    bool pushed;
 
     if (!cache_enter(t))
         return false;
     leaving.count = 0;
-    room = cache_list_length(&t->bin[class]) < cache_list_capacity(&t->bin[class]) ||
-           lists_make_room(t, class, &leaving);
+    pushed = push_claimed(&t->bin[class], unit) ||
+             (lists_make_room(t, class, &leaving) && push_claimed(&t->bin[class], unit));
     cache_leave(t);
     lists_let_leave(&leaving);
-    return room && cache_push(region_address(unit));
+    return pushed;
 }
 
 enum cache_sample cache_sample(unsigned class, uint64_t *interval)

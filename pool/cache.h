@@ -195,7 +195,7 @@ static inline bool cache_push(void *ptr)
     uint32_t *top = atomic_load_explicit(&b->top, memory_order_relaxed);
     uintptr_t full = (uintptr_t)atomic_load_explicit(&b->full, memory_order_relaxed);
     // One branch again: for what is no live block, or sampled, the list is full.
-    full = cache_if_equal(region_live_state(unit), e->state, full, (uintptr_t)top);
+    full = cache_if_equal(region_live_state(unit), region_state(e), full, (uintptr_t)top);
     if (unlikely((uintptr_t)top >= full)) {
         cache_leave(t);
         return false;
@@ -214,7 +214,8 @@ bool cache_init(void);
 // The same two, when the fast path could not: they attach the thread, swap lists, go to the depot.
 // NULL when no free block is to be had: the caller asks jemalloc.
 void *cache_pop_slow(unsigned class);
-// False when there is no room: the caller gives the block, which is live, back to jemalloc.
+// Takes a block that the caller has claimed (region_claim). False when there is no room: the caller
+// gives it back to jemalloc.
 bool cache_push_slow(uint32_t unit);
 
 // Is the request of `class`, which the lists did not serve, to be sampled? Then *interval is what

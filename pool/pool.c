@@ -176,13 +176,13 @@ void *pool_get_new(size_t size, bool zero)
     return ptr;
 }
 
-static enum pool_misuse misuse_of(const void *ptr)
+enum pool_misuse pool_misuse_of(const void *ptr)
 {
     const struct entry *e = region_entry_at(ptr);
     uint64_t unit = region_unit(ptr);
 
     // Elsewhere than where a block began in this KiB last.
-    if ((e->state ^ REGION_FREE) != region_live_state(unit))
+    if ((region_state(e) ^ REGION_FREE) != region_live_state(unit))
         return POOL_INVALID_FREE;
     return e->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
 }
@@ -191,8 +191,14 @@ enum pool_misuse pool_put_slow(void *ptr)
 {
     uint32_t unit = (uint32_t)region_unit(ptr);
 
-    if (!region_is_live(ptr))
-        return region_is_sampled(ptr) ? POOL_SAMPLED : misuse_of(ptr);
+    switch (region_claim(ptr)) {
+    case REGION_NOT_OUT:
+        return pool_misuse_of(ptr);
+    case REGION_LIVE_SAMPLED:
+        return POOL_SAMPLED;
+    default:
+        break;
+    }
     if (cache_push_slow(unit))
         return POOL_FINE;
     add(&pool.freed_directly[region_entry(unit)->class], 1);
@@ -202,8 +208,10 @@ enum pool_misuse pool_put_slow(void *ptr)
 
 void pool_put_sampled(void *ptr)
 {
-    if (!region_is_run(ptr))
-        add(&pool.freed_directly[region_entry_at(ptr)->class], 1);
+    unsigned class = region_entry_at(ptr)->class;
+
+    if (class < SIZE_CLASS_RUN)
+        add(&pool.freed_directly[class], 1);
     region_block_delete((uint32_t)region_unit(ptr));
 }
 

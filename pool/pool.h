@@ -102,13 +102,18 @@ enum pool_misuse {
     POOL_RELEASED,     // fine as well: there was no room for it, jemalloc has it
     POOL_DOUBLE_FREE,  // the start of a block that is free now
     POOL_INVALID_FREE, // an address that is not the start of a block
-    POOL_SAMPLED,      // fine, but sampled: whoever marked it comes first
+    POOL_SAMPLED,      // fine, but sampled: the caller has it, for pool_put_sampled()
 };
 
-// Changes nothing where there was misuse, nor with what is sampled.
+// Changes nothing where there was misuse. Of several threads that free one block by these slow
+// ways one gets it, and the others are told of a double free. The fast way takes the step from live
+// to free by a load and a store: two threads within those few instructions both get the block.
 enum pool_misuse pool_put_slow(void *ptr);
 
-// Gives what is live and sampled back to jemalloc. Not to a list, where the next request would find
+// What is wrong with freeing an address that is no live block's.
+enum pool_misuse pool_misuse_of(const void *ptr);
+
+// Gives what was sampled back to jemalloc. Not to a list, where the next request would find
 // a block that still has its note.
 void pool_put_sampled(void *ptr);
 

@@ -82,7 +82,7 @@ static void delete_now(uint32_t unit)
     struct entry *e = region_entry(unit);
     uintptr_t ptr = (uintptr_t)region_address(unit);
 
-    e->state = (uint8_t)unit ^ REGION_FREE;
+    region_set_state(e, (uint8_t)unit ^ REGION_FREE);
     if (unlikely(e->class >= SIZE_CLASS_RUN)) {
         atomic_fetch_sub_explicit(&counts.run_bytes, je_sallocx((void *)ptr, 0),
                                   memory_order_relaxed);
@@ -171,6 +171,20 @@ int region_key_create(pthread_key_t *key, void (*destructor)(void *))
 {
     end_thread = destructor;
     return pthread_key_create(key, end_thread_guarded);
+}
+
+enum region_claim region_claim(const void *ptr)
+{
+    struct entry *e = region_entry_at(ptr);
+    uint64_t live = region_live_state(region_unit(ptr));
+    uint8_t state = region_state(e);
+
+    do
+        if (!e->class || (state != live && (state ^ REGION_SAMPLED) != live))
+            return REGION_NOT_OUT;
+    while (!__atomic_compare_exchange_n(&e->state, &state, (uint8_t)live ^ REGION_FREE, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    return state == live ? REGION_LIVE : REGION_LIVE_SAMPLED;
 }
 
 // Which cache line behind the page a coloured block begins on: as its place in the region has it,
@@ -314,7 +328,7 @@ void region_block_delete(uint32_t unit)
     int saved = errno;
 
     if (unlikely(region_entered())) {
-        region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
+        region_set_state(region_entry(unit), (uint8_t)unit ^ REGION_FREE);
         region_defer(region_address(unit));
     } else {
         region_enter();

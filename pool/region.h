@@ -266,12 +266,28 @@ static inline uint64_t region_live_state(uint64_t unit)
     return unit & (~UINT64_C(0) << (64 - REGION_UNIT_LG) | UINT8_MAX);
 }
 
+// Read by threads that free the block at the same time, by mistake.
+static inline uint8_t region_state(const struct entry *e)
+{
+    return __atomic_load_n(&e->state, __ATOMIC_RELAXED);
+}
+
+static inline void region_set_state(struct entry *e, uint8_t state)
+{
+    __atomic_store_n(&e->state, state, __ATOMIC_RELAXED);
+}
+
+// Makes the block at `ptr`, an address in the region, no longer live, in one atomic step: of
+// several threads that free one block one claims it. Says what it was.
+enum region_claim { REGION_NOT_OUT, REGION_LIVE, REGION_LIVE_SAMPLED };
+enum region_claim region_claim(const void *ptr);
+
 // Is `ptr`, an address in the region, the start of a sampled block or run that is out?
 static inline bool region_is_sampled(const void *ptr)
 {
     const struct entry *e = region_entry_at(ptr);
 
-    return (e->state ^ REGION_SAMPLED) == region_live_state(region_unit(ptr)) && e->class;
+    return (region_state(e) ^ REGION_SAMPLED) == region_live_state(region_unit(ptr)) && e->class;
 }
 
 static inline bool region_is_run(const void *ptr)
@@ -312,7 +328,7 @@ static inline bool region_is_live(const void *ptr)
 {
     const struct entry *e = region_entry_at(ptr);
 
-    return e->state == region_live_state(region_unit(ptr)) && e->class;
+    return region_state(e) == region_live_state(region_unit(ptr)) && e->class;
 }
 
 #endif

@@ -192,8 +192,9 @@ static void expect_run(size_t size, size_t alignment)
     region_set_note(p, 0xabcdef);
     cr_expect(eq(u32, region_note(p), 0xabcdef));
     cr_expect(not(pool_put(p)), "the fast path leaves it alone");
-    cr_expect(eq(int, pool_put_slow(p), POOL_SAMPLED));
     cr_expect(region_is_run(p), "which changed nothing");
+    cr_expect(eq(int, pool_put_slow(p), POOL_SAMPLED));
+    cr_expect(eq(int, pool_put_slow(p), POOL_DOUBLE_FREE), "it is the first one's");
     for (size_t at = 64; at < size && at < 4096; at += 64) {
         cr_expect(not(pool_put(p + at)), "%zu: inside at %zu", size, at);
         cr_expect(ne(int, pool_put_slow(p + at), POOL_SAMPLED));
@@ -248,6 +249,7 @@ Test(counted, a_block_that_is_marked_is_told_from_all_others)
         cr_expect(eq(sz, pool_usable_size(p), usable), "%zu", size);
         cr_expect(not(pool_put(p)), "the fast path leaves it alone");
         cr_expect(eq(int, pool_put_slow(p), POOL_SAMPLED));
+        cr_expect(eq(int, pool_put_slow(p), POOL_DOUBLE_FREE), "it is the first one's");
         for (size_t at = 64; at < size && at < 4096; at += 64) {
             cr_expect(not(pool_put(p + at)), "%zu: inside at %zu", size, at);
             cr_expect(ne(int, pool_put_slow(p + at), POOL_SAMPLED));
