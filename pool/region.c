@@ -158,6 +158,24 @@ void region_fork_end(void)
         region_leave();
 }
 
+size_t region_je_size(const void *ptr)
+{
+    // Of lookups, and empty; a rtree_ctx_t is 384 bytes.
+    _Alignas(64) char cache[1024] = {0};
+    const uint64_t *entry;
+    size_t bytes;
+
+    if (!region_entered()) {
+        region_pass();
+        bytes = je_malloc_usable_size((void *)(uintptr_t)ptr);
+        region_leave();
+        return bytes;
+    }
+    entry = je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, (uintptr_t)ptr, true,
+                                          false);
+    return je_sz_index2size_tab[*entry >> 48];
+}
+
 static void (*end_thread)(void *);
 
 static void end_thread_guarded(void *arg)
@@ -256,29 +274,34 @@ void *region_block_new(unsigned class, bool zero)
 }
 
 // What the entry of a run says about its size.
-static unsigned run_class(size_t size)
+static unsigned run_class(size_t promised)
 {
-    if (size >= SIZE_CLASS_MIN_BYTES)
+    if (promised >= SIZE_CLASS_MIN_BYTES)
         return SIZE_CLASS_RUN;
-    return SIZE_CLASS_RUN + (unsigned)((je_nallocx(size ? size : 1, 0) + 15) / 16);
+    return SIZE_CLASS_RUN + (unsigned)((promised + 15) / 16);
 }
 
 void *region_run_new(size_t size, size_t alignment, bool zero)
 {
-    // No smaller than a block, so that each start has an entry.
-    size_t bytes = size < SIZE_CLASS_MIN_BYTES ? SIZE_CLASS_MIN_BYTES : size;
+    unsigned lg = (unsigned)__builtin_ctzl(alignment);
     int saved = errno;
     char *ptr;
 
     if (!region_bytes() || region_entered() || size > region.max_bytes)
         return NULL;
-    ptr = run_new(bytes, (unsigned)__builtin_ctzl(alignment), zero);
+    // What nallocx() says, which may be far more where the alignment is large.
+    size_t promised = je_nallocx(size ? size : 1, JE_ALIGN_LG(lg));
+    // No smaller than a block, so that each start has an entry.
+    size_t bytes = promised < SIZE_CLASS_MIN_BYTES ? SIZE_CLASS_MIN_BYTES : promised;
+    ptr = run_new(bytes, lg, zero);
     errno = saved;
     if (!ptr)
         return NULL;
-    enter_map(ptr, run_class(size));
+    enter_map(ptr, run_class(promised));
     region_mark_sampled(ptr);
+    region_enter();
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
+    region_leave();
     return ptr;
 }
 
@@ -287,7 +310,7 @@ size_t region_run_size(const void *ptr)
     unsigned marked = region_entry_at(ptr)->class;
 
     if (marked == SIZE_CLASS_RUN)
-        return je_sallocx(ptr, 0);
+        return region_je_size(ptr);
     return (size_t)(marked - SIZE_CLASS_RUN) * 16;
 }
 

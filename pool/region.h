@@ -92,8 +92,8 @@ void *region_block_new(unsigned class, bool zero);
 // as no block.
 void *region_run_new(size_t size, size_t alignment, bool zero);
 
-// What a program may use of a live run: what it would have got without sampling, or sampled blocks
-// would be resized in place more often than others.
+// What a program may use of a live run: what it would have got without sampling, and no less than
+// nallocx() said; or sampled blocks would be resized in place more often than others.
 size_t region_run_size(const void *ptr);
 
 // Gives a run back to jemalloc.
@@ -204,6 +204,12 @@ static inline bool region_fork_is_inside(void)
 {
     return region_inside & (REGION_INSIDE | REGION_PASSING);
 }
+
+// Bytes that may be used of a live block of jemalloc's. By a thread inside, too: jemalloc's map of
+// extents can be read without its locks, but not by way of the thread's cache of that map, which
+// the interrupted call may be changing. jemalloc 5.3: an entry has the size class above the
+// address's 48 bits.
+size_t region_je_size(const void *ptr);
 
 // jemalloc's one call of pthread_key_create(), which the build gives this name: what it does at a
 // thread's end is a call into it, too.

@@ -144,30 +144,13 @@ void guarded_dallocx(void *ptr, int flags)
     region_leave();
 }
 
-// jemalloc's map of extents can be read without its locks, but not by way of this thread's cache of
-// that map, which the interrupted call may be changing. jemalloc 5.3: an entry has the size class
-// above the address's 48 bits.
-static size_t size_inside(const void *ptr)
-{
-    _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
-    const uint64_t *entry = je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache,
-                                                          (uintptr_t)ptr, true, false);
-
-    return je_sz_index2size_tab[*entry >> 48];
-}
-
 size_t guarded_usable_size(const void *ptr)
 {
     size_t bytes = signal_block_size(ptr);
 
     if (unlikely(bytes || !ptr))
         return bytes;
-    if (region_entered())
-        return size_inside(ptr);
-    region_pass();
-    bytes = je_malloc_usable_size((void *)(uintptr_t)ptr);
-    region_leave();
-    return bytes;
+    return region_je_size(ptr);
 }
 
 // Is this for jemalloc, and can it be asked?
