@@ -170,8 +170,9 @@ void *heap_alloc_slow(size_t size)
     return alloc_slow(size, size, false);
 }
 
-static void refuse_free(const void *ptr, enum pool_misuse misuse)
+void heap_refuse(const void *ptr)
 {
+    enum pool_misuse misuse = pool_misuse_of(ptr);
     bool twice = misuse == POOL_DOUBLE_FREE;
     const uintptr_t *allocated;
     unsigned depth = 0;
@@ -193,7 +194,7 @@ void heap_free_slow(void *ptr)
     if ((misuse == POOL_RELEASED || misuse == POOL_SAMPLED) && !pool_entered())
         pressure_shrink(bytes);
     else if (misuse == POOL_DOUBLE_FREE || misuse == POOL_INVALID_FREE)
-        refuse_free(ptr, misuse);
+        heap_refuse(ptr);
 }
 
 void *heap_calloc(size_t count, size_t size)
@@ -274,7 +275,7 @@ void *heap_realloc(void *ptr, size_t size)
     if (pool_owns(ptr)) {
         have = pool_usable_size(ptr);
         if (unlikely(!have)) {
-            refuse_free(ptr, POOL_INVALID_FREE);
+            heap_refuse(ptr);
             errno = ENOMEM;
             return NULL;
         }

@@ -82,6 +82,10 @@ size_t heap_usable_size(const void *ptr);
 // Returns whether anything was.
 bool heap_trim(void);
 
+// Reports a double or an invalid free: of an address that the pools own, and at which no block is
+// live. Returns only where TIDEPOOL_CHECK says so.
+void heap_refuse(const void *ptr);
+
 // Frees that were refused, for the statistics.
 extern _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 

@@ -76,6 +76,10 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
     if (!pool_owns(ptr))
         return resized(ptr, size, flags);
     have = pool_usable_size(ptr);
+    if (unlikely(!have)) {
+        heap_refuse(ptr);
+        return NULL;
+    }
     if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (je_alignment(flags) - 1)) == 0)
         return ptr;
     to = mallocx(size, flags);
@@ -91,8 +95,12 @@ HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
 {
     size_t have;
 
-    if (pool_owns(ptr))
-        return pool_usable_size(ptr);
+    if (pool_owns(ptr)) {
+        have = pool_usable_size(ptr);
+        if (unlikely(!have))
+            heap_refuse(ptr);
+        return have;
+    }
     if (size <= SIZE_CLASS_MAX_BYTES || pool_entered())
         return guarded_xallocx(ptr, size, extra, flags);
     watchdog_before(size);

@@ -19,6 +19,27 @@ static void in_a_thread(void *p)
     pthread_join(t, NULL);
 }
 
+// To sizes that are pooled and that are not.
+static void rallocx_misused(const char *kind, char *p, size_t size)
+{
+    const size_t sizes[] = {100, size, 3 * size, 3 * MIB};
+    void *(*rallocx)(void *, size_t, int) =
+        (void *(*)(void *, size_t, int))victim_symbol("rallocx");
+    size_t (*xallocx)(void *, size_t, size_t, int) =
+        (size_t(*)(void *, size_t, size_t, int))victim_symbol("xallocx");
+    bool interior = strcmp(kind, "rallocx-interior") == 0;
+
+    if (!interior)
+        free(p);
+    char *wrong = victim_hide(interior ? p + 64 : p);
+    if (strcmp(kind, "rallocx-not-in-place") == 0)
+        CHECK(xallocx(wrong, size, 0, 0) == 0, "a freed block has a size");
+    else
+        CHECK(!rallocx(wrong, sizes[size / 1024 % COUNT(sizes)], 0), "a wrong block was resized");
+    if (interior)
+        free(p);
+}
+
 static void misuse(const char *kind, char *p, size_t size)
 {
     if (strcmp(kind, "twice") == 0) {
@@ -39,6 +60,8 @@ static void misuse(const char *kind, char *p, size_t size)
     } else if (strcmp(kind, "resize-after-free") == 0) {
         free(p);
         CHECK(realloc(victim_hide(p), 3 * size) != p, "a freed block was resized");
+    } else if (strncmp(kind, "rallocx-", 8) == 0) {
+        rallocx_misused(kind, p, size);
     } else if (strcmp(kind, "interior") == 0) {
         free(victim_hide(p + KIB));
         CHECK(malloc_usable_size(p) >= size, "the block itself is untouched");

@@ -219,10 +219,11 @@ done
 # Misuse: told and fatal by default; told, or not even that, and survived where the user says so.
 for size in 1024 5000 65536 1048576; do
     for kind in twice twice-with-others-between twice-in-two-threads twice-after-trim \
-        resize-after-free interior interior-unaligned never-allocated; do
+        resize-after-free rallocx-after-free rallocx-not-in-place rallocx-interior interior interior-unaligned \
+        never-allocated; do
         case $kind in
         twice-after-trim | resize-after-free) check=either_free ;;
-        twice*) check=double_free ;;
+        twice* | rallocx-after-free | rallocx-not-in-place) check=double_free ;;
         *) check=invalid_free ;;
         esac
         # There is nothing inside a block of one KiB but its unaligned addresses.
