@@ -90,9 +90,9 @@ void raw_fork_child(void)
     raw_fork_look();
 }
 
-static bool makes_child(uint64_t flags, uint64_t stack)
+bool raw_fork_is_made(uint64_t flags)
 {
-    return !(flags & CLONE_VM) && !stack;
+    return !(flags & (CLONE_VM | CLONE_SETTLS));
 }
 
 bool raw_fork_is(long number, long a, long b)
@@ -105,9 +105,9 @@ bool raw_fork_is(long number, long a, long b)
         return true;
 #endif
     case SYS_clone:
-        return makes_child((uint64_t)a, (uint64_t)b);
+        return raw_fork_is_made((uint64_t)a) && !b;
     case SYS_clone3:
-        return args && b >= CLONE_ARGS_SIZE_VER0 && makes_child(args->flags, args->stack);
+        return args && b >= CLONE_ARGS_SIZE_VER0 && raw_fork_is_made(args->flags) && !args->stack;
     default:
         return false;
     }

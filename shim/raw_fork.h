@@ -21,6 +21,7 @@
 #define TIDEPOOL_SHIM_RAW_FORK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "shim/base.h"
 
@@ -32,6 +33,10 @@ void raw_fork_init(void);
 bool raw_fork_begin(void);
 void raw_fork_parent(bool held);
 void raw_fork_child(void);
+
+// Does clone(2) with these flags make such a child? One that gets thread-local storage of its own
+// (CLONE_SETTLS) has none of ours, and is left alone.
+bool raw_fork_is_made(uint64_t flags);
 
 // Is a system call of that number, with these first arguments, one that makes such a child, which
 // goes on where its parent called?

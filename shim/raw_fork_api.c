@@ -60,7 +60,7 @@ HEAP_EXPORT int clone(int (*run)(void *), void *stack, int flags, void *arg, ...
     tls = va_arg(args, void *);
     child_id = va_arg(args, pid_t *);
     va_end(args);
-    if (flags & CLONE_VM || !run)
+    if (!raw_fork_is_made((unsigned)flags) || !run)
         return next_clone(run, stack, flags, arg, parent_id, tls, child_id);
     bool held = raw_fork_begin();
     int pid = next_clone(begin_child, stack, flags, &s, parent_id, tls, child_id);

@@ -1,11 +1,13 @@
 // A program of one thread makes children without fork(), as sandboxes and containers do, while its
 // memory is so short that the library's own thread is at work all the time. Each child allocates,
-// frees and gives memory back, and none hangs or finds a block of its parent's changed.
+// frees and gives memory back, and none hangs or finds a block of its parent's changed. A child
+// that grows has a watchdog of its own.
 //
 //   raw_children HOW [CHILDREN]   syscall, clone3, fork, clone, _Fork, or asm: the bare instruction
 
 #include "victim.h"
 
+#include <dirent.h>
 #include <linux/sched.h>
 #include <malloc.h>
 #include <sched.h>
@@ -31,6 +33,17 @@ static void churn(int steps)
     }
 }
 
+static int threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    int n = 0;
+
+    while (tasks && readdir(tasks))
+        n++;
+    closedir(tasks);
+    return n - 2;
+}
+
 static int child(void *arg)
 {
     (void)arg;
@@ -43,6 +56,9 @@ static int child(void *arg)
     for (int i = 0; i < 20; i++)
         free(malloc(3000000));
     malloc_trim(0);
+    for (int i = 0; i < HELD; i++)
+        memset(held[i] = malloc(65536), 2, 65536);
+    CHECK(threads() == 2, "%d threads, one of them to watch", threads());
     pid_t grandchild = fork();
     if (grandchild == 0) {
         churn(50);
@@ -91,7 +107,7 @@ static pid_t make(const char *how)
 
 int main(int argc, char **argv)
 {
-    int children = argc > 2 ? atoi(argv[2]) : 25, status;
+    int children = argc > 2 ? atoi(argv[2]) : 10, status;
 
     for (int i = 0; i < HELD; i++)
         memset(held[i] = malloc(65536), 1, 65536);
