@@ -52,11 +52,6 @@ void __real_je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struc
 void __wrap_je_ecache_dalloc(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                              struct edata *);
 
-// jemalloc's memory for its own structures, from blocks that grow as it needs more.
-struct base;
-void *__real_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
-void *__wrap_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
-
 bool __real_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
                            bool delay_coalesce);
 bool __wrap_je_ecache_init(struct tsdn *, struct ecache *, int state, unsigned index,
@@ -220,20 +215,6 @@ bool pages_grew(void)
 
     own.grew = false;
     return grew;
-}
-
-// A leaf of jemalloc's map of extents, 2 MiB for each GiB of addresses in use, of which a page for
-// each 2 MiB is touched. A block of jemalloc's would be as large as 6 MiB for it.
-#define LEAF_BYTES ((size_t)2 << 20)
-
-void *__wrap_je_base_alloc(struct tsdn *tsdn, struct base *base, size_t size, size_t alignment)
-{
-    bool commit = true;
-
-    if (likely(size < LEAF_BYTES))
-        return __real_je_base_alloc(tsdn, base, size, alignment);
-    size = (size + 4095) & ~(size_t)4095;
-    return __wrap_je_pages_map(NULL, size, alignment < 4096 ? 4096 : alignment, &commit);
 }
 
 bool pages_overcommit(void)

@@ -145,7 +145,8 @@ static void choose_huge_pages(enum config_thp thp)
     je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
 }
 
-// jemalloc keeps address space for ever. Where that is limited, what one arena keeps another lacks,
+// jemalloc keeps address space for ever. Where that is limited, or data, which is what may be
+// written of it, what one arena keeps another lacks,
 // and requests fail although everything was freed.
 extern bool je_opt_retain;
 
@@ -168,12 +169,23 @@ static void allow_moves(void)
         remap_allow(moves_are_off);
 }
 
+// An arena counts 2 MiB against these limits before it serves anything, so there is one for each
+// 128 MiB. jemalloc asks for this number when it gives a thread its arena; ours, too, has one.
+extern unsigned je_narenas_auto;
+#define LIMIT_PER_ARENA ((rlim_t)128 << 20)
+
 static void spare_address_space(void)
 {
-    struct rlimit as;
+    struct rlimit as = {RLIM_INFINITY, 0}, data = {RLIM_INFINITY, 0};
 
-    if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY)
-        boot_spare_address_space();
+    getrlimit(RLIMIT_AS, &as);
+    getrlimit(RLIMIT_DATA, &data);
+    rlim_t limit = as.rlim_cur < data.rlim_cur ? as.rlim_cur : data.rlim_cur;
+    if (limit == RLIM_INFINITY)
+        return;
+    boot_spare_address_space();
+    if (limit / LIMIT_PER_ARENA < je_narenas_auto)
+        je_narenas_auto = limit < LIMIT_PER_ARENA ? 1 : (unsigned)(limit / LIMIT_PER_ARENA);
 }
 
 static struct verbose_pools started_with;

@@ -3,6 +3,7 @@
 // jemalloc then gives free addresses back instead of keeping them, as where the limit was there at
 // the start. The pools look at the limits whenever they grow: see pool/region.h.
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,7 +15,9 @@
 
 static void heed(pid_t pid, int resource, const struct rlimit *to)
 {
-    if (to && resource == RLIMIT_AS && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
+    bool counts_mappings = resource == RLIMIT_AS || resource == RLIMIT_DATA;
+
+    if (to && counts_mappings && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
         (!pid || pid == getpid()))
         boot_spare_address_space();
 }

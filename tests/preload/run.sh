@@ -311,6 +311,18 @@ case_ little_address_space_512M 0 pools_stay sh -c "$(limited 524288 "$V/little_
 # What the program maps without a heap of ours, and 64 MiB: too little for any region.
 need=$(LD_PRELOAD= sh -c "awk '/VmPeak/ { print \$2 }' /proc/self/status")
 case_ little_address_space_64M 0 pools_tell TIDEPOOL_VERBOSE=1 sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
+# MIB, and the parts in percent that jemalloc alone makes of -d and -v, in round figures.
+while read -r mib data space; do
+    for size in 100 1500 65536 1000000; do
+        case_ "runs_out -d ${mib}M $size" 0 ours_alone sh -c "ulimit -d $((mib * 1024)) && exec $V/runs_out $size $data"
+        case_ "runs_out -v ${mib}M $size" 0 ours_alone sh -c "ulimit -v $((mib * 1024)) && exec $V/runs_out $size $space"
+    done
+done <<'END'
+24 50 33
+32 58 45
+48 67 55
+64 75 65
+END
 ok closes_fds "$V/closes_fds"
 case_ no_fds 0 unwatched "$V/no_fds"
 case_ "no_membarrier EPERM" 0 no_membarrier "$V/no_membarrier" 1
