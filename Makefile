@@ -83,7 +83,7 @@ JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decomm
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
            -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
            -Wl,--wrap=je_base_alloc,--wrap=je_base_alloc_edata \
-           -Wl,--wrap=je_pa_dalloc,--wrap=je_ecache_dalloc \
+           -Wl,--wrap=je_pa_dalloc,--wrap=je_ecache_dalloc,--wrap=je_pages_boot \
            -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork,--wrap=je_malloc_mutex_lock_slow \
            -Wl,--wrap=je_tsd_tcache_enabled_data_init \
            -Wl,-u,__wrap_je_pages_map,-u,__wrap_je_base_alloc,-u,__wrap_je_pa_shard_prefork0 \

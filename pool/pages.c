@@ -288,13 +288,30 @@ bool __wrap_je_pages_commit(void *addr, size_t size)
     return !atomic_load_explicit(&overcommits, memory_order_relaxed);
 }
 
+// At its start, under its lock, jemalloc maps a page, to see what
+// MADV_DONTNEED does to it, and crashes where it gets none. This one does as well.
+static _Alignas(4096) char start_page[4096];
+static bool starts;
+
+bool __real_je_pages_boot(void);
+bool __wrap_je_pages_boot(void);
+
+bool __wrap_je_pages_boot(void)
+{
+    starts = true;
+    bool failed = __real_je_pages_boot();
+    starts = false;
+    return failed;
+}
+
 void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
     void *at = next_own_mmap(addr, length, prot, flags, fd, offset);
 
+    if (unlikely(at == MAP_FAILED))
+        return starts && length <= sizeof start_page ? start_page : MAP_FAILED;
     // What is only reserved is marked by whoever uses it.
-    if (unlikely(pages_merge) && at != MAP_FAILED && length >= MERGE_MIN_BYTES &&
-        prot != PROT_NONE) {
+    if (unlikely(pages_merge) && length >= MERGE_MIN_BYTES && prot != PROT_NONE) {
         int saved = errno;
         pages_madvise(at, length, MADV_MERGEABLE);
         errno = saved;
@@ -304,7 +321,7 @@ void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t o
 
 int pages_munmap(void *addr, size_t length)
 {
-    return next_own_munmap(addr, length);
+    return addr == start_page ? 0 : next_own_munmap(addr, length);
 }
 
 int pages_mprotect(void *addr, size_t length, int prot)

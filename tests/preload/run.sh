@@ -311,6 +311,25 @@ case_ little_address_space_512M 0 pools_stay sh -c "$(limited 524288 "$V/little_
 # What the program maps without a heap of ours, and 64 MiB: too little for any region.
 need=$(LD_PRELOAD= sh -c "awk '/VmPeak/ { print \$2 }' /proc/self/status")
 case_ little_address_space_64M 0 pools_tell TIDEPOOL_VERBOSE=1 sh -c "$(limited $((need + 65536)) "$V/little_address_space")"
+# One call at the start fails, each in turn. From set_tid_address on: before it ld.so itself crashes without some of them.
+# What it then does without is a start (127).
+fails_in_turn() {
+    LD_PRELOAD= strace -f -o "$tmp/trace" -E LD_PRELOAD="$preload" -e trace="$1,set_tid_address" "$V/starts_short"
+    first=$(sed '/set_tid_address/,$d' "$tmp/trace" | wc -l)
+    for n in $(seq $((first + 1)) $((first + 40))); do
+        ((exec strace -f -o "$tmp/trace" -E LD_PRELOAD="$preload" -e trace="$1" -e inject="$1:error=ENOMEM:when=$n" \
+            "$V/starts_short" >"$tmp/out" 2>"$tmp/err")
+            exit $?) 2>/dev/null
+        got=$?
+        grep -q INJECTED "$tmp/trace" || break
+        [ $got = 0 ] || [ $got = 127 ] || { fail "starts_short $1" "ended with $got where call $n failed"; return; }
+    done
+    [ "$n" -gt $((first + 1)) ] && pass "starts_short $1" || fail "starts_short $1" "no call failed"
+}
+for call in mmap mprotect madvise; do
+    selected "starts_short $call" || continue
+    if strace -o /dev/null true 2>/dev/null; then fails_in_turn $call; else skip "starts_short $call" 'strace does not work here'; fi
+done
 # MIB, and the parts in percent that jemalloc alone makes of -d and -v, in round figures.
 while read -r mib data space; do
     for size in 100 1500 65536 1000000; do
