@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -55,20 +54,22 @@ static enum verdict check_membarrier(void)
     return say(NO, "membarrier", "%s: each thread drains its own cache only", strerror(errno));
 }
 
+// The pools' region grows to a quarter of either limit, or to what its numbers of blocks reach.
 static enum verdict check_region(void)
 {
-    // Halved until it fits, as the library does; less than this is not worth pools.
-    for (size_t bytes = (size_t)1 << 39; bytes >= (size_t)1 << 26; bytes /= 2) {
-        void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (at == MAP_FAILED)
-            continue;
-        munmap(at, bytes);
+    const uint64_t most = UINT64_C(256) << 30, least = UINT64_C(64) << 20;
+    static const int counts_mappings[] = {RLIMIT_AS, RLIMIT_DATA};
+    uint64_t bytes = most;
+
+    for (unsigned i = 0; i < array_len(counts_mappings); i++) {
         struct rlimit limit;
-        bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-        return say(OK, "region", "%zuM of address space can be reserved%s", bytes >> 20,
-                   limited ? " (ulimit -v is set)" : "");
+        if (getrlimit(counts_mappings[i], &limit) == 0 && limit.rlim_cur / 4 < bytes)
+            bytes = limit.rlim_cur / 4;
     }
-    return say(NO, "region", "%s: no address space for pools", strerror(errno));
+    if (bytes < least)
+        return say(NO, "region", "no pools: ulimit -v or -d is below %" PRIu64 "M", least >> 18);
+    return say(OK, "region", "pools of up to %" PRIu64 "M%s", bytes >> 20,
+               bytes < most ? " (a quarter of ulimit -v or -d)" : "");
 }
 
 // Read as the watchdog reads it.

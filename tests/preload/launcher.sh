@@ -135,7 +135,7 @@ t 'no command behind the dashes' 125 '' 'tidepool: no command; usage:*' "$T" --
 t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" --check
 t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" --check
 t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" --check
-t 'check shows little address space' 0 '*region * ok *(ulimit -v is set)*' '' sh -c "ulimit -v 400000; exec '$T' --check"
+t 'check shows little address space' 0 '*region * ok *(a quarter of ulimit -v or -d)*' '' sh -c "ulimit -v 400000; exec '$T' --check"
 t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' --check"
 # A limit is seen from inside a cgroup made for it.
 cg=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)/launcher.$$
