@@ -10,8 +10,8 @@ static bool is_busy(struct cache *t)
 
 // What a list counts, read while its owner runs. Where he is at it the look is repeated, for that
 // takes some ns; but not for ever, as he may have lost his processor there. Between a count and its
-// block that makes one free too many, which later ones make up for. Half an exchange may add up to
-// anything: then the last count has to do.
+// block that makes one free too many, so one less is counted then; later frees make up for it. Half
+// an exchange may add up to anything: then the last count has to do.
 static void count_list(struct cache *t, unsigned class, int *tries, struct cache_count *counted)
 {
     struct bin *b = &t->bin[class];
@@ -34,6 +34,7 @@ static void count_list(struct cache *t, unsigned class, int *tries, struct cache
         fits = !(version & 1) && cache_load32(&l->version) == version &&
                cache_load(&b->requests) == requests && cache_list_length(b) == held;
     } while (!(fits && alone) && (*tries)-- > 0);
+    frees -= !alone;
     if (fits && mallocs != cache_load(&l->counted_mallocs))
         cache_store(&l->counted_mallocs, mallocs);
     if (fits && (int64_t)(frees - cache_load(&l->counted_frees)) > 0)
