@@ -158,9 +158,9 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o
 
 include $(wildcard tests/*/rules.mk)
 
-# A sanitizer brings its own malloc, so only the modules below the shim run under one, and
-# Criterion cannot start under ThreadSanitizer, so races are hunted by plain programs.
-SUITES  := $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),,race preload))
+# A sanitizer brings its own malloc, so nothing is preloaded under one: victims have the library linked
+# in (tests/inside). Criterion cannot start under ThreadSanitizer, so races are hunted by plain programs.
+SUITES  := $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),inside,race preload))
 RESULTS := $(B)/tests/results
 SUITE    = tests/setup/suite.sh $@ $(RESULTS)
 JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))

@@ -9,7 +9,7 @@
 # and colons. A build below a folder of mode 700, or below such a path, is copied for them; the copy
 # is removed afterwards. The working folder stays as it is.
 set -u
-parts='libtidepool.so tidepool tests/preload'
+parts='libtidepool.so tidepool tests/preload tests/inside'
 say() { printf 'stage: %s\n' "$*" >&2; }
 
 # Can every user come to this folder, and is its path one word of plain characters?
