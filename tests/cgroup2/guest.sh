@@ -198,6 +198,22 @@ test_regrouped() {
     done
 }
 
+# This kernel, 6.1, moves the pages of one mapping at a time. 20 to 60 MiB move where the first source of two
+# mappings ends all moves.
+test_moves() {
+    name='free pages move on a kernel before Linux 6.17, and no byte is lost'
+    make moves memory.max=125M
+    inside $dir TIDEPOOL_STATS=exit /t/moves 100 1 1 >/tmp/err 2>&1
+    status=$?
+    moved=$(sed -n 's/.*pages: .* moved_bytes //p' /tmp/err)
+    kills=$(event $dir oom_kill)
+    drop $dir
+    say "        moved: $((${moved:-0} >> 20)) MiB"
+    if [ $status -ne 0 ] || [ "$kills" -ne 0 ]; then fail "$name" "status $status, kills $kills"
+    elif [ "${moved:-0}" -lt $((100 << 20)) ]; then fail "$name" 'less than 100 MiB moved'
+    else pass "$name"; fi
+}
+
 # THP is `always` in Debian's kernel: a page of a block may bring 2 MiB. The cases of the limit are about
 # tidepool's caches, so they run without; the last one is about huge pages.
 thp() { echo $1 >/sys/kernel/mm/transparent_hugepage/enabled; }
@@ -211,7 +227,7 @@ test_thp() {
 }
 
 thp madvise
-for case in ${*:-max ancestor high lowered woken swap enomem regrouped thp}; do
+for case in ${*:-max ancestor high lowered woken swap enomem regrouped moves thp}; do
     test_$case
 done
 say "$passed passed, $failed failed, 0 skipped"

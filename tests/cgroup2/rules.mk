@@ -1,7 +1,7 @@
 # make test-cgroup2 [CASES='max swap']
 #                                what cannot be tested under cgroup v1: one boot of a small VM, about two minutes.
 
-CGROUP2_FILES := $(B)/libtidepool.so $(addprefix $(B)/tests/survival/,growth giveback shift refused regroup)
+CGROUP2_FILES := $(B)/libtidepool.so $(addprefix $(B)/tests/survival/,growth giveback shift refused regroup moves)
 
 .PHONY: test-cgroup2
 
