@@ -131,7 +131,7 @@ struct state {
     int policy;
 };
 
-static struct state state_of(const void *at)
+static struct state state_of(uintptr_t at)
 {
     struct state s = {.policy = -1};
     char line[256];
@@ -142,7 +142,7 @@ static struct state state_of(const void *at)
     while (fgets(line, sizeof line, f)) {
         unsigned long from, to;
         if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+            inside = at >= from && at < to;
         if (inside && !strncmp(line, "VmFlags:", 8))
             strncpy(s.flags, line + 8, sizeof s.flags - 1), forget_guards(s.flags);
         if (inside && !strncmp(line, "ProtectionKey:", 14))
@@ -155,12 +155,12 @@ static struct state state_of(const void *at)
 }
 
 // Blocks of the size until one covers the address; false where none does.
-static char *take_again(char *at, size_t size)
+static char *take_again(uintptr_t at, size_t size)
 {
     for (int i = 0; i < 300; i++) {
         char *p = malloc(size);
         CHECK(p, "no memory");
-        if (p <= at && at < p + size)
+        if (at - (uintptr_t)p < size)
             return p;
     }
     return NULL;
@@ -187,16 +187,17 @@ static int reuse(unsigned k, size_t size)
 
     CHECK(posix_memalign(&block, 4096, size) == 0, "no memory");
     memset(block, 1, size);
-    struct state before = state_of(block);
+    uintptr_t at = (uintptr_t)block;
+    struct state before = state_of(at);
     if (kinds[k].mark(block, size & ~(size_t)4095) != 0)
         return 0; // this kernel has none
     free(block);
-    char *p = take_again(block, size);
+    char *p = take_again(at, size);
     if (!p)
         return 0;
     memset(p, 7, size);
     CHECK(child_finds(p, size, 7), "%s, %zu: the child", kinds[k].name, size);
-    struct state after = state_of(block);
+    struct state after = state_of(at);
     CHECK(!strcmp(before.flags, after.flags), "%s, %zu: flags%s, before%s", kinds[k].name, size,
           after.flags, before.flags);
     CHECK(!strcmp(before.key, after.key), "%s, %zu: key%s", kinds[k].name, size, after.key);
@@ -261,8 +262,9 @@ static void child(void)
     CHECK(madvise(block, size, MADV_DONTFORK) == 0, "madvise");
     pid_t pid = fork();
     if (!pid) {
+        uintptr_t at = (uintptr_t)block;
         free(block);
-        char *p = take_again(block, size);
+        char *p = take_again(at, size);
         if (p)
             memset(p, 7, size);
         _exit(p ? 0 : 4);
