@@ -101,15 +101,14 @@ void *resize_promised(void *ptr, size_t size, int flags)
 {
     size_t have = guarded_usable_size(ptr), sure = surely_asked(have);
     struct promised p = promised_begin(size > sure ? size - sure : 0);
-    void *to = NULL;
+    void *to;
 
     if (p.refused)
         return NULL;
-    if (guarded_xallocx(ptr, size, 0, flags) >= size)
-        to = ptr;
-    promised_end(p, to, sure, size);
-    if (to)
-        return to;
+    bool grew = guarded_xallocx(ptr, size, 0, flags) >= size;
+    promised_end(p, grew ? ptr : NULL, sure, size);
+    if (grew)
+        return ptr;
     to = move(ptr, have, size, flags);
     if (!to && size > have && have >= TIGHT_MIN_BYTES && !flags)
         to = move_in_parts(ptr, have, size);
