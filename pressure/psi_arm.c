@@ -1,10 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "pressure/high_fd.h"
@@ -32,14 +34,27 @@ static int adopt(struct psi_accel *a, int fd, short events)
     return 0;
 }
 
-// A PSI file takes one trigger a descriptor.
-static int arm_psi(struct psi_accel *a, const char *path, const void *blob, size_t size)
+// What the environment names is written to, so it has to be the kernel's, as systemd has it.
+static bool is_kernel_file(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 &&
+           (fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC ||
+            fs.f_type == PROC_SUPER_MAGIC);
+}
+
+// A PSI file takes one trigger a descriptor. `named`: by the environment.
+static int arm_psi(struct psi_accel *a, const char *path, const void *blob, size_t size, bool named)
 {
     if (strlen(path) >= sizeof a->total_path)
         return -ENAMETOOLONG;
     int fd = text_fd_open(path, O_RDWR | O_NONBLOCK);
     if (fd < 0)
         return fd;
+    if (named && !is_kernel_file(fd)) {
+        text_fd_close(fd);
+        return -EPERM;
+    }
     if (size && write(fd, blob, size) < 0) {
         int e = -errno;
         text_fd_close(fd);
@@ -77,7 +92,7 @@ static int arm_systemd(struct psi_accel *a, const char *path, const char *write_
     if (stat(path, &st) != 0)
         return -errno;
     if (S_ISREG(st.st_mode))
-        return arm_psi(a, path, blob, (size_t)size);
+        return arm_psi(a, path, blob, (size_t)size, true);
     // A FIFO is opened for writing too, or it would be at its end once its writer goes.
     int fd = S_ISSOCK(st.st_mode)   ? connect_unix(path)
              : S_ISFIFO(st.st_mode) ? text_fd_open(path, O_RDWR | O_NONBLOCK)
@@ -99,8 +114,8 @@ static int arm_trigger(struct psi_accel *a, const char *root, struct psi_place *
     int r = -ENOENT;
     if (d->len) {
         char saved[64];
-        r = arm_psi(a, cgroup_file_at(d, d->len, "memory.pressure", saved), trigger,
-                    sizeof trigger);
+        r = arm_psi(a, cgroup_file_at(d, d->len, "memory.pressure", saved), trigger, sizeof trigger,
+                    false);
         cgroup_file_done(d, d->len, "memory.pressure", saved);
     }
     // Where the cgroup's own is not ours to write, the machine's often is.
@@ -108,7 +123,7 @@ static int arm_trigger(struct psi_accel *a, const char *root, struct psi_place *
     if (r == 0 || strlen(root) > 200)
         return r;
     strcpy(stpcpy(path, root), "/proc/pressure/memory");
-    return arm_psi(a, path, trigger, sizeof trigger);
+    return arm_psi(a, path, trigger, sizeof trigger, false);
 }
 
 static int arm_events(struct psi_accel *a, struct psi_place *place)

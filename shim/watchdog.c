@@ -378,8 +378,8 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     o->watch_min_bytes = c->watch_min_bytes;
     o->on_limit = c->on_limit_enomem ? PRESSURE_ON_LIMIT_ENOMEM : PRESSURE_ON_LIMIT_GROW;
     o->on_limit_min_bytes = c->on_limit_size_bytes;
-    o->watch_path = keep_text(getenv("MEMORY_PRESSURE_WATCH"));
-    o->watch_write = keep_text(getenv("MEMORY_PRESSURE_WRITE"));
+    o->watch_path = keep_text(secure_getenv("MEMORY_PRESSURE_WATCH"));
+    o->watch_write = keep_text(secure_getenv("MEMORY_PRESSURE_WRITE"));
     // Growing threads wait for it, so it is there only where there is something to tell.
     if (c->sample_bytes)
         hooks.on_critical = on_critical;

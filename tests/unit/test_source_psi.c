@@ -167,6 +167,18 @@ Test(source_psi_fds, a_socket_gets_the_blob_and_gives_events)
     cr_expect(eq(uint, psi_fill(&source, fds, which, 3), 0));
 }
 
+Test(source_psi_fds, a_file_that_is_not_the_kernels_is_not_written_to)
+{
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    cr_assert(eq(int, (int)write(fd, "mine", 4), 4));
+    options.watch_write = "QUJD";
+    cr_expect(eq(uint, psi_arm(&source, &options, &nowhere, 1), 0));
+    char got[8] = {0};
+    cr_expect(eq(int, (int)pread(fd, got, sizeof got, 0), 4));
+    cr_expect(eq(int, strcmp(got, "mine"), 0));
+    close(fd);
+}
+
 Test(source_psi_fds, dev_null_means_off)
 {
     options.watch_path = "/dev/null";
