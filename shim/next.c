@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -139,7 +140,10 @@ static_assert(array_len(rows) == sizeof(struct next_call) / sizeof(void (*)(void
               "every call has a row");
 
 static _Atomic bool found;
-static _Thread_local volatile bool own __attribute__((tls_model("initial-exec")));
+
+// A call of ours in this thread: on its way, or past our own definition and with whatever hooks it.
+enum { NOT_OURS, ON_ITS_WAY, PASSED };
+static _Thread_local volatile uint8_t own __attribute__((tls_model("initial-exec")));
 
 void next_find(void)
 {
@@ -154,17 +158,20 @@ void next_find(void)
 
 bool next_is_own(void)
 {
-    bool is = own;
-
-    if (unlikely(is))
-        own = false;
-    return is;
+    if (likely(own != ON_ITS_WAY))
+        return false;
+    own = PASSED;
+    return true;
 }
 
+// A hook that allocates may need pages for it: of those it does not hear, or it would be asked
+// again and again.
 static bool by_name(void)
 {
-    own = atomic_load_explicit(&found, memory_order_relaxed);
-    return own;
+    if (own != NOT_OURS || !atomic_load_explicit(&found, memory_order_relaxed))
+        return false;
+    own = ON_ITS_WAY;
+    return true;
 }
 
 void *next_own_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
@@ -172,7 +179,7 @@ void *next_own_mmap(void *addr, size_t length, int prot, int flags, int fd, off_
     if (!by_name())
         return raw_mmap(addr, length, prot, flags, fd, offset);
     void *at = mmap(addr, length, prot, flags, fd, offset);
-    own = false;
+    own = NOT_OURS;
     return at;
 }
 
@@ -181,7 +188,7 @@ int next_own_munmap(void *addr, size_t length)
     if (!by_name())
         return raw_munmap(addr, length);
     int result = munmap(addr, length);
-    own = false;
+    own = NOT_OURS;
     return result;
 }
 
@@ -190,7 +197,7 @@ void *next_own_mremap(void *old, size_t old_length, size_t length, int flags, vo
     if (!by_name())
         return raw_mremap(old, old_length, length, flags, to);
     void *at = mremap(old, old_length, length, flags, to);
-    own = false;
+    own = NOT_OURS;
     return at;
 }
 
@@ -199,6 +206,6 @@ int next_own_madvise(void *addr, size_t length, int advice)
     if (!by_name())
         return raw_madvise(addr, length, advice);
     int result = madvise(addr, length, advice);
-    own = false;
+    own = NOT_OURS;
     return result;
 }

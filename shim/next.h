@@ -9,7 +9,8 @@
 //
 // Until next_find() has run both are raw system calls: a library whose constructor has not run yet
 // may have nothing to call. Both set errno as libc does and return what libc returns. Any thread; a
-// hook that allocates is entered with whatever lock our caller holds, as under jemalloc.
+// hook that allocates is entered with whatever lock our caller holds, as under jemalloc; what its
+// own requests map is not told.
 //
 // To interpose one more call: a member here, a row in next.c, and the definition, which begins as
 // those of mmap_api.c do.
