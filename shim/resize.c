@@ -99,6 +99,8 @@ static void *move(void *ptr, size_t have, size_t size, int flags)
 
 void *resize_promised(void *ptr, size_t size, int flags)
 {
+    if (!ptr)
+        return NULL;
     size_t have = guarded_usable_size(ptr), sure = surely_asked(have);
     struct promised p = promised_begin(size > sure ? size - sure : 0);
     void *to;
