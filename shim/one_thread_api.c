@@ -72,7 +72,7 @@ __attribute__((constructor)) static void find_all(void)
 #define SETS_IDS(number, name, params, args)                                                       \
     HEAP_EXPORT int name params                                                                    \
     {                                                                                              \
-        int(*call) params = (int(*) params)find(number);                                           \
+        __typeof__(&(name)) call = (__typeof__(&(name)))find(number);                              \
         enum one_thread was = one_thread_begin();                                                  \
         int result = -1;                                                                           \
                                                                                                    \
@@ -88,7 +88,7 @@ __attribute__((constructor)) static void find_all(void)
 #define WANTS_ONE_THREAD(number, name, params, args)                                               \
     HEAP_EXPORT int name params                                                                    \
     {                                                                                              \
-        int(*call) params = (int(*) params)find(number);                                           \
+        __typeof__(&(name)) call = (__typeof__(&(name)))find(number);                              \
         enum one_thread was = one_thread_begin();                                                  \
         int result = call args;                                                                    \
                                                                                                    \

@@ -210,7 +210,9 @@ Test(heap_profile, a_failure_leaves_nothing_behind)
     struct rlimit limit = {2000, RLIM_INFINITY};
 
     cr_assert(ne(ptr, mkdtemp(dir), NULL));
-    cr_expect(eq(int, heap_profile_dump("/nowhere/at/all", &(unsigned){1}, &info, path, sizeof path), -ENOENT));
+    cr_expect(eq(int,
+                 heap_profile_dump("/nowhere/at/all", &(unsigned){1}, &info, path, sizeof path),
+                 -ENOENT));
     // Writing beyond it would be a signal.
     setrlimit(RLIMIT_FSIZE, &limit);
     cr_expect(eq(int, heap_profile_dump(dir, &(unsigned){1}, &info, path, sizeof path), -EFBIG));
