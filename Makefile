@@ -37,21 +37,23 @@ COMPILE      = $(CC) $(TP_CPPFLAGS) $(CPPFLAGS) $(TP_CFLAGS) $(CFLAGS) -MMD -MP
 INSTALLED := $(LIBDIR)/libtidepool.so $(BINDIR)/tidepool $(INCDIR)/tidepool.h \
              $(LIBDIR)/pkgconfig/tidepool.pc $(MANDIR)/man1/tidepool.1 $(MANDIR)/man7/tidepool.7
 
-# Programs in shim/ that are not part of the library.
-LAUNCHER_SRC := $(wildcard shim/launcher*.c)
+# Every folder of the library's sources. shim/cli is the launcher, a program of its own.
+FOLDERS := $(sort $(dir $(wildcard $(foreach m,shim $(MODULES),$m/*.[ch] $m/*/*.[ch] $m/*/*/*.[ch]))))
+CLI_DIR := $(filter shim/cli/%,$(FOLDERS))
+LAUNCHER_SRC := $(wildcard $(CLI_DIR:%=%*.c))
 LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
 # Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
-TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config*.c shim/log.c) \
-    $(patsubst %,shim/launcher_%.c,profile intern elf lines names hide stacks rows out perfmap file))
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config/*.c) shim/log.c shim/cli/out.c \
+    $(patsubst %,shim/cli/report/%.c,profile intern elf lines names hide stacks rows perfmap file))
 # The one part of shim/ that the modules below it may call.
 BELOW_SRC := shim/next.c
-CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(MODULES:%=%/*.c)) $(BELOW_SRC))
-SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC) $(BELOW_SRC),$(wildcard shim/*.c)))
+CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard $(addsuffix *.c,$(filter-out shim/%,$(FOLDERS)))) $(BELOW_SRC))
+SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC) $(BELOW_SRC),$(wildcard $(addsuffix *.c,$(filter shim/%,$(FOLDERS))))))
 UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 RACE_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/race/*.c))
 PROG_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/preload/*.c))
 BENCH_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/bench/*.c))
-SRC       := $(wildcard $(addsuffix /*.[ch],shim $(MODULES)) tests/*/*.[ch])
+SRC       := $(wildcard $(FOLDERS:%=%*.[ch]) tests/*/*.[ch])
 
 ifndef V
 Q = @
@@ -125,7 +127,7 @@ $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtide
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
                                         -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch)"'
 $(LAUNCHER_OBJ): $(B)/libdir
-$(B)/shim/launcher_flame.o: shim/flame.html
+$(B)/shim/cli/report/flame.o: shim/cli/report/flame.html
 $(B)/libdir: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIBDIR)' | cmp -s - $@ || echo '$(LIBDIR)' > $@
@@ -193,7 +195,7 @@ bench: $(B)/libtidepool.so $(BENCH_BIN)
 	$(Q)B=$(abspath $(B)) bash tests/bench/run.sh
 
 # Lint, once for each state of a file: its object is new when anything that it includes is.
-TIDY := $(patsubst %.c,$(B)/%.tidy,$(wildcard $(addsuffix /*.c,shim $(MODULES))))
+TIDY := $(patsubst %.c,$(B)/%.tidy,$(wildcard $(FOLDERS:%=%*.c)))
 $(B)/%.tidy: %.c $(B)/%.o .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)clang-tidy --quiet $< -- $(TP_CPPFLAGS) -std=c17 > $@.log 2>&1 || { grep -v 'warnings generated' $@.log; exit 1; }
@@ -202,12 +204,12 @@ $(B)/%.tidy: %.c $(B)/%.o .clang-tidy
 check: all $(TIDY)
 	$(call say,CHECK,layers)
 	$(Q)! for m in pool pressure mfile; do \
-	    grep -nHE '^#include "' $$m/*.[ch] 2>/dev/null | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
+	    grep -nHE '^#include "' $$(find $$m -name '*.[ch]') | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
 	$(call say,CHECK,guard of calls into jemalloc)
 	$(Q)! grep -nE '\bje_[a-z_]+\(' shim/*.[ch] | \
 	    grep -vE '^shim/(guarded|scarce)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
 	$(call say,CHECK,headers stand alone)
-	$(Q)set -e; for h in $(wildcard $(addsuffix /*.h,shim $(MODULES))); do \
+	$(Q)set -e; for h in $(wildcard $(FOLDERS:%=%*.h)); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done
 	$(call say,CHECK,clang-format)
 	$(Q)clang-format --dry-run --Werror $(SRC)

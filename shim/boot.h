@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // Brings the pools up, once. False while that cannot be: too early in the process's life, or this
 // thread is at it, or inside jemalloc, further up its stack. Where another one is, waits for it for

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // Which walker to use; before the first walk. libunwind is not loaded yet, and until it is the
 // built-in walker goes in its place.

@@ -13,7 +13,7 @@
 #ifndef TIDEPOOL_SHIM_CONFINE_H
 #define TIDEPOOL_SHIM_CONFINE_H
 
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // Once, while the process has its first thread alone: remembers which processors it may use. The
 // settings must stay valid.

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 void dump_init(const struct config *config);
 

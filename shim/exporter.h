@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "shim/base.h"
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // Once, with the settings, while the library starts, after watchdog_init(). Starts nothing and
 // reads nothing yet.

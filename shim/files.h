@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "pressure/pressure.h"
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // As soon as the settings are known. Nothing is started yet; true: fork handlers are needed.
 bool files_init(const struct config *config);

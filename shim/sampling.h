@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // Once, with the pools up. Where sampling is off, nothing changes.
 void sampling_start(const struct config *config);

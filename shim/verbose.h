@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "pressure/watch.h"
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 // What the start of the pools found.
 struct verbose_pools {

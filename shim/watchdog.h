@@ -11,7 +11,7 @@
 
 #include "pressure/assist.h"
 #include "pressure/monitor.h"
-#include "shim/config.h"
+#include "shim/config/config.h"
 #include "shim/exporter.h"
 
 // `pool_max_bytes`: the ceiling of the pools while memory is plenty. Starts nothing yet.

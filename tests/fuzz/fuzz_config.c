@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/config.h"
+#include "shim/config/config.h"
 
 enum { ENTRIES_MAX = 64, TEXT_MAX = 8192 };
 

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "shim/launcher_elf.h"
+#include "shim/cli/report/elf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/launcher_hide.h"
-#include "shim/launcher_lines.h"
-#include "shim/launcher_names.h"
-#include "shim/launcher_perfmap.h"
-#include "shim/launcher_profile.h"
-#include "shim/launcher_report.h"
+#include "shim/cli/report/hide.h"
+#include "shim/cli/report/lines.h"
+#include "shim/cli/report/names.h"
+#include "shim/cli/report/perfmap.h"
+#include "shim/cli/report/profile.h"
+#include "shim/cli/report/report.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

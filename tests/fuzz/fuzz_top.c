@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/launcher_prom.h"
-#include "shim/launcher_top.h"
+#include "shim/cli/top/prom.h"
+#include "shim/cli/top/top.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

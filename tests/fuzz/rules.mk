@@ -3,16 +3,16 @@
 
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
-FUZZ_SRC_config := shim/config.c shim/config_parse.c shim/config_table.c shim/log.c export/labels.c export/out.c mfile/policy.c
+FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/log.c export/labels.c export/out.c mfile/policy.c
 FUZZ_SRC_labels := export/labels.c export/out.c
-FUZZ_SRC_cgroup := $(wildcard pressure/*.c)
-FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c)
+FUZZ_SRC_cgroup := $(wildcard pressure/*.c pressure/*/*.c)
+FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_mfile := mfile/policy.c mfile/maps.c
-FUZZ_SRC_psi := $(wildcard pressure/*.c)
-FUZZ_SRC_profile := $(patsubst %,shim/launcher_%.c,profile intern lines names hide stacks rows out perfmap \
+FUZZ_SRC_psi := $(wildcard pressure/*.c pressure/*/*.c)
+FUZZ_SRC_profile := shim/cli/out.c $(patsubst %,shim/cli/report/%.c,profile intern lines names hide stacks rows perfmap \
     file sites folded flame)
-FUZZ_SRC_top := $(patsubst %,shim/launcher_%.c,prom top_show top_json top_sort out)
-FUZZ_SRC_elf := shim/launcher_elf.c shim/launcher_intern.c
+FUZZ_SRC_top := $(patsubst %,shim/cli/top/%.c,prom show json sort) shim/cli/out.c
+FUZZ_SRC_elf := shim/cli/report/elf.c shim/cli/report/intern.c
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shim/config.h"
-#include "shim/config_parse.h"
-#include "shim/config_table.h"
+#include "shim/config/config.h"
+#include "shim/config/parse.h"
+#include "shim/config/table.h"
 
 static char lines[4096];
 static unsigned line_count;

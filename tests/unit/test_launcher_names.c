@@ -4,9 +4,9 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "shim/launcher_hide.h"
-#include "shim/launcher_names.h"
-#include "shim/launcher_out.h"
+#include "shim/cli/out.h"
+#include "shim/cli/report/hide.h"
+#include "shim/cli/report/names.h"
 
 // Criterion's own comparison takes no constant strings.
 #define same(a, b) cr_assert(strcmp(a, b) == 0, "\"%s\", expected \"%s\"", a, b)

@@ -12,12 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/launcher_elf.h"
-#include "shim/launcher_intern.h"
-#include "shim/launcher_lines.h"
-#include "shim/launcher_perfmap.h"
-#include "shim/launcher_rows.h"
-#include "shim/launcher_stacks.h"
+#include "shim/cli/report/elf.h"
+#include "shim/cli/report/intern.h"
+#include "shim/cli/report/lines.h"
+#include "shim/cli/report/perfmap.h"
+#include "shim/cli/report/rows.h"
+#include "shim/cli/report/stacks.h"
 
 // Criterion's own comparison takes no constant strings.
 #define same(a, b) cr_assert(strcmp(a, b) == 0, "\"%s\", expected \"%s\"", a, b)

@@ -1,0 +1,241 @@
+// main - reads the command line; each option is a row of the settings' table.
+
+#include "shim/cli/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/base.h"
+#include "shim/cli/dump.h"
+#include "shim/cli/out.h"
+#include "shim/cli/report/report.h"
+#include "shim/cli/top/top.h"
+#include "shim/config/config.h"
+#include "shim/config/parse.h"
+
+enum { OPTION_MAX = 64 };
+
+int launcher_fail(int status, const char *fmt, ...)
+{
+    char *line;
+    va_list args;
+    va_start(args, fmt);
+    if (vasprintf(&line, fmt, args) < 0)
+        line = NULL;
+    va_end(args);
+    // File names and what processes answer may contain anything.
+    fputs("tidepool: ", stderr);
+    out_plain(stderr, line ? line : "out of memory", SIZE_MAX);
+    fputc('\n', stderr);
+    free(line);
+    return status;
+}
+
+uint64_t launcher_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int show_path(void)
+{
+    char path[PATH_MAX];
+    if (!launcher_library(path, sizeof path))
+        return launcher_fail(EXIT_OURS, "libtidepool.so is neither beside this program nor in %s",
+                             TIDEPOOL_LIBDIR);
+    puts(path);
+    return 0;
+}
+
+static int show_version(void)
+{
+    puts("tidepool " TIDEPOOL_VERSION);
+    return 0;
+}
+
+static int show_help(void)
+{
+    launcher_help(false);
+    return 0;
+}
+
+static int show_help_all(void)
+{
+    launcher_help(true);
+    return 0;
+}
+
+// What is done instead of running a command.
+static const struct action {
+    const char *name;
+    int (*run)(void);
+} actions[] = {
+    {"--help", show_help},       {"-h", show_help},           {"--help-all", show_help_all},
+    {"--path", show_path},       {"--version", show_version}, {"--check", launcher_check},
+    {"--probe", launcher_probe},
+};
+
+// What takes all that follows it on the line.
+static const struct subcommand {
+    const char *name;
+    int (*run)(char **args);
+} subcommands[] = {
+    {"dump", launcher_dump},
+    {"report", launcher_report},
+    {"top", launcher_top},
+};
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+    for (unsigned i = 0; i < array_len(subcommands); i++)
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    return NULL;
+}
+
+static const struct action *find_action(const char *name)
+{
+    for (unsigned i = 0; i < array_len(actions); i++)
+        if (strcmp(actions[i].name, name) == 0)
+            return &actions[i];
+    return NULL;
+}
+
+// --pool-max is TIDEPOOL_POOL_MAX.
+static bool variable_of(const char *option, size_t length, char *out, size_t size)
+{
+    static const char prefix[] = "TIDEPOOL_";
+    if (length + sizeof prefix > size)
+        return false;
+    char *at = stpcpy(out, prefix);
+    for (size_t i = 0; i < length; i++)
+        *at++ = option[i] == '-'                       ? '_'
+                : option[i] >= 'a' && option[i] <= 'z' ? option[i] - 32
+                                                       : '#';
+    *at = '\0';
+    return true;
+}
+
+static bool find_option(const char *variable, unsigned *row, struct config_option *o)
+{
+    for (unsigned i = 0; config_option_at(i, o); i++) {
+        if (strcmp(o->name, variable) == 0) {
+            *row = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int unknown_option(const char *name, size_t length)
+{
+    char variable[OPTION_MAX];
+    struct config_option o, best = {0};
+    unsigned least = UINT_MAX;
+    if (variable_of(name, length, variable, sizeof variable))
+        for (unsigned i = 0; config_option_at(i, &o); i++) {
+            unsigned d = edit_distance(variable, strlen(variable), o.name, strlen(o.name));
+            if (d < least && d <= 3) {
+                least = d;
+                best = o;
+            }
+        }
+    if (!best.name)
+        return launcher_fail(EXIT_OURS, "--%.*s: no such option; --help-all lists them",
+                             (int)length, name);
+    char option[OPTION_MAX];
+    launcher_option_name(best.name, option, sizeof option);
+    return launcher_fail(EXIT_OURS, "--%.*s: no such option; did you mean %s?", (int)length, name,
+                         option);
+}
+
+// Takes args[0], and args[1] where it is the value; sets the variable. 0 or an exit code.
+static int take_option(char **args, int *used)
+{
+    if (strncmp(args[0], "--", 2) != 0)
+        return launcher_fail(EXIT_OURS, "%s: no such option; --help-all lists them", args[0]);
+    const char *name = args[0] + 2;
+    size_t length = strcspn(name, "=");
+    char variable[OPTION_MAX];
+    struct config_option o;
+    unsigned row;
+    if (!length || !variable_of(name, length, variable, sizeof variable) ||
+        !find_option(variable, &row, &o))
+        return unknown_option(name, length);
+    const char *value = o.flag;
+    *used = 1;
+    if (name[length]) {
+        value = name + length + 1;
+    } else if (!o.flag && args[1] && strcmp(args[1], "--") != 0) {
+        value = args[1];
+        *used = 2;
+    }
+    if (!value)
+        return launcher_fail(EXIT_OURS, "--%s: expected %s", name, o.form);
+    // Typed just now, so a slip is refused rather than reported by every process that starts.
+    if (!config_option_accepts(row, value))
+        return launcher_fail(EXIT_OURS, "--%.*s=%s: expected %s", (int)length, name, value, o.form);
+    if (setenv(variable, value, 1) < 0)
+        return launcher_fail(EXIT_OURS, "%s", strerror(errno));
+    return 0;
+}
+
+static int run(char **command)
+{
+    int status = launcher_inspect(command[0]);
+    if (!status)
+        status = launcher_preload();
+    if (!status)
+        status = launcher_verify();
+    if (status)
+        return status;
+    execvp(command[0], command);
+    return launcher_fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s", command[0],
+                         strerror(errno));
+}
+
+// What was printed has arrived, or it was in vain.
+static int finish(int status)
+{
+    if (!status && (fflush(stdout) != 0 || ferror(stdout)))
+        return launcher_fail(EXIT_OURS, "standard output: %s", strerror(errno));
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    const struct action *action = NULL;
+    char **arg = argv + 1;
+    const struct subcommand *sub = *arg ? find_subcommand(*arg) : NULL;
+    if (sub)
+        return finish(sub->run(arg + 1));
+    while (*arg && strcmp(*arg, "--") != 0) {
+        const struct action *found = find_action(*arg);
+        int used = 1, status = 0;
+        if (found)
+            action = found;
+        else if (**arg == '-')
+            status = take_option(arg, &used);
+        else
+            status = launcher_fail(EXIT_OURS,
+                                   "%s: no such subcommand; a program goes behind --: "
+                                   "tidepool [options] -- %s",
+                                   *arg, *arg);
+        if (status)
+            return status;
+        arg += used;
+    }
+    if (action)
+        return finish(action->run());
+    if (!*arg || !arg[1])
+        return launcher_fail(EXIT_OURS, "no command; usage: tidepool [options] -- command [args]");
+    return run(arg + 1);
+}

@@ -1,0 +1,36 @@
+// procs - which processes of this machine have the library in them.
+//
+// Those whose maps we may read are looked at; of other users' processes, those whose control
+// channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept for some
+// scans while it has the same name, and then looked up again: it may run another program by then.
+#ifndef TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
+#define TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc {
+    pid_t pid;
+    uint64_t start; // clock ticks since boot: with the pid, this is one process and no other
+    char comm[32];  // as the kernel has it, any bytes
+    bool has_library;
+    unsigned age; // scans since it was looked at
+    bool seen;    // in this scan
+};
+
+struct procs {
+    struct proc *list;
+    size_t count, room;
+};
+
+// Those with the library have has_library. False without /proc.
+bool procs_scan(struct procs *procs);
+
+// Is it still the same process?
+bool procs_alive(const struct proc *proc);
+
+void procs_free(struct procs *procs);
+
+#endif

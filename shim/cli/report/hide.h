@@ -1,0 +1,11 @@
+// hide - which functions are the way to the allocator, and not who wanted the memory.
+#ifndef TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
+#define TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
+
+#include <stdbool.h>
+
+// Asked from the innermost frame outwards, until it says no. The function is demangled, or NULL;
+// the module is a path.
+bool hide_frame(const char *function, const char *module);
+
+#endif

@@ -1,0 +1,372 @@
+// top - `tidepool top`: the command line and the loop.
+
+#include "shim/cli/top/top.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/base.h"
+#include "shim/cli/cli.h"
+#include "shim/cli/out.h"
+#include "shim/cli/top/term.h"
+#include "shim/config/parse.h"
+
+enum {
+    LEAST_MS = 100,
+    MOST_MS = 3600000,
+    USUAL_MS = 2000,
+    LINE_BYTES = 1024,
+    FRAME_ROWS_MAX = 500
+};
+
+static struct {
+    struct top_filter filter;
+    enum top_sort sort;
+    bool turned, once, json, interval_given;
+    unsigned interval_ms;
+} opt = {.sort = TOP_USAGE, .interval_ms = USUAL_MS};
+
+static const char usage[] =
+    "Usage: tidepool top [options]\n"
+    "What the processes under tidepool on this machine hold.\n\n"
+    "      --once            one table, then end; with -d, after that time, with rates\n"
+    "      --json            one JSON object a reading; ends after one, unless -d is given\n"
+    "  -d, --delay=SECONDS   time between two readings, from 0.1 on [2]\n"
+    "      --sort=COLUMN     process, pid, level, usage, live, pooled, slack, reuse,\n"
+    "                        reclaims or rate [usage]\n"
+    "      --reverse         the other way round\n"
+    "      --pid=PID,...     these processes only\n"
+    "      --service=GLOB    those whose TIDEPOOL_LABELS name such a service\n\n"
+    "Keys: n p l u m f s r c t sort by the columns from the left, < and > by the one beside, i\n"
+    "turns the order round; arrows and pages scroll; + and - double and halve the time; the\n"
+    "space bar reads now; q ends.\n";
+
+static bool take_seconds(const char *text, unsigned *ms)
+{
+    char *end;
+    double s = strtod(text, &end);
+    if (end == text || *end || !(s * 1000 >= LEAST_MS && s * 1000 <= MOST_MS))
+        return false;
+    *ms = (unsigned)(s * 1000 + 0.5);
+    return true;
+}
+
+static bool take_sort(const char *text)
+{
+    int column = top_column_find(text);
+    if (column < 0)
+        return false;
+    opt.sort = (enum top_sort)column;
+    return true;
+}
+
+static bool take_pids(const char *text)
+{
+    for (const char *at = text;; at++) {
+        uint64_t pid;
+        if (!scan_number(&at, &pid) || !pid || pid > INT32_MAX)
+            return false;
+        if (*at != ',') {
+            opt.filter.pids = text;
+            return !*at;
+        }
+    }
+}
+
+static bool take_service(const char *text)
+{
+    opt.filter.service = text;
+    return globs_valid(text);
+}
+
+static bool take_delay(const char *text)
+{
+    opt.interval_given = true;
+    return take_seconds(text, &opt.interval_ms);
+}
+
+static const struct valued {
+    const char *name, *form;
+    bool (*take)(const char *text);
+} valued[] = {
+    {"--delay", "seconds from 0.1 to 3600", take_delay},
+    {"-d", "seconds from 0.1 to 3600", take_delay},
+    {"--sort", "a column: process, pid, level, usage, live, pooled, slack, reuse, reclaims or rate",
+     take_sort},
+    {"--pid", "PID,...", take_pids},
+    {"--service", "GLOB,... without slashes", take_service},
+};
+
+static const struct plain {
+    const char *name;
+    bool *set;
+} plain[] = {{"--once", &opt.once}, {"--json", &opt.json}, {"--reverse", &opt.turned}};
+
+// Takes one option that has a value; how many words it was, 0 if it is none of these, or -1 after
+// saying what is wrong.
+static int take_valued(char **args)
+{
+    for (unsigned i = 0; i < array_len(valued); i++) {
+        size_t length = strlen(valued[i].name);
+        const char *value = args[0] + length;
+        int words = 1;
+        if (strncmp(args[0], valued[i].name, length) != 0)
+            continue;
+        if (*value == '=') {
+            value++;
+        } else if (!*value) {
+            value = args[1];
+            words = 2;
+        } else if (args[0][1] == '-') {
+            continue; // --pids; but -d2 is good
+        }
+        if (value && valued[i].take(value))
+            return words;
+        launcher_fail(0, "top: %s%s%s: expected %s", valued[i].name, value ? "=" : "",
+                      value ? value : "", valued[i].form);
+        return -1;
+    }
+    return 0;
+}
+
+static bool take_plain(const char *arg)
+{
+    for (unsigned i = 0; i < array_len(plain); i++)
+        if (strcmp(arg, plain[i].name) == 0) {
+            *plain[i].set = true;
+            return true;
+        }
+    return false;
+}
+
+// 0, or an exit code, or -1 where the help was all that was asked for.
+static int take_options(char **args)
+{
+    while (*args) {
+        if (strcmp(*args, "--help") == 0 || strcmp(*args, "-h") == 0) {
+            fputs(usage, stdout);
+            return -1;
+        }
+        int words = take_plain(*args) ? 1 : take_valued(args);
+        if (words < 0)
+            return EXIT_OURS;
+        if (!words)
+            return launcher_fail(EXIT_OURS, "top: %s: no such option; tidepool top --help", *args);
+        args += words;
+    }
+    return 0;
+}
+
+static bool read_now(struct top *t)
+{
+    if (!top_read(t, &opt.filter))
+        return false;
+    top_sort(t, opt.sort, opt.turned);
+    return true;
+}
+
+static void print_table(const struct top *t)
+{
+    char line[LINE_BYTES];
+    unsigned columns = 80, rows;
+    if (isatty(STDOUT_FILENO))
+        term_size(&columns, &rows);
+    puts(top_summary(t, line, sizeof line, columns));
+    puts(top_heading(opt.sort, false, line, sizeof line, columns));
+    for (size_t i = 0; i < t->count; i++)
+        puts(top_line(&t->row[i], false, line, sizeof line, columns));
+}
+
+static void sleep_ms(unsigned ms)
+{
+    const struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+// Tables or objects, one after the other, for files and pipes.
+static int run_plain(struct top *t)
+{
+    bool repeat = opt.interval_given && !opt.once;
+    // Rates need two readings.
+    if (opt.once && opt.interval_given) {
+        if (!read_now(t))
+            return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+        sleep_ms(opt.interval_ms);
+    }
+    for (;;) {
+        if (!read_now(t))
+            return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+        if (opt.json)
+            top_json(t, stdout);
+        else
+            print_table(t);
+        if (fflush(stdout) != 0)
+            return launcher_fail(EXIT_OURS, "top: %s", strerror(errno));
+        if (!repeat)
+            return 0;
+        if (!opt.json)
+            putchar('\n');
+        sleep_ms(opt.interval_ms);
+    }
+}
+
+// A screen as one text, so that it does not flicker.
+struct frame {
+    char *text;
+    size_t used, size;
+};
+
+static void add(struct frame *f, const char *s)
+{
+    size_t length = strlen(s);
+    if (f->used + length < f->size) {
+        memcpy(f->text + f->used, s, length + 1);
+        f->used += length;
+    }
+}
+
+// Where each begins, and nothing left behind it.
+static void add_line(struct frame *f, unsigned row, const char *s)
+{
+    char position[24];
+    snprintf(position, sizeof position, "\033[%u;1H", row);
+    add(f, position);
+    add(f, s);
+    add(f, "\033[K");
+}
+
+static void keys_line(char *out, size_t size, const struct top *t, size_t first, unsigned shown,
+                      unsigned columns)
+{
+    char line[256];
+    snprintf(line, sizeof line, "%.1f s, by %s%s; %zu-%zu of %zu; q ends, < > i sort, + - time",
+             opt.interval_ms / 1000.0, top_columns[opt.sort].name, opt.turned ? " reversed" : "",
+             t->count ? first + 1 : 0, first + shown, t->count);
+    snprintf(out, size, "%.*s", (int)columns, line);
+}
+
+static void draw(const struct top *t, size_t *first)
+{
+    static char text[(size_t)LINE_BYTES * FRAME_ROWS_MAX];
+    struct frame f = {.text = text, .size = sizeof text};
+    char line[LINE_BYTES];
+    unsigned columns, rows;
+    bool colours = out_may_colour();
+    term_size(&columns, &rows);
+    rows = rows < FRAME_ROWS_MAX ? rows : FRAME_ROWS_MAX;
+    // Summary, heading, and the line of keys; a screen of three lines shows no process.
+    unsigned room = rows > 3 ? rows - 3 : 0;
+    if (*first + room > t->count)
+        *first = t->count > room ? t->count - room : 0;
+    unsigned shown = t->count - *first < room ? (unsigned)(t->count - *first) : room;
+    add_line(&f, 1, top_summary(t, line, sizeof line, columns));
+    if (rows > 1)
+        add_line(&f, 2, top_heading(opt.sort, colours, line, sizeof line, columns));
+    for (unsigned i = 0; i < shown; i++)
+        add_line(&f, 3 + i, top_line(&t->row[*first + i], colours, line, sizeof line, columns));
+    for (unsigned i = shown; i < room; i++)
+        add_line(&f, 3 + i, "");
+    if (rows > 2) {
+        keys_line(line, sizeof line, t, *first, shown, columns);
+        add_line(&f, rows, line);
+    }
+    term_write(f.text, f.used);
+}
+
+static void scroll(int key, size_t *first, const struct top *t)
+{
+    unsigned columns, rows;
+    term_size(&columns, &rows);
+    size_t page = rows > 4 ? rows - 4 : 1;
+    size_t back = key == TERM_PAGE_UP ? page : 1, on = key == TERM_PAGE_DOWN ? page : 1;
+    if (key == TERM_HOME)
+        *first = 0;
+    else if (key == TERM_END)
+        *first = t->count;
+    else if (key == TERM_UP || key == TERM_PAGE_UP)
+        *first -= *first < back ? *first : back;
+    else
+        *first += on;
+}
+
+static void change_time(bool longer)
+{
+    unsigned ms = longer ? opt.interval_ms * 2 : opt.interval_ms / 2;
+    opt.interval_ms = ms < LEAST_MS ? LEAST_MS : ms > MOST_MS ? MOST_MS : ms;
+}
+
+static void sort_by_key(int key)
+{
+    for (unsigned i = 0; i < TOP_COLUMNS; i++)
+        if (key == top_columns[i].key)
+            opt.sort = (enum top_sort)i;
+    if (key == '>' || key == TERM_RIGHT)
+        opt.sort = (opt.sort + 1) % TOP_COLUMNS;
+    else if (key == '<' || key == TERM_LEFT)
+        opt.sort = (opt.sort + TOP_COLUMNS - 1) % TOP_COLUMNS;
+    else if (key == 'i')
+        opt.turned = !opt.turned;
+}
+
+// False when that is the end.
+static bool obey(int key, struct top *t, size_t *first, uint64_t *next)
+{
+    if (key == TERM_CLOSED || key == 'q' || key == 'Q')
+        return false;
+    if (key >= TERM_UP && key <= TERM_END)
+        scroll(key, first, t);
+    else if (key == ' ' || key == '\n')
+        *next = launcher_now_ms();
+    else if (key == '+' || key == '-')
+        change_time(key == '+');
+    else
+        sort_by_key(key);
+    top_sort(t, opt.sort, opt.turned);
+    return true;
+}
+
+static int run_screen(struct top *t)
+{
+    size_t first = 0;
+    uint64_t next = 0;
+    if (!read_now(t))
+        return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
+    term_open();
+    next = launcher_now_ms() + opt.interval_ms;
+    for (bool go = true; go;) {
+        draw(t, &first);
+        uint64_t now = launcher_now_ms();
+        int key = term_wait(next > now ? (unsigned)(next - now) : 0);
+        go = obey(key, t, &first, &next);
+        // Also where /proc was not to be had this time: what is shown stays, and the next try
+        // waits.
+        if (go && launcher_now_ms() >= next) {
+            read_now(t);
+            next = launcher_now_ms() + opt.interval_ms;
+        }
+    }
+    term_close();
+    // As if the signal had done it, for whoever waits for us.
+    int sig = term_signal();
+    if (sig) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    return 0;
+}
+
+int launcher_top(char **args)
+{
+    struct top t = {.count = 0};
+    int status = take_options(args);
+    if (status)
+        return status < 0 ? 0 : status;
+    bool screen = !opt.once && !opt.json && term_usable();
+    status = screen ? run_screen(&t) : run_plain(&t);
+    top_free(&t);
+    return status;
+}

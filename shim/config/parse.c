@@ -1,0 +1,274 @@
+// parse - see parse.h.
+
+#include "shim/config/parse.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "shim/base.h"
+
+enum {
+    BOUND_MIN = 1 << 10,
+    BOUND_MAX = 1 << 20,
+    LIMIT_DEFAULT = 500,
+    WARMUP_COUNT_MAX = 1000000,
+    NAME_MAX_COMPARED = 40,
+};
+// More free blocks, or bytes, than any machine has; what lies above is a slip of the finger.
+static const uint64_t limit_max_blocks = UINT32_MAX;
+static const uint64_t limit_max_bytes = 1ull << 48;
+
+bool scan_number(const char **at, uint64_t *n)
+{
+    const char *p = *at;
+    uint64_t value = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+            return false;
+    }
+    if (p == *at)
+        return false;
+    *at = p;
+    *n = value;
+    return true;
+}
+
+bool scan_size(const char **at, uint64_t *bytes, bool *unit)
+{
+    static const char letters[] = "KkMmGgTt";
+    uint64_t n;
+    if (!scan_number(at, &n))
+        return false;
+    const char *p = *at;
+    const char *letter = *p ? strchr(letters, *p) : NULL;
+    if (letter) {
+        unsigned power = (unsigned)(letter - letters) / 2 + 1;
+        if (__builtin_mul_overflow(n, (uint64_t)1 << (10 * power), &n))
+            return false;
+        p++;
+        if (p[0] == 'i' && p[1] == 'B')
+            p += 2;
+        else if (p[0] == 'B')
+            p++;
+    } else if (*p == 'B') {
+        p++;
+    }
+    *unit = p != *at;
+    *at = p;
+    *bytes = n;
+    return true;
+}
+
+bool scan_duration(const char **at, uint64_t *ms)
+{
+    uint64_t n;
+    if (!scan_number(at, &n))
+        return false;
+    uint64_t factor;
+    if (strncmp(*at, "ms", 2) == 0) {
+        factor = 1;
+        *at += 2;
+    } else if (**at == 's' || **at == 'm') {
+        factor = **at == 's' ? 1000 : 60000;
+        *at += 1;
+    } else {
+        return false;
+    }
+    return !__builtin_mul_overflow(n, factor, ms);
+}
+
+bool scan_percent(const char **at, uint64_t *milli)
+{
+    uint64_t n;
+    if (!scan_number(at, &n) || __builtin_mul_overflow(n, (uint64_t)1000, &n))
+        return false;
+    if (**at == '.') {
+        uint64_t place = 100;
+        const char *digit = ++*at;
+        for (; *digit >= '0' && *digit <= '9' && place; digit++, place /= 10)
+            if (__builtin_add_overflow(n, (uint64_t)(*digit - '0') * place, &n))
+                return false;
+        if (digit == *at)
+            return false;
+        *at = digit;
+    }
+    if (*(*at)++ != '%')
+        return false;
+    *milli = n;
+    return true;
+}
+
+static bool scan_bound(const char **at, size_t *bound)
+{
+    uint64_t bytes;
+    bool unit;
+    if (!scan_size(at, &bytes, &unit) || bytes < BOUND_MIN || bytes > BOUND_MAX)
+        return false;
+    *bound = (size_t)bytes;
+    return true;
+}
+
+static bool scan_bucket(const char **at, struct config_bucket *b)
+{
+    if (!scan_bound(at, &b->bound_bytes))
+        return false;
+    b->limit = LIMIT_DEFAULT;
+    b->limit_is_bytes = false;
+    if (**at != ':')
+        return true;
+    ++*at;
+    return scan_size(at, &b->limit, &b->limit_is_bytes) &&
+           b->limit <= (b->limit_is_bytes ? limit_max_bytes : limit_max_blocks);
+}
+
+// Past a comma with something behind it, or at the end?
+static bool scan_comma_or_end(const char **at)
+{
+    if (**at == '\0')
+        return true;
+    return *(*at)++ == ',' && **at != '\0';
+}
+
+bool parse_bucket_list(const char *text, struct config_bucket *bucket, unsigned *count)
+{
+    struct config_bucket found[CONFIG_BUCKETS_MAX] = {0};
+    unsigned n = 0;
+    do {
+        if (n == CONFIG_BUCKETS_MAX || !scan_bucket(&text, &found[n]) || !scan_comma_or_end(&text))
+            return false;
+        if (n && found[n].bound_bytes <= found[n - 1].bound_bytes)
+            return false;
+        n++;
+    } while (*text);
+    memcpy(bucket, found, sizeof found);
+    *count = n;
+    return true;
+}
+
+static bool scan_warmup(const char **at, struct config_warmup *w)
+{
+    uint64_t count;
+    if (!scan_bound(at, &w->size_bytes) || *(*at)++ != ':' || !scan_number(at, &count) ||
+        count < 1 || count > WARMUP_COUNT_MAX)
+        return false;
+    w->count = (uint32_t)count;
+    return true;
+}
+
+bool parse_warmup_list(const char *text, struct config_warmup *warmup, unsigned *count)
+{
+    struct config_warmup found[CONFIG_WARMUP_MAX] = {0};
+    unsigned n = 0;
+    do {
+        if (n == CONFIG_WARMUP_MAX || !scan_warmup(&text, &found[n]) || !scan_comma_or_end(&text))
+            return false;
+        n++;
+    } while (*text);
+    memcpy(warmup, found, sizeof found);
+    *count = n;
+    return true;
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+// Not libc's, which goes by the program's locale.
+static bool is_word(const char *text, const char *word, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (lower(text[i]) != word[i])
+            return false;
+    return !text[length];
+}
+
+int parse_word(const char *text, const char *words)
+{
+    for (int i = 0; *words; i++) {
+        size_t word = strcspn(words, " ");
+        if (is_word(text, words, word))
+            return i;
+        words += word;
+        words += *words == ' ';
+    }
+    return -1;
+}
+
+bool globs_valid(const char *globs)
+{
+    for (;;) {
+        size_t length = strcspn(globs, ",");
+        // Names are compared without their folder, so a pattern with a slash never matches.
+        if (!length || memchr(globs, '/', length))
+            return false;
+        if (!globs[length])
+            return true;
+        globs += length + 1;
+    }
+}
+
+static bool glob_match(const char *glob, const char *end, const char *name)
+{
+    // After a mismatch the last star takes one character more: no recursion, at most
+    // glob x name steps.
+    const char *star = NULL, *resume = NULL;
+    while (*name) {
+        if (glob < end && *glob == '*') {
+            star = ++glob;
+            resume = name;
+        } else if (glob < end && (*glob == '?' || *glob == *name)) {
+            glob++;
+            name++;
+        } else if (star) {
+            glob = star;
+            name = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (glob < end && *glob == '*')
+        glob++;
+    return glob == end;
+}
+
+bool globs_match(const char *globs, const char *name)
+{
+    for (;;) {
+        size_t length = strcspn(globs, ",");
+        if (glob_match(globs, globs + length, name))
+            return true;
+        if (!globs[length])
+            return false;
+        globs += length + 1;
+    }
+}
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+    unsigned least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+// Three rows of the usual matrix: the one being filled, the one above it, and the one above that,
+// which the swap of two neighbours needs.
+unsigned edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    if (a_length > NAME_MAX_COMPARED || b_length > NAME_MAX_COMPARED)
+        return UINT_MAX;
+    unsigned rows[3][NAME_MAX_COMPARED + 1];
+    for (unsigned j = 0; j <= b_length; j++)
+        rows[0][j] = j;
+    for (unsigned i = 1; i <= a_length; i++) {
+        unsigned *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+        row[0] = i;
+        for (unsigned j = 1; j <= b_length; j++) {
+            row[j] = min3(row[j - 1] + 1, above[j] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                above2[j - 2] + 1 < row[j])
+                row[j] = above2[j - 2] + 1;
+        }
+    }
+    return rows[a_length % 3][b_length];
+}
