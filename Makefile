@@ -118,9 +118,9 @@ build/jemalloc/libje.a: Makefile
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names --weaken-symbol=je_opt_cache_oblivious '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
 
-$(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/libtidepool.map
+$(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/api/libtidepool.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/libtidepool.map \
+	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/api/libtidepool.map \
 	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
@@ -216,11 +216,11 @@ check: all $(TIDY)
 	$(call say,CHECK,cppcheck)
 	$(Q)cppcheck -q --enable=warning,portability --inline-suppr --error-exitcode=1 -I. shim $(MODULES)
 	$(call say,CHECK,exports)
-	$(Q)sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\);$$/\1/p' shim/libtidepool.map | LC_ALL=C sort > $(B)/exports.want
+	$(Q)sed -n 's/^ *\([A-Za-z_][A-Za-z0-9_]*\);$$/\1/p' shim/api/libtidepool.map | LC_ALL=C sort > $(B)/exports.want
 	$(Q)nm -D --defined-only $(B)/libtidepool.so | awk '{print $$3}' | LC_ALL=C sort | diff -u $(B)/exports.want -
 
 # A path below the prefix is written as such, so that the file still tells the truth when it moves.
-$(B)/tidepool.pc: shim/tidepool.pc.in FORCE
+$(B)/tidepool.pc: shim/api/tidepool.pc.in FORCE
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
 	    -e 's|@INCDIR@|$(INCDIR:$(PREFIX)/%=$${prefix}/%)|' $< > $@
@@ -229,7 +229,7 @@ install: all $(B)/tidepool.pc
 	install -d $(foreach d,$(sort $(dir $(INSTALLED))),'$(DESTDIR)$(d)')
 	install -m 644 $(B)/libtidepool.so '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(B)/tidepool '$(DESTDIR)$(BINDIR)'
-	install -m 644 shim/tidepool.h '$(DESTDIR)$(INCDIR)'
+	install -m 644 shim/api/tidepool.h '$(DESTDIR)$(INCDIR)'
 	install -m 644 $(B)/tidepool.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 644 shim/man/tidepool.1 '$(DESTDIR)$(MANDIR)/man1'
 	install -m 644 shim/man/tidepool.7 '$(DESTDIR)$(MANDIR)/man7'

@@ -7,7 +7,7 @@
 //
 // The guard costs a small malloc and free a nanosecond each, 12 instructions. So those that need it
 // least, in heap.h, go without until the program installs its first signal handler: see
-// handlers_api.c. A thread that is inside such a request at that moment finishes it unguarded; a
+// signal.c. A thread that is inside such a request at that moment finishes it unguarded; a
 // handler that interrupts it there and allocates may find jemalloc's locks held.
 //
 // Errors are those of the functions in jemalloc(3). Safe from any thread and any handler.

@@ -13,7 +13,7 @@
 // own requests map is not told.
 //
 // To interpose one more call: a member here, a row in next.c, and the definition, which begins as
-// those of mmap_api.c do.
+// those of mmap.c do.
 #ifndef TIDEPOOL_SHIM_NEXT_H
 #define TIDEPOOL_SHIM_NEXT_H
 

@@ -55,7 +55,7 @@ struct config {
     bool strict;
     bool disable;       // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
     bool control;       // a socket for tools, export/control.h
-    bool deepbind_keep; // leave RTLD_DEEPBIND to dlopen(), see deepbind.c
+    bool deepbind_keep; // leave RTLD_DEEPBIND to dlopen(), see dlopen.c
     bool no_children;   // take the library out of LD_PRELOAD at start
 
     // pressure

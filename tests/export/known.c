@@ -31,7 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 static void *sleeper(void *unused)
 {

@@ -12,7 +12,7 @@ INSIDE_BIN := $(INSIDE:%=$(B)/tests/inside/%)
 
 .PHONY: inside
 
-$(B)/tests/inside/names: shim/libtidepool.map tests/inside/rules.mk
+$(B)/tests/inside/names: shim/api/libtidepool.map tests/inside/rules.mk
 	@mkdir -p $(@D)
 	$(Q)sed -n '/ syscall;/d; s/^ *\([A-Za-z_][A-Za-z0-9_]*\);$$/\1 tp_\1/p' $< > $@
 

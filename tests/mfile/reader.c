@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 enum { BLOCK = 64 << 10, PAGE = 4096 };
 

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 enum { THREADS = 8, SLOTS = 64, GENERATIONS = 20, BURSTS = 300 };
 static atomic_int running = THREADS;

@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 #include "victim.h"
 
 // A child that waits sleeps, and there is little else that it would sleep for.

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 #include "victim.h"
 
 enum { PAGE = 4096, PAGES = 64, BYTES = PAGE * PAGES };

@@ -4,7 +4,7 @@
 
 #include <malloc.h>
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 int main(void)
 {

@@ -3,7 +3,7 @@
 
 #include "tests/preload/victim.h"
 
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 static uint64_t reused(void)
 {

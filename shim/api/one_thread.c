@@ -1,4 +1,4 @@
-// one_thread_api - the functions of libc around which our threads end: see one_thread.h.
+// one_thread - the functions of libc around which our threads end: see one_thread.h.
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>

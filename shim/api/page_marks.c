@@ -1,5 +1,5 @@
-// marks_api - libc's calls that mark pages, so that a mark ends with the block that it was made
-// for. See pool/marks.h. madvise() and mmap() are in mmap_api.c.
+// page_marks - libc's calls that mark pages, so that a mark ends with the block that it was made
+// for. See pool/marks.h. madvise() and mmap() are in mmap.c.
 //
 // The heap makes these calls raw: what passes here is the program's and its libraries'.
 #include <errno.h>

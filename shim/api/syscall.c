@@ -1,4 +1,4 @@
-// syscall_api - system calls that a program makes by number, where the library has to know of them.
+// syscall - system calls that a program makes by number, where the library has to know of them.
 //
 // What the table does not name goes on to the next definition by a jump, as if this one were not
 // there: all arguments stay where they are, and nothing of ours is on the stack of a child that

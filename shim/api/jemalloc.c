@@ -1,4 +1,4 @@
-// jemalloc_api - jemalloc's public functions, for programs that are linked with it.
+// jemalloc - jemalloc's public functions, for programs that are linked with it.
 //
 // Such a program takes mallocx() from the first library that has it. Were that libjemalloc.so.2 and
 // free() ours, it would mix two heaps. Pooled blocks are known to all of them.

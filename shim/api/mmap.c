@@ -1,4 +1,4 @@
-// mmap_api - the mapping calls of libc, so that the process's mapped files are known.
+// mmap - the mapping calls of libc, so that the process's mapped files are known.
 //
 // libc and ld.so map for themselves without these names. What passes here is the program's and its
 // libraries', or our heap's own (next_is_own), which only passes.

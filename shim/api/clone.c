@@ -1,4 +1,4 @@
-// raw_fork_api - libc's functions that make a child without fork handlers: see raw_fork.h.
+// clone - libc's functions that make a child without fork handlers: see raw_fork.h.
 #include <dlfcn.h>
 #include <errno.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-// limit_api - a program that limits its own address space or data while it runs.
+// rlimit - a program that limits its own address space or data while it runs.
 //
 // jemalloc then gives free addresses back instead of keeping them, as where the limit was there at
 // the start. The pools look at the limits whenever they grow: see pool/region.h.

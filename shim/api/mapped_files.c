@@ -1,6 +1,6 @@
-// mfile_api - the tidepool_mfile_ functions of tidepool.h.
+// mapped_files - the tidepool_mfile_ functions of tidepool.h.
 #define TIDEPOOL_API __attribute__((visibility("default")))
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// main_exit - a program whose first thread leaves by pthread_exit() ends when its other threads
+// pthread_exit - a program whose first thread leaves by pthread_exit() ends when its other threads
 // have.
 //
 // libc ends the process with its last thread, and ours would be that for ever: alive, deaf to every

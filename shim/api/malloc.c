@@ -1,4 +1,5 @@
-// shim - the allocation family of C, POSIX, C23 and glibc. A few lines each; heap.h does the work.
+// malloc - the allocation family of C, POSIX, C23 and glibc. A few lines each; heap.h does the
+// work.
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>

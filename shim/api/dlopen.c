@@ -1,4 +1,4 @@
-// deepbind - libraries that are opened with RTLD_DEEPBIND get this heap, too.
+// dlopen - libraries that are opened with RTLD_DEEPBIND get this heap, too.
 //
 // With that flag a library looks into itself and its own dependencies first, and so finds libc's
 // malloc and free: a block that crosses its border is freed in the wrong heap. PHP opens each of

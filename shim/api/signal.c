@@ -1,4 +1,4 @@
-// handlers_api - the functions by which a program installs a signal handler: from the first one on,
+// signal - the functions by which a program installs a signal handler: from the first one on,
 // each call into jemalloc is guarded (guarded.h), because the handler may allocate.
 //
 // The calls go on to the next definition, libc's or another interposer's (the JVM's libjsig), and

@@ -1,6 +1,6 @@
-// api - tidepool.h on top of the pools.
+// tidepool - tidepool.h on top of the pools.
 #define TIDEPOOL_API __attribute__((visibility("default")))
-#include "shim/tidepool.h"
+#include "shim/api/tidepool.h"
 
 #include "shim/heap.h"
 #include "shim/watchdog.h"

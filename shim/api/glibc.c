@@ -1,4 +1,4 @@
-// glibc_api - what glibc's <malloc.h> has beyond allocation: trimming, and figures about the heap.
+// glibc - what glibc's <malloc.h> has beyond allocation: trimming, and figures about the heap.
 //
 // Callers expect an effect and figures that make sense, in glibc's words: arena is what the heap
 // has taken from the system, uordblks what is in use, fordblks the rest. Nothing counts as hblkhd,
