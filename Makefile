@@ -103,7 +103,7 @@ $(B)/%.o: %.c $(B)/flags
 
 # Debian's jemalloc archive with every public name (global, default visibility) prefixed je_, and
 # without its C++ operators, which would bring libstdc++ into programs that have none. One option
-# that has no name in MALLOC_CONF is left for us to set: see shim/boot.c. Its mappings are not the
+# that has no name in MALLOC_CONF is left for us to set: see shim/init.c. Its mappings are not the
 # program's: they go past our mmap, to pool/pages.c.
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
     /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))

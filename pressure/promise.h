@@ -3,7 +3,8 @@
 //
 // The kernel charges a page when it is touched, so what was handed out and not touched yet shows in
 // no count of its. Here it does not exist: the caller touches a block before it hands it out
-// (shim/promised.h), and until then the block's bytes are counted in `begun` and not in `kept`.
+// (shim/lowmem/promised.h), and until then the block's bytes are counted in `begun` and not in
+// `kept`.
 //
 //   begun    bytes granted, ever; a thread adds its own before it takes any page
 //   kept     of those, bytes that are touched by now, or were given up

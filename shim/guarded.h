@@ -3,7 +3,7 @@
 //
 // Where this thread is inside jemalloc already, a request gets a block of pool/signal_block.h, a
 // free waits, and what asks for figures or settings is refused. `make check` sees to
-// it that shim/ calls jemalloc from here, and from scarce.c, alone.
+// it that shim/ calls jemalloc from here, and from low_memory.c, alone.
 //
 // The guard costs a small malloc and free a nanosecond each, 12 instructions. So those that need it
 // least, in heap.h, go without until the program installs its first signal handler: see

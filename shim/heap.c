@@ -9,14 +9,14 @@
 #include "pool/pages.h"
 #include "pool/remap.h"
 #include "shim/aside.h"
-#include "shim/boot.h"
+#include "shim/init.h"
+#include "shim/lowmem/low_memory.h"
+#include "shim/lowmem/promised.h"
+#include "shim/lowmem/resize.h"
+#include "shim/lowmem/watchdog.h"
 #include "shim/misuse.h"
-#include "shim/promised.h"
+#include "shim/profile/sampling.h"
 #include "shim/raw_fork.h"
-#include "shim/resize.h"
-#include "shim/sampling.h"
-#include "shim/scarce.h"
-#include "shim/watchdog.h"
 
 // Of new pages, between two looks at what the program has left; for each thread's cache the look
 // takes longer.

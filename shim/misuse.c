@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/boot.h"
-#include "shim/callsite.h"
+#include "shim/init.h"
 #include "shim/log.h"
+#include "shim/profile/backtrace.h"
 
 #define FRAMES 16
 

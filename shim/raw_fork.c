@@ -10,7 +10,7 @@
 #include "pool/pages.h"
 #include "pool/pool.h"
 #include "pressure/monitor.h"
-#include "shim/forks.h"
+#include "shim/atfork.h"
 
 // A reclaim of some GiB takes as long; a file that is written to a server may take for ever.
 #define HOLD_MS 2000

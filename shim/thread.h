@@ -4,9 +4,9 @@
 // No state, no .c, as base.h: the modules below may include it.
 //
 // Some calls of libc want a process of one thread, or change what a thread may do. Around such a
-// call the thread ends first and none is started: see shim/one_thread.h. The rule that keeps a
-// start and such a call apart: the starter stores `there`, then reads `holds`; the caller adds to
-// `holds`, then reads `there`. So at least one of the two sees the other.
+// call the thread ends first and none is started: see shim/own_thread/one_thread.h. The rule that
+// keeps a start and such a call apart: the starter stores `there`, then reads `holds`; the caller
+// adds to `holds`, then reads `there`. So at least one of the two sees the other.
 #ifndef TIDEPOOL_SHIM_THREAD_H
 #define TIDEPOOL_SHIM_THREAD_H
 

@@ -6,8 +6,8 @@
 
 #include "pool/remap.h"
 #include "pressure/sample.h"
+#include "shim/glue/exit_report.h"
 #include "shim/log.h"
-#include "shim/report.h"
 
 enum { PART = 200, SIZE = 24 };
 

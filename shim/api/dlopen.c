@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 
 #include "shim/base.h"
-#include "shim/boot.h"
 #include "shim/heap.h"
+#include "shim/init.h"
 #include "shim/log.h"
 
 typedef void *open_fn(const char *, int);

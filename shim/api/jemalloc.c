@@ -8,12 +8,12 @@
 
 #include "pool/je.h"
 #include "pool/pace.h"
-#include "shim/boot.h"
 #include "shim/heap.h"
-#include "shim/promised.h"
-#include "shim/resize.h"
-#include "shim/sampling.h"
-#include "shim/watchdog.h"
+#include "shim/init.h"
+#include "shim/lowmem/promised.h"
+#include "shim/lowmem/resize.h"
+#include "shim/lowmem/watchdog.h"
+#include "shim/profile/sampling.h"
 
 void *mallocx(size_t size, int flags);
 void *rallocx(void *ptr, size_t size, int flags);

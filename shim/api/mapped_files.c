@@ -12,7 +12,7 @@
 #include "mfile/calls.h"
 #include "mfile/range.h"
 #include "shim/base.h"
-#include "shim/files.h"
+#include "shim/glue/mapped_files.h"
 
 static int result(int error)
 {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "shim/heap.h"
-#include "shim/one_thread.h"
+#include "shim/own_thread/one_thread.h"
 
 typedef void any_function(void);
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "pressure/monitor.h"
-#include "shim/boot.h"
 #include "shim/heap.h"
+#include "shim/init.h"
 #include "shim/next.h"
 
 static void heed(pid_t pid, int resource, const struct rlimit *to)

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 
 #include "shim/heap.h"
-#include "shim/one_thread.h"
+#include "shim/own_thread/one_thread.h"
 #include "shim/raw_fork.h"
 
 enum duty {

@@ -3,7 +3,7 @@
 #include "shim/api/tidepool.h"
 
 #include "shim/heap.h"
-#include "shim/watchdog.h"
+#include "shim/lowmem/watchdog.h"
 
 const char *tidepool_version(void)
 {

@@ -33,7 +33,7 @@ storm() { # WALKER
     local pid status=0 asked=0 wrong= loaded= file live left
     dir=$(mktemp -d -p "$tmp")
     # libunwind walks under a lock of the loader's, and the storm's callback for that lock takes one of
-    # its own: see shim/callsite.h. Without that callback libunwind has to stand the rest.
+    # its own: see shim/profile/backtrace.h. Without that callback libunwind has to stand the rest.
     unset STORM_NO_CALLBACK
     [ "$1" != libunwind ] || export STORM_NO_CALLBACK=1
     TIDEPOOL_SAMPLE=4K TIDEPOOL_SAMPLE_UNWIND=$1 TIDEPOOL_SAMPLE_DIR=$dir TIDEPOOL_STATS=exit \

@@ -12,7 +12,7 @@
 #include "pool/pages.h"
 #include "pool/region.h"
 
-// As the library has it (shim/boot.c): an extent is as large as what was asked for.
+// As the library has it (shim/init.c): an extent is as large as what was asked for.
 extern bool je_opt_cache_oblivious;
 bool je_opt_cache_oblivious = false;
 

@@ -1,6 +1,6 @@
 // report - `tidepool report`: who held the memory, by a heap profile.
 //
-// report.c reads the options; each form of output is a file: sites.c the table,
+// exit_report.c reads the options; each form of output is a file: sites.c the table,
 // folded.c folded stacks and JSON, flame.c the page.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_REPORT_H
 #define TIDEPOOL_SHIM_CLI_REPORT_REPORT_H

@@ -1,0 +1,450 @@
+#include "shim/lowmem/watchdog.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "export/control.h"
+#include "pool/credit.h"
+#include "pool/pages.h"
+#include "pool/pool.h"
+#include "pool/thin_thread.h"
+#include "shim/env_copy.h"
+#include "shim/glue/mapped_files.h"
+#include "shim/guarded.h"
+#include "shim/log.h"
+#include "shim/lowmem/extent_tuning.h"
+#include "shim/lowmem/low_memory.h"
+#include "shim/lowmem/promised.h"
+#include "shim/own_thread/confine.h"
+#include "shim/profile/dump.h"
+#include "shim/profile/sampling.h"
+#include "shim/raw_fork.h"
+#include "shim/verbose.h"
+
+// A block that lies still for two of these goes to the depot, and from there to jemalloc after one
+// more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
+#define AGE_MS 3000
+
+#define DIRTY_MS 5
+
+// jemalloc's own is ten times that.
+#define FAST_DECAY_MS 1000
+
+static struct {
+    bool thread, on, control;
+    uint64_t pool_max_bytes;
+    bool pool_max_is_automatic;
+    uint64_t aged_ms; // by the thread only
+    struct pressure_options options;
+} dog;
+
+static uint64_t read_dirty_bytes(void)
+{
+    uint64_t epoch = 1;
+    size_t pages = 0, len = sizeof pages;
+
+    guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    guarded_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
+    return pages * 4096;
+}
+
+// jemalloc's thread caches can be flushed by their own threads only, so this reaches the caller's;
+// those of others hold no request of 1 KiB or more, unless its bucket is off.
+static size_t reclaim(uint64_t keep_bytes)
+{
+    uint64_t before = pages_returned();
+
+    guarded_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    // Of what is kept, a part may stay in blocks, ready for their own class; the rest lies with
+    // jemalloc as pages, where any size can have them.
+    pool_trim(keep_bytes / 4);
+    uint64_t held = pool_free_bytes() + read_dirty_bytes();
+    if (held > keep_bytes) {
+        pages_limit_purge(keep_bytes ? held - keep_bytes : UINT64_MAX);
+        guarded_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+        pages_limit_purge(UINT64_MAX);
+    }
+    return pages_returned() - before;
+}
+
+static size_t on_reclaim(void *arg, uint64_t keep_bytes, enum pressure_cause cause)
+{
+    (void)arg, (void)cause;
+    return reclaim(keep_bytes);
+}
+
+static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
+{
+    uint64_t max = dog.pool_max_bytes;
+
+    (void)arg;
+    oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
+    if (limit_bytes != PRESSURE_UNLIMITED)
+        oversize_set_limit(limit_bytes);
+    scarce_set_limit(limit_bytes);
+    // An eighth of the limit: see automatic_max_bytes() in init.c.
+    // While memory is short the level's own ceiling is the better one.
+    if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
+        max = limit_bytes / 8;
+    credit_set_max(keep_bytes < max ? keep_bytes : max);
+}
+
+static void set_tight(void *arg, bool tight)
+{
+    (void)arg;
+    // A promise covers whole blocks.
+    pool_set_frugal(tight && !promise_is_on);
+}
+
+// For every arena that there is, and for those to come. Zero would be the program's throughput:
+// with it, loads that churn ran at a fifth of their speed and were killed more often, not less,
+// for whoever frees purges, and those who wait for his lock meanwhile hold what they have.
+static void set_decay(void *arg, bool fast)
+{
+    ssize_t usual = 0, ms;
+    size_t len = sizeof usual;
+    unsigned arenas = 0;
+    size_t mib[3], mib_len = array_len(mib);
+
+    (void)arg;
+    if (guarded_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
+        return;
+    ms = fast && (usual < 0 || usual > FAST_DECAY_MS) ? FAST_DECAY_MS : usual;
+    guarded_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof ms);
+    len = sizeof arenas;
+    if (guarded_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
+        guarded_mallctlnametomib("arena.0.dirty_decay_ms", mib, &mib_len))
+        return;
+    for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
+        guarded_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+// Pages that jemalloc keeps for reuse. Its figures take a look into each arena, so between two of
+// them what the pools gave it since is added to the last one.
+static uint64_t dirty_bytes(void)
+{
+    static _Atomic uint64_t read_ms, bytes, read_shrunk;
+    uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+    uint64_t now = now_ms();
+
+    if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
+        atomic_store_explicit(&read_ms, now, memory_order_relaxed);
+        atomic_store_explicit(&bytes, read_dirty_bytes(), memory_order_relaxed);
+        atomic_store_explicit(&read_shrunk, shrunk, memory_order_relaxed);
+    }
+    shrunk -= atomic_load_explicit(&read_shrunk, memory_order_relaxed);
+    // What went back may have been taken again: no more is dirty than is neither with the kernel
+    // nor in blocks of the pools.
+    uint64_t blocks = pool_run_bytes(), pages_held = pages_taken() - pages_returned();
+    uint64_t most = pages_held > blocks ? pages_held - blocks : 0;
+    uint64_t dirty = atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
+    return dirty < most ? dirty : most;
+}
+
+static uint64_t held(void *arg)
+{
+    (void)arg;
+    return pool_free_bytes() + dirty_bytes();
+}
+
+static uint64_t returned(void *arg)
+{
+    (void)arg;
+    return pages_returned();
+}
+
+static unsigned threads(void *arg)
+{
+    (void)arg;
+    return cache_threads();
+}
+
+static void relieve_files(void)
+{
+    struct pressure_stats s;
+    uint64_t high;
+
+    pressure_stats(&s);
+    high = pressure_watermark(&dog.options, PRESSURE_HIGH, s.sample.limit_bytes);
+    files_tick(s.level, s.sample.used_bytes > high ? s.sample.used_bytes - high : 0);
+}
+
+// A level that ends is told by the limit that it began with, as long as there is one.
+static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
+                     const struct pressure_sample *s)
+{
+    static enum pressure_limit_kind kind; // by the thread only
+
+    (void)arg;
+    if (to > from || !s->of[kind].limit_bytes)
+        kind = s->kind;
+    if (kind == PRESSURE_LIMIT_NONE)
+        log_line(LOG_PRESSURE, "memory pressure %s, was %s: there is no limit any more",
+                 pressure_level_name(to), pressure_level_name(from));
+    else
+        log_line(LOG_PRESSURE, "memory pressure %s, was %s: %lu of %lu MiB used (%s)",
+                 pressure_level_name(to), pressure_level_name(from), s->of[kind].used_bytes >> 20,
+                 s->of[kind].limit_bytes >> 20, pressure_limit_name(kind));
+    verbose_level(&dog.options, to, s);
+    relieve_files();
+    exporter_level_changed();
+}
+
+// The thread may come too late for a program that grows fast; the one that grows is never late.
+static void on_critical(void *arg)
+{
+    (void)arg;
+    dump_in_need();
+}
+
+static bool begin(void *arg)
+{
+    (void)arg;
+    thin_thread_self();
+    // libunwind keeps descriptors that it uses in all threads: it has to find them in the program's
+    // table.
+    sampling_begin();
+    bool own = log_own_descriptors();
+    // An earlier thread's, which is gone with its table.
+    control_child();
+    confine_self();
+    return own;
+}
+
+static void tick(void *arg, uint64_t now_ms)
+{
+    (void)arg;
+    log_drop_copy();
+    exporter_tick(now_ms);
+    int err = dog.control ? control_tick(now_ms) : 0;
+    if (err)
+        log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);
+    relieve_files();
+    if (!dog.on)
+        return;
+    // jemalloc's own decay goes by allocations; in an idle process only by this.
+    guarded_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
+    if (now_ms - dog.aged_ms < AGE_MS)
+        return;
+    dog.aged_ms = now_ms;
+    pool_age();
+}
+
+static unsigned wait_on(void *arg, struct pollfd *fds, uint64_t now_ms)
+{
+    (void)arg;
+    return control_wait_on(fds, now_ms);
+}
+
+static void serve(void *arg, uint64_t now_ms)
+{
+    (void)arg;
+    control_serve(now_ms);
+}
+
+static void log_for_pressure(void *arg, enum pressure_log kind, const char *format, ...)
+{
+    char text[LOG_LINE_MAX];
+    va_list args;
+
+    (void)arg;
+    va_start(args, format);
+    log_vformat(text, sizeof text, format, args);
+    va_end(args);
+    log_line(kind == PRESSURE_LOG_FOUND ? LOG_INFO : LOG_FEATURE, "%s", text);
+}
+
+static struct pressure_hooks hooks = {
+    .reclaim = on_reclaim,
+    .set_keep = set_keep,
+    .set_tight = set_tight,
+    .set_decay = set_decay,
+    .held = held,
+    .returned = returned,
+    .threads = threads,
+    .on_level = on_level,
+    .begin = begin,
+    .tick = tick,
+    .wait_on = wait_on,
+    .serve = serve,
+    .log = log_for_pressure,
+};
+
+// Without a watchdog: nothing but what is exported.
+static const struct pressure_hooks only_tick = {
+    .begin = begin, .tick = tick, .wait_on = wait_on, .serve = serve, .log = log_for_pressure};
+
+static unsigned percent_of(double ratio)
+{
+    return (unsigned)(ratio * 100 + 0.5);
+}
+
+// What no limit has room for is address space first of all: a look a second does for what a program
+// may touch of it, however often it takes some and frees it.
+#define VAST_MS 1000
+static bool is_vast_again(size_t bytes)
+{
+    static _Atomic uint64_t next_ms;
+    uint64_t now;
+
+    if (likely(pressure_may_fit(bytes)))
+        return false;
+    now = now_ms();
+    if (now < atomic_load_explicit(&next_ms, memory_order_relaxed))
+        return true;
+    atomic_store_explicit(&next_ms, now + VAST_MS, memory_order_relaxed);
+    return false;
+}
+
+static void count_pages(size_t bytes)
+{
+    if (is_vast_again(bytes))
+        return;
+    pressure_count(bytes);
+    promised_note(bytes);
+}
+
+static void count_freed_pages(size_t bytes)
+{
+    if (!pressure_may_fit(bytes))
+        return;
+    pressure_count_free(bytes);
+}
+
+// A program of small objects passes nowhere else.
+static bool after_refill(bool filled)
+{
+    if (pool_entered())
+        return false;
+    raw_fork_notice();
+    if (!filled) {
+        return dog.on && watchdog_reclaim_for(SIZE_CLASS_MIN_BYTES);
+    }
+    scarce_stock_up(false);
+    pressure_ask(0);
+    exporter_poke();
+    monitor_poke();
+    return false;
+}
+
+static bool on_refill(bool filled)
+{
+    sig_atomic_t was = region_step_out();
+    bool again = after_refill(filled);
+
+    region_step_in(was);
+    return again;
+}
+
+void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
+{
+    struct pressure_options *o = &dog.options;
+
+    dog.pool_max_bytes = pool_max_bytes;
+    dog.pool_max_is_automatic = c->pool_max_bytes == 0;
+    *o = pressure_defaults;
+    if (c->prom_dir && c->prom_interval_ms < o->tick_ms)
+        o->tick_ms = c->prom_interval_ms;
+    dog.control = c->control;
+    if (!c->watchdog) {
+        if (!c->prom_dir && !c->sample_bytes)
+            return;
+        o->looks = false;
+        monitor_init(o, &only_tick);
+        dog.thread = true;
+        pages_on_refill = on_refill;
+        return;
+    }
+    o->limit_bytes = c->limit_bytes;
+    o->source = c->source == CONFIG_SOURCE_RSS      ? PRESSURE_USAGE_RSS
+                : c->source == CONFIG_SOURCE_CGROUP ? PRESSURE_USAGE_CGROUP
+                                                    : PRESSURE_USAGE_MAX;
+    o->moderate_percent = percent_of(c->moderate_ratio);
+    o->high_percent = percent_of(c->high_ratio);
+    o->critical_percent = percent_of(c->critical_ratio);
+    o->hysteresis_percent = percent_of(c->hysteresis_ratio);
+    o->headroom_bytes = c->headroom_bytes;
+    o->interval_ms = c->interval_ms;
+    o->cooldown_ms = c->cooldown_ms;
+    o->watch_min_bytes = c->watch_min_bytes;
+    o->on_limit = c->on_limit_enomem ? PRESSURE_ON_LIMIT_ENOMEM : PRESSURE_ON_LIMIT_GROW;
+    o->on_limit_min_bytes = c->on_limit_size_bytes;
+    o->watch_path = keep_text(secure_getenv("MEMORY_PRESSURE_WATCH"));
+    o->watch_write = keep_text(secure_getenv("MEMORY_PRESSURE_WRITE"));
+    // Growing threads wait for it, so it is there only where there is something to tell.
+    if (c->sample_bytes)
+        hooks.on_critical = on_critical;
+    if (c->verbose >= 2)
+        hooks.reclaimed = verbose_reclaimed;
+    if (c->verbose >= 3)
+        hooks.looked = verbose_looked;
+    monitor_init(o, &hooks);
+    dog.on = dog.thread = true;
+    pages_on_take = count_pages;
+    pages_on_free = count_freed_pages;
+    pages_on_refill = on_refill;
+}
+
+void watchdog_want_thread(void)
+{
+    if (dog.thread)
+        monitor_want();
+}
+
+void watchdog_want_thread_later(void)
+{
+    if (dog.thread)
+        monitor_want_later();
+}
+
+void watchdog_start_thread(void)
+{
+    if (dog.thread)
+        monitor_start();
+}
+
+size_t watchdog_reclaim(uint64_t keep_bytes)
+{
+    // A handler's call: its thread may hold what that takes.
+    if (pool_entered())
+        return 0;
+    return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API) : reclaim(keep_bytes);
+}
+
+#define TRY_AGAIN_MS 1000
+
+// Grows by what is freed, whether it stays in lists or goes further.
+static uint64_t freed_bytes(void)
+{
+    return held(NULL) + atomic_load_explicit(&assist_freed.total, memory_order_relaxed) +
+           atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+}
+
+bool watchdog_reclaim_for(size_t bytes)
+{
+    static _Atomic uint64_t last_ms, freed_then;
+    uint64_t now = now_ms(), then = atomic_load_explicit(&freed_then, memory_order_relaxed);
+
+    if (bytes > PTRDIFF_MAX)
+        return false;
+    if (now - atomic_load_explicit(&last_ms, memory_order_relaxed) < TRY_AGAIN_MS) {
+        if (!pressure_may_fit(bytes))
+            return false;
+        // An eighth: it may lie beside the rest.
+        if (freed_bytes() < then + bytes / 8 + 65536)
+            return false;
+    }
+    watchdog_reclaim(0);
+    atomic_store_explicit(&last_ms, now_ms(), memory_order_relaxed);
+    atomic_store_explicit(&freed_then, freed_bytes(), memory_order_relaxed);
+    return true;
+}

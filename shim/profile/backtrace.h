@@ -1,0 +1,40 @@
+// backtrace - where the caller is: its stack of return addresses.
+//
+// The walker is the C compiler's own, which the library is linked with and which finds unwind
+// tables through glibc's _dl_find_object(): it takes no lock, allocates nothing, keeps no cache and
+// no descriptor, so that it may walk inside malloc(), in constructors, under dlopen(), in the child
+// of a fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no
+// tables, as code compiled at run time.
+//
+// The other two are there for who asks: frame pointers, where all code keeps them, tables or not;
+// and libunwind, which remembers each thread's frames and takes 10 ns for one it has seen. It has
+// its price, and that is why it waits to be asked: 256 KiB in each thread that samples, two low
+// descriptors, frames remembered of libraries that were unloaded, and dl_iterate_phdr() inside
+// malloc(), which waits for a program's own callback there while that may wait for the program.
+#ifndef TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
+#define TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shim/config/config.h"
+
+// Which walker to use; before the first walk. libunwind is not loaded yet, and until it is the
+// built-in walker goes in its place.
+void callsite_init(enum config_unwind walker);
+
+// Loads libunwind, if it was asked for, and tries it: once. It allocates and takes the loader's
+// lock: only from a thread that holds nothing. False when it is missing.
+bool callsite_load(void);
+
+// Return addresses of the callers, innermost first, without this library's own frames on top;
+// returns how many. Errno is left alone.
+unsigned callsite_capture(uintptr_t *frame, unsigned max);
+
+// Around fork. A child's walks are the built-in walker's: libunwind takes a lock of the loader's,
+// which glibc leaves to the child as it was when another thread held it.
+void callsite_prefork(void);
+void callsite_parent(void);
+void callsite_child(void);
+
+#endif
