@@ -79,7 +79,7 @@ build/libtidepool.so build/tidepool: build/%: $(B)/%
 	$(Q)ln -sf release/$* $@
 endif
 
-# Where jemalloc takes pages and gives them back, and forks: see pool/pages.h and pool/je_fork.h. -u: a program that does not ask
+# Where jemalloc takes pages and gives them back, and forks: see pool/page_hooks.h and pool/je_fork.h. -u: a program that does not ask
 # for the counts itself must find ours in core.a, too.
 JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit \
            -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
@@ -104,7 +104,7 @@ $(B)/%.o: %.c $(B)/flags
 # Debian's jemalloc archive with every public name (global, default visibility) prefixed je_, and
 # without its C++ operators, which would bring libstdc++ into programs that have none. One option
 # that has no name in MALLOC_CONF is left for us to set: see shim/init.c. Its mappings are not the
-# program's: they go past our mmap, to pool/pages.c.
+# program's: they go past our mmap, to pool/page_hooks.c.
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
     /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
 build/jemalloc/libje.a: Makefile

@@ -39,11 +39,11 @@ void marks_on_lock(const void *addr, size_t length, bool lock, bool ok);
 void marks_on_lock_all(bool lock);
 void marks_add(const void *addr, size_t length, unsigned marks);
 
-// For pages.c: [at, at + size) was mapped for the heap.
+// For page_hooks.c: [at, at + size) was mapped for the heap.
 void marks_heap_has(uintptr_t at, size_t size);
 
-// For pages.c: takes all marks off free pages, whose contents are lost thereby. To be called before
-// another thread can have them.
+// For page_hooks.c: takes all marks off free pages, whose contents are lost thereby. To be called
+// before another thread can have them.
 void marks_take_off(uintptr_t at, size_t size);
 
 // Is any of these pages marked?

@@ -2,13 +2,13 @@
 
 #include <errno.h>
 
-#include "pool/depot.h"
+#include "pool/bins.h"
 #include "pool/je_fork.h"
-#include "pool/left.h"
-#include "pool/lists.h"
 #include "pool/marks.h"
-#include "pool/pace.h"
 #include "pool/remap.h"
+#include "pool/sampler.h"
+#include "pool/stale_classes.h"
+#include "pool/transfer_cache.h"
 
 #define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
 

@@ -1,13 +1,13 @@
 // pool - blocks of 1 KiB to 1 MiB, kept for reuse.
 //
 // A block is in one place: with its caller, in a thread's cache, in the depot, or jemalloc's again.
-// The first three are counted here; the limits of credit.h bound the second and third together.
+// The first three are counted here; the limits of quota.h bound the second and third together.
 //
 // pool_takes, pool_get and pool_put are the way of a request; all are safe from any thread. In a
 // signal handler they are as safe as the moment it interrupted: in the middle of a pooled request
 // always, in the middle of jemalloc no more than malloc() itself.
 //
-// Locks, in order: the registry's (cache.c), a depot's, jemalloc's own, the region's.
+// Locks, in order: the registry's (thread_cache.c), a depot's, jemalloc's own, the region's.
 #ifndef TIDEPOOL_POOL_POOL_H
 #define TIDEPOOL_POOL_POOL_H
 
@@ -17,9 +17,9 @@
 
 #include "shim/base.h"
 
-#include "pool/cache.h"
-#include "pool/credit.h"
+#include "pool/quota.h"
 #include "pool/region.h"
+#include "pool/thread_cache.h"
 
 struct pool_options {
     const struct credit_bucket *bucket; // ascending bounds
@@ -54,7 +54,7 @@ static inline void *pool_get(size_t size)
 // pool_get_new().
 void *pool_get_shelved(size_t size, bool zero);
 
-// Is the request for `size` bytes, which the lists did not serve, to be sampled (pace.h)? Counts
+// Is the request for `size` bytes, which the lists did not serve, to be sampled (sampler.h)? Counts
 // it: ask once. When it is, a request of *trial bytes was drawn for with *interval: what its
 // probability follows from; and the lists may have a block for it now.
 bool pool_sample(size_t size, size_t *trial, uint64_t *interval);
@@ -141,8 +141,8 @@ uint64_t pool_drain_self(void);
 // Gives back what has not been used since the last call; returns its bytes. For a clock's tick.
 uint64_t pool_age(void);
 
-// Gives free blocks of sizes that the program has left (left.h) back to jemalloc, where other sizes
-// can have their pages: some 16 MiB of them at most. Returns their bytes.
+// Gives free blocks of sizes that the program has left (stale_classes.h) back to jemalloc, where
+// other sizes can have their pages: some 16 MiB of them at most. Returns their bytes.
 uint64_t pool_release_left(void);
 
 struct pool_bucket_stats {

@@ -8,7 +8,7 @@
 
 #include "pool/je.h"
 #include "pool/marks.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 
 _Thread_local volatile sig_atomic_t region_inside;
 static _Atomic(void *) deferred; // each block's first word points to the next

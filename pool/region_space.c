@@ -7,7 +7,7 @@
 
 #include "pool/je.h"
 #include "pool/marks.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/window.h"
 
 // What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.

@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "pool/je.h"
-#include "pool/mappings.h"
 #include "pool/marks.h"
+#include "pool/page_hooks.h"
 #include "pool/page_move.h"
-#include "pool/pages.h"
 #include "pool/region.h"
+#include "pool/vma_limits.h"
 #include "shim/base.h"
 
 // A fork copies each mapping, and some systems allow a million.

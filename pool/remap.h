@@ -70,14 +70,14 @@ void remap_postfork_child(void);
 // Bytes moved ever.
 uint64_t remap_bytes(void);
 
-// For pages.c: notes pages that are being taken, or says that nobody wants to know.
+// For page_hooks.c: notes pages that are being taken, or says that nobody wants to know.
 bool remap_note(uintptr_t at, size_t size);
 
-// For pages.c: does this thread purge for a fill?
+// For page_hooks.c: does this thread purge for a fill?
 bool remap_fills(void);
 
-// For pages.c: moves these free pages, or those of them that have a place and can move; returns how
-// many bytes, 0 for none. Their old places read as zero. Leaves errno alone.
+// For page_hooks.c: moves these free pages, or those of them that have a place and can move;
+// returns how many bytes, 0 for none. Their old places read as zero. Leaves errno alone.
 size_t remap_take(uintptr_t at, size_t size);
 
 #endif

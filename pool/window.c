@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "pool/je.h"
-#include "pool/pace.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/remap.h"
+#include "pool/sampler.h"
 #include "shim/aside.h"
 #include "shim/init.h"
 #include "shim/lowmem/low_memory.h"

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 
 #include "pool/je_fork.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/pool.h"
 #include "pressure/monitor.h"
 #include "shim/atfork.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "pool/je.h"
-#include "pool/pace.h"
+#include "pool/sampler.h"
 #include "shim/heap.h"
 #include "shim/init.h"
 #include "shim/lowmem/promised.h"

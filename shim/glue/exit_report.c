@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
 #include "pressure/watch.h"

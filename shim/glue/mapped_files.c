@@ -10,7 +10,7 @@
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/thin_thread.h"
 #include "pressure/watch.h"
 #include "shim/log.h"

@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 
 #include "pool/je.h"
-#include "pool/pace.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
+#include "pool/sampler.h"
 #include "shim/heap.h"
 #include "shim/lowmem/watchdog.h"
 

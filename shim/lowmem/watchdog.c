@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "export/control.h"
-#include "pool/credit.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/pool.h"
+#include "pool/quota.h"
 #include "pool/thin_thread.h"
 #include "shim/env_copy.h"
 #include "shim/glue/mapped_files.h"

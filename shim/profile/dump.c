@@ -1,5 +1,5 @@
 #include "shim/profile/dump.h"
-#include "pool/pace.h"
+#include "pool/sampler.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -5,9 +5,9 @@
 
 #include "export/sites.h"
 #include "pool/je.h"
-#include "pool/pace.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/pool.h"
+#include "pool/sampler.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 #include "shim/lowmem/promised.h"

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "pool/marks.h"
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/region.h"
 #include "pool/remap.h"
 

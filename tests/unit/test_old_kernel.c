@@ -13,8 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/page_hooks.h"
 #include "pool/page_move.h"
-#include "pool/pages.h"
 #include "pool/region.h"
 #include "pool/remap.h"
 #include "shim/next.h"

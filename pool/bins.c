@@ -1,10 +1,10 @@
-#include "pool/lists.h"
+#include "pool/bins.h"
 
 #include <string.h>
 
-#include "pool/cache_inside.h"
-#include "pool/credit.h"
-#include "pool/pace.h"
+#include "pool/quota.h"
+#include "pool/sampler.h"
+#include "pool/thread_cache_inside.h"
 
 // So many blocks move at once: 16 or 64 KiB at first, whichever is less, and twice as many with
 // each move, for a list is twice as long: moving some costs 50 ns, a pooled malloc 3.

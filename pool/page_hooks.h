@@ -1,4 +1,4 @@
-// pages - where jemalloc takes pages from the kernel and gives them back.
+// page_hooks - where jemalloc takes pages from the kernel and gives them back.
 //
 // jemalloc keeps address space and decides for itself when its pages are used again, so neither
 // malloc() nor its extent hooks see a heap of small objects grow. The build therefore wraps the
@@ -15,8 +15,8 @@
 // has to wait for a moment without locks can be done at the next refill of a thread cache, which a
 // fourth wrapped function tells of, or after some 64 KiB of small requests, which a fifth one does:
 // what a thread frees and takes again needs no refill.
-#ifndef TIDEPOOL_POOL_PAGES_H
-#define TIDEPOOL_POOL_PAGES_H
+#ifndef TIDEPOOL_POOL_PAGE_HOOKS_H
+#define TIDEPOOL_POOL_PAGE_HOOKS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "pool/credit.h"
+#include "pool/quota.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -1,12 +1,12 @@
-#include "pool/cache.h"
+#include "pool/thread_cache.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "pool/cache_inside.h"
-#include "pool/lists.h"
-#include "pool/pace.h"
+#include "pool/bins.h"
+#include "pool/sampler.h"
+#include "pool/thread_cache_inside.h"
 
 struct cache cache_nobody = {.busy = 1}, cache_departed = {.busy = 1};
 _Thread_local struct cache *cache_self = &cache_nobody;

@@ -1,7 +1,7 @@
-// cache_count - what all threads' lists counted, read while they run.
+// thread_cache_count - what all threads' lists counted, read while they run.
 #include <sched.h>
 
-#include "pool/cache_inside.h"
+#include "pool/thread_cache_inside.h"
 
 static bool is_busy(struct cache *t)
 {

@@ -1,4 +1,4 @@
-#include "pool/depot.h"
+#include "pool/transfer_cache.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 #include "pool/size_class.h"
 #include "shim/base.h"
 

@@ -1,4 +1,4 @@
-// credit - how many free blocks the pools may hold, as a promise.
+// quota - how many free blocks the pools may hold, as a promise.
 //
 // Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes.
 // Whoever wants to keep free blocks takes credit for them first and hands it back when they are
@@ -6,8 +6,8 @@
 // atomic. Credit given out never exceeds a limit, so neither do the blocks it stands for.
 //
 // Everything here is lock-free and safe from any thread.
-#ifndef TIDEPOOL_POOL_CREDIT_H
-#define TIDEPOOL_POOL_CREDIT_H
+#ifndef TIDEPOOL_POOL_QUOTA_H
+#define TIDEPOOL_POOL_QUOTA_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,12 +1,12 @@
-// left - which size classes the program has left.
+// stale_classes - which size classes the program has left.
 //
 // A program that goes from one size to another leaves free blocks behind, on every list that has
 // had them. As blocks they serve nobody; their pages could serve the sizes that it has gone on to,
 // for a hundredth of what the kernel takes for as many new ones. The clock that ages lists ticks in
 // seconds, which is too late for that. Growth is the better one: as long as no new pages are taken,
 // nobody is missing any.
-#ifndef TIDEPOOL_POOL_LEFT_H
-#define TIDEPOOL_POOL_LEFT_H
+#ifndef TIDEPOOL_POOL_STALE_CLASSES_H
+#define TIDEPOOL_POOL_STALE_CLASSES_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-// cache - a thread's free blocks, and how another thread takes them away.
+// thread_cache - a thread's free blocks, and how another thread takes them away.
 //
 // For each class a thread has a list, which malloc and free work on: a stack of unit numbers, so
 // that neither a block nor the map has to be read to find the next. A miss fetches a part of a list
@@ -12,17 +12,17 @@
 // are served around their caches. `busy` found set on entry means re-entry, by a signal handler:
 // served around the cache too. Where membarrier is refused, `revoked` asks the owner to give its
 // blocks up itself, the next time that it comes by.
-#ifndef TIDEPOOL_POOL_CACHE_H
-#define TIDEPOOL_POOL_CACHE_H
+#ifndef TIDEPOOL_POOL_THREAD_CACHE_H
+#define TIDEPOOL_POOL_THREAD_CACHE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pool/depot.h"
 #include "pool/region.h"
 #include "pool/size_class.h"
+#include "pool/transfer_cache.h"
 #include "shim/base.h"
 
 // A list has its units in slots 1 to CACHE_LIST_MAX at most; in slot 0 lies a 0, which is no
@@ -61,7 +61,7 @@ struct bin_ledger {
     // The last count that fitted together; written by those who count.
     _Atomic uint64_t counted_mallocs, counted_frees;
     _Atomic uint32_t counted_free;
-    uint64_t interval; // that the distance of `requests` from 0 was drawn with; see pace.h
+    uint64_t interval; // that the distance of `requests` from 0 was drawn with; see sampler.h
     uint64_t seen;     // mallocs + frees at the last ageing, from some start on
     bool chosen;       // to be emptied by who drains
 };

@@ -1,12 +1,12 @@
-// cache_inside - what the parts of the thread caches share, and nobody else: cache.c is the owner's
-// side, lists.c what happens to the lists of one class, cache_drain.c how others get at them, and
-// cache_count.c how they are counted.
-#ifndef TIDEPOOL_POOL_CACHE_INSIDE_H
-#define TIDEPOOL_POOL_CACHE_INSIDE_H
+// thread_cache_inside - what the parts of the thread caches share, and nobody else: thread_cache.c
+// is the owner's side, bins.c what happens to the lists of one class, thread_cache_drain.c how
+// others get at them, and thread_cache_count.c how they are counted.
+#ifndef TIDEPOOL_POOL_THREAD_CACHE_INSIDE_H
+#define TIDEPOOL_POOL_THREAD_CACHE_INSIDE_H
 
 #include <pthread.h>
 
-#include "pool/cache.h"
+#include "pool/thread_cache.h"
 
 extern struct cache_registry {
     pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
@@ -29,7 +29,7 @@ bool cache_can_revoke(void);
 // Without membarrier the owner is asked by `revoked` to empty its cache itself; it does so here.
 void cache_heed_request(struct cache *t);
 
-// Acquire and release, for those who count: see cache_count.c. On x86 they cost nothing.
+// Acquire and release, for those who count: see thread_cache_count.c. On x86 they cost nothing.
 static inline uint64_t cache_load(_Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_acquire);

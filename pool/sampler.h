@@ -1,11 +1,11 @@
-// pace - which requests are sampled.
+// sampler - which requests are sampled.
 //
 // Every byte that is asked for is a trial of its own, a hit once in `interval` bytes on average; a
 // request is sampled when one of its bytes is a hit. So a request of `size` bytes is sampled with
 // probability 1 - exp(-size / interval), whatever came before it, and 1 / that is how many such
 // requests a sample stands for. The distance to the next hit is drawn once and counted down: in
-// bytes by requests of any size, in requests where all are of one size (cache.h), or where somebody
-// else counts a thread's bytes already, waited for at a place on that count.
+// bytes by requests of any size, in requests where all are of one size (thread_cache.h), or where
+// somebody else counts a thread's bytes already, waited for at a place on that count.
 //
 // A thread that allocates gigabytes a second would do little else than sample. Each has an
 // allowance, and its interval doubles with each step by which that is overdrawn: a sample remembers
@@ -14,8 +14,8 @@
 // once. Beyond that, with n samples to a step, a burst of any size is known to 0.58 / sqrt(n).
 //
 // All of it belongs to the calling thread.
-#ifndef TIDEPOOL_POOL_PACE_H
-#define TIDEPOOL_POOL_PACE_H
+#ifndef TIDEPOOL_POOL_SAMPLER_H
+#define TIDEPOOL_POOL_SAMPLER_H
 
 #include <stdbool.h>
 #include <stddef.h>

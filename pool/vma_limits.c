@@ -1,4 +1,4 @@
-#include "pool/mappings.h"
+#include "pool/vma_limits.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
-// depot - the process-wide shelf where thread caches exchange free blocks.
+// transfer_cache - the process-wide shelf where thread caches exchange free blocks.
 //
 // For each class a ring of units, which grows as it has to: the limits of the buckets bound it. The
 // credit for the blocks moves with them. Each class has a lock of its own, a leaf: nothing is
 // called while it is held but the kernel. Safe from any thread, not from a signal handler that
 // interrupted the depot.
-#ifndef TIDEPOOL_POOL_DEPOT_H
-#define TIDEPOOL_POOL_DEPOT_H
+#ifndef TIDEPOOL_POOL_TRANSFER_CACHE_H
+#define TIDEPOOL_POOL_TRANSFER_CACHE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,12 +1,12 @@
-// lists - the list of one class in one thread's cache, and the credit for it.
+// bins - the list of one class in one thread's cache, and the credit for it.
 //
 // Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
 // it. A list that is empty is filled from the depot, and half of one that is full goes there; all
 // of it where a thread frees and frees.
-#ifndef TIDEPOOL_POOL_LISTS_H
-#define TIDEPOOL_POOL_LISTS_H
+#ifndef TIDEPOOL_POOL_BINS_H
+#define TIDEPOOL_POOL_BINS_H
 
-#include "pool/cache.h"
+#include "pool/thread_cache.h"
 
 // A new cache: how long each list may grow at first, and the distance to the first samples, drawn
 // with this interval (0: none are taken).

@@ -1,4 +1,4 @@
-#include "pool/pages.h"
+#include "pool/page_hooks.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "pool/pace.h"
+#include "pool/sampler.h"
 
 #include <assert.h>
 #include <errno.h>

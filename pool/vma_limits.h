@@ -1,9 +1,9 @@
-// mappings - what the kernel says of this process's mappings.
+// vma_limits - what the kernel says of this process's mappings.
 //
 // Each is a few system calls, or some hundred where there are thousands of mappings. Any thread;
 // they neither allocate nor let a thread be cancelled, and leave errno as it comes.
-#ifndef TIDEPOOL_POOL_MAPPINGS_H
-#define TIDEPOOL_POOL_MAPPINGS_H
+#ifndef TIDEPOOL_POOL_VMA_LIMITS_H
+#define TIDEPOOL_POOL_VMA_LIMITS_H
 
 #include <stdbool.h>
 

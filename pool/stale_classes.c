@@ -1,8 +1,8 @@
-#include "pool/left.h"
+#include "pool/stale_classes.h"
 
-#include "pool/cache.h"
-#include "pool/depot.h"
 #include "pool/region.h"
+#include "pool/thread_cache.h"
+#include "pool/transfer_cache.h"
 
 static _Atomic uint64_t taken[SIZE_CLASS_END]; // blocks, by the last call
 

@@ -1,11 +1,11 @@
-// cache_drain - taking the blocks of all threads, idle ones above all; see cache.h.
+// thread_cache_drain - taking the blocks of all threads, idle ones above all; see thread_cache.h.
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "pool/cache_inside.h"
-#include "pool/lists.h"
+#include "pool/bins.h"
+#include "pool/thread_cache_inside.h"
 
 // An owner is inside for nanoseconds, unless the scheduler takes it off its processor there.
 #define WAIT_FOR_OWNER_NS 5000000
