@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "export/out.h"
-#include "pressure/high_fd.h"
-#include "pressure/text.h"
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
+#include "pressure/private_fd.h"
+#include "pressure/usage/text.h"
 #include "shim/base.h"
 
 #define CLIENTS 4

@@ -47,7 +47,7 @@ void control_error(int fd, const char *why); // one line, without a newline
 // Every second or so: opens the socket where there is none. 0, or -errno of a first failure.
 int control_tick(uint64_t now_ms);
 
-// What to wait on: at most PRESSURE_WAIT_FDS (pressure/watch.h).
+// What to wait on: at most PRESSURE_WAIT_FDS (pressure/evaluate.h).
 unsigned control_wait_on(struct pollfd *fds, uint64_t now_ms);
 
 // One of them has something. Never waits for a client, but for one that reads its answer slowly,

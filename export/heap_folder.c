@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 #define PREFIX "tidepool-"
 #define TEMPORARY ".tmp"

@@ -22,7 +22,7 @@
 #include "export/identity.h"
 #include "mfile/mfile.h"
 #include "pool/quota.h"
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 
 // Room for all families with 16 buckets and the longest labels: see the unit test.
 #define METRICS_TEXT_MAX ((size_t)768 << 10)

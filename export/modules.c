@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "mfile/maps.h"
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 #define MAPS "/proc/self/maps"
 #define NOTES_MAX 1024

@@ -1,4 +1,4 @@
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
 
 #define MIB (UINT64_C(1) << 20)
 

@@ -2,9 +2,9 @@
 
 #include <stdatomic.h>
 
-#include "pressure/assist.h"
-#include "pressure/board.h"
-#include "pressure/watch.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/evaluate.h"
+#include "pressure/stats_snapshot.h"
 #include "shim/base.h"
 
 #define KIB UINT64_C(1024)

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
 
 extern bool promise_is_on;
 

@@ -6,7 +6,7 @@
 #include "export/control.h"
 #include "mfile/mfile.h"
 #include "pool/pool.h"
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/glue/prometheus.h"
 #include "shim/guarded.h"
 #include "shim/init.h"

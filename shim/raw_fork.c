@@ -9,7 +9,7 @@
 #include "pool/je_fork.h"
 #include "pool/page_hooks.h"
 #include "pool/pool.h"
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/atfork.h"
 
 // A reclaim of some GiB takes as long; a file that is written to a server may take for ever.

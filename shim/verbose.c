@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "pool/remap.h"
-#include "pressure/sample.h"
+#include "pressure/usage/sample.h"
 #include "shim/glue/exit_report.h"
 #include "shim/log.h"
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 #include "shim/config/config.h"
 
 // What the start of the pools found.
@@ -27,7 +27,7 @@ void verbose_started(const struct config *config, const struct verbose_pools *po
 void verbose_level(const struct pressure_options *options, enum pressure_level to,
                    const struct pressure_sample *sample);
 
-// Hooks of the watchdog: see pressure/watch.h.
+// Hooks of the watchdog: see pressure/evaluate.h.
 void verbose_reclaimed(void *arg, const struct pressure_reclaim *reclaim);
 void verbose_looked(void *arg, enum pressure_cause cause, const struct pressure_action *action,
                     const struct pressure_sample *sample);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "mfile/mfile.h"
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/heap.h"
 #include "shim/thread.h"
 

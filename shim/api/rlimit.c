@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/heap.h"
 #include "shim/init.h"
 #include "shim/next.h"

@@ -15,8 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pressure/pressure.h"
-#include "pressure/source_cgroup.h"
+#include "pressure/policy.h"
+#include "pressure/usage/cgroup.h"
 #include "shim/base.h"
 #include "shim/cli/cli.h"
 

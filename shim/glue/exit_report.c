@@ -5,7 +5,7 @@
 #include "pool/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 #include "shim/profile/dump.h"

@@ -12,7 +12,7 @@
 #include "mfile/range.h"
 #include "pool/page_hooks.h"
 #include "pool/thin_thread.h"
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 #include "shim/log.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/own_thread/confine.h"

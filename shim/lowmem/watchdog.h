@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/config/config.h"
 #include "shim/glue/prometheus.h"
 
@@ -33,7 +33,7 @@ static inline void watchdog_after(void)
 // The thread is to be there from the next safe point on, whatever there is to watch. For what needs
 // it even where the watchdog is off, watchdog_init() has to know.
 void watchdog_want_thread(void);
-void watchdog_want_thread_later(void); // see monitor.h
+void watchdog_want_thread_later(void); // see watchdog_thread.h
 // Or now: not in a signal handler, nor inside malloc.
 void watchdog_start_thread(void);
 

@@ -4,7 +4,7 @@
 #include <sys/prctl.h>
 
 #include "mfile/mfile.h"
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/lowmem/watchdog.h"
 
 // A thread that sleeps is gone in 0.2 ms. One that writes a file or purges takes as long as that.

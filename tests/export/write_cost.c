@@ -27,8 +27,8 @@
 #include "export/textfile.h"
 #include "pool/je.h"
 #include "pool/pool.h"
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 
 #define WRITES 2000
 #define THREADS_MAX 1000

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "pressure/cgroup_find.h"
+#include "pressure/usage/cgroup_find.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "export/control.h"
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 #include "shim/base.h"
 
 #ifdef __SANITIZE_THREAD__

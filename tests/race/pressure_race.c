@@ -13,10 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
+#include "pressure/direct_reclaim.h"
 #include "pressure/promise.h"
-#include "pressure/source_proc.h"
+#include "pressure/usage/proc.h"
+#include "pressure/watchdog_thread.h"
 
 #define M ((size_t)1 << 20)
 #define THREADS 4

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
-#include "pressure/source_proc.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/usage/proc.h"
+#include "pressure/watchdog_thread.h"
 
 #define M ((size_t)1 << 20)
 

@@ -8,7 +8,7 @@
 #include "export/labels.h"
 #include "export/metrics.h"
 #include "pool/pool.h"
-#include "pressure/board.h"
+#include "pressure/stats_snapshot.h"
 
 static void expect_text(const char *is, const char *expected)
 {

@@ -6,8 +6,8 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 
 #define M ((size_t)1 << 20)
 #define PATIENCE_MS 10000

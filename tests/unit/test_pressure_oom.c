@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/monitor.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 
 #define M ((size_t)1 << 20)
 #define LIMIT (512 * M)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "pressure/sample.h"
+#include "pressure/usage/sample.h"
 
 #define M (1ull << 20)
 #define V1 PRESSURE_LIMIT_CGROUP_V1

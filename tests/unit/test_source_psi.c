@@ -16,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "pressure/high_fd.h"
-#include "pressure/source_psi.h"
+#include "pressure/private_fd.h"
+#include "pressure/triggers/psi.h"
 
 struct blob {
     char text[48];

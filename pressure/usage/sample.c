@@ -1,11 +1,11 @@
-#include "pressure/sample.h"
+#include "pressure/usage/sample.h"
 
 // The machine's memory moves slowly next to ours, unless it is what binds: 20 us saved a look.
 #define RAM_AGE_MS 1000
 // What is not usage changes, but not many times a second.
 #define FULL_AGE_MS 250
 // A limit that falls, or a move to another cgroup, must not be missed by a program that grows:
-// 4 GiB/s at most (pressure.c), so by 8 MiB.
+// 4 GiB/s at most (policy.c), so by 8 MiB.
 #define UNCHANGED_AGE_MS 2
 
 // A shell that waits for us has half of that.

@@ -1,4 +1,4 @@
-#include "pressure/timed_lock.h"
+#include "pressure/futex_lock.h"
 
 #include <linux/futex.h>
 #include <stddef.h>

@@ -1,11 +1,11 @@
-// timed_lock - a lock that is waited for asleep, and never for ever: its holder may be stopped in a
+// futex_lock - a lock that is waited for asleep, and never for ever: its holder may be stopped in a
 // debugger. And a bell, for those who wait for what the holder does and not for the lock.
 //
 // Threads that poll with short naps take the processor from the one they wait for: sixty of them
 // were both processors of a machine. Here they sleep in the kernel, by raw futex(2): no point of
 // cancellation, no allocation, fit for signal handlers. errno is not left alone.
-#ifndef TIDEPOOL_PRESSURE_TIMED_LOCK_H
-#define TIDEPOOL_PRESSURE_TIMED_LOCK_H
+#ifndef TIDEPOOL_PRESSURE_FUTEX_LOCK_H
+#define TIDEPOOL_PRESSURE_FUTEX_LOCK_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

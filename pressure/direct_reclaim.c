@@ -1,9 +1,9 @@
-#include "pressure/assist.h"
+#include "pressure/direct_reclaim.h"
 
-#include "pressure/board.h"
-#include "pressure/monitor.h"
+#include "pressure/evaluate.h"
 #include "pressure/promise.h"
-#include "pressure/watch.h"
+#include "pressure/stats_snapshot.h"
+#include "pressure/watchdog_thread.h"
 
 #define MIB (UINT64_C(1) << 20)
 

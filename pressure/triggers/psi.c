@@ -1,11 +1,11 @@
-#include "pressure/source_psi.h"
+#include "pressure/triggers/psi.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "pressure/high_fd.h"
-#include "pressure/text.h"
+#include "pressure/private_fd.h"
+#include "pressure/usage/text.h"
 
 #define CONFIRM_US 50000
 #define RETRY_MS 30000

@@ -1,4 +1,4 @@
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
 
 #include "shim/base.h"
 

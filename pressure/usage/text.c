@@ -1,4 +1,4 @@
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

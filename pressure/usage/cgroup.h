@@ -1,4 +1,4 @@
-// source_cgroup - the memory limits of this process's cgroup and its ancestors, v1 or v2.
+// cgroup - the memory limits of this process's cgroup and its ancestors, v1 or v2.
 //
 // Which hierarchy holds the memory controller is decided by the lines of /proc/self/cgroup together
 // with mountinfo, never by which files exist: hybrid hosts have both. The directory is found once,
@@ -8,15 +8,15 @@
 // Usage counts at the level whose limit it is held against: a parent's limit is met by what all its
 // children use. Working set = usage - inactive_file, as the kubelet has it: file pages that nobody
 // used lately go before anybody is killed.
-#ifndef TIDEPOOL_PRESSURE_SOURCE_CGROUP_H
-#define TIDEPOOL_PRESSURE_SOURCE_CGROUP_H
+#ifndef TIDEPOOL_PRESSURE_USAGE_CGROUP_H
+#define TIDEPOOL_PRESSURE_USAGE_CGROUP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/cgroup_find.h"
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
+#include "pressure/usage/cgroup_find.h"
 
 struct cgroup_source {
     struct cgroup_found at;

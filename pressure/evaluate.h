@@ -1,18 +1,18 @@
-// watch - the one place where a look is taken: sample, step, act.
+// evaluate - the one place where a look is taken: sample, step, act.
 //
 // Both the thread (monitor) and threads that grow (assist) come through here. A look has two
 // phases that never overlap: sampling, under a lock that is held for some 50 us and that those who
 // grow only try, unless room is short, and acting, after that lock is gone. So a slow purge never
 // delays the next sample, and a signal handler that allocates in the middle of a look finds it busy
 // and goes on. Numbers for others are atomics; reading them takes no lock at all.
-#ifndef TIDEPOOL_PRESSURE_WATCH_H
-#define TIDEPOOL_PRESSURE_WATCH_H
+#ifndef TIDEPOOL_PRESSURE_EVALUATE_H
+#define TIDEPOOL_PRESSURE_EVALUATE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
 
 struct pollfd;
 

@@ -7,12 +7,12 @@
 //                         or if only the cgroup is to be looked at
 //   RAM                   MemTotal - MemAvailable: the neighbours are the whole machine
 //   RLIMIT_AS, _DATA      our anonymous RSS, which neither lets grow further
-#ifndef TIDEPOOL_PRESSURE_SAMPLE_H
-#define TIDEPOOL_PRESSURE_SAMPLE_H
+#ifndef TIDEPOOL_PRESSURE_USAGE_SAMPLE_H
+#define TIDEPOOL_PRESSURE_USAGE_SAMPLE_H
 
-#include "pressure/pressure.h"
-#include "pressure/source_cgroup.h"
-#include "pressure/source_proc.h"
+#include "pressure/policy.h"
+#include "pressure/usage/cgroup.h"
+#include "pressure/usage/proc.h"
 
 struct sample_source {
     struct cgroup_source cgroup;

@@ -3,14 +3,14 @@
 // /proc/self/cgroup names our place in each hierarchy, mountinfo says where which part of a
 // hierarchy is to be seen; a container sees it through a bind mount, a namespace, both or neither.
 // Reads only; nothing is kept open.
-#ifndef TIDEPOOL_PRESSURE_CGROUP_FIND_H
-#define TIDEPOOL_PRESSURE_CGROUP_FIND_H
+#ifndef TIDEPOOL_PRESSURE_USAGE_CGROUP_FIND_H
+#define TIDEPOOL_PRESSURE_USAGE_CGROUP_FIND_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 #define CGROUP_PATH 4096
 

@@ -1,4 +1,4 @@
-// pressure - how short memory is, and what to do about it: a pure step, with no clock, no file and
+// policy - how short memory is, and what to do about it: a pure step, with no clock, no file and
 // no lock in it.
 //
 //   source_cgroup, source_proc  text -> struct pressure_sample     (sample.h puts them together)
@@ -41,8 +41,8 @@
 // What is about to be taken (pending) counts as used here, and so does what was handed out and not
 // touched yet (promised), up to half of the headroom: the level is that of usage alone, but what
 // may be kept, and when room is short, follow from what is left after both.
-#ifndef TIDEPOOL_PRESSURE_PRESSURE_H
-#define TIDEPOOL_PRESSURE_PRESSURE_H
+#ifndef TIDEPOOL_PRESSURE_POLICY_H
+#define TIDEPOOL_PRESSURE_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>

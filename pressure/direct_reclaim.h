@@ -1,4 +1,4 @@
-// assist - a thread that is about to grow looks for itself.
+// direct_reclaim - a thread that is about to grow looks for itself.
 //
 // A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So whoever takes pages
 // counts them here, and once they add up to a fraction of the last known headroom, one thread
@@ -17,15 +17,15 @@
 //
 // Call it holding no lock that a reclaim takes. It may be called in signal handlers and during
 // thread exit, does not recurse (a look that allocates is not looked at), and leaves errno alone.
-#ifndef TIDEPOOL_PRESSURE_ASSIST_H
-#define TIDEPOOL_PRESSURE_ASSIST_H
+#ifndef TIDEPOOL_PRESSURE_DIRECT_RECLAIM_H
+#define TIDEPOOL_PRESSURE_DIRECT_RECLAIM_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
 #include "shim/base.h"
 
 // Written by all; each pair on a line of its own.

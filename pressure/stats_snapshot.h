@@ -1,13 +1,13 @@
-// board - the numbers that pressure_stats shows.
+// stats_snapshot - the numbers that pressure_stats shows.
 //
 // Written by looks, under the look's lock, into a plain struct; published word by word with a
 // version around it, so that readers take no lock: they try a few times for numbers of one instant,
 // and then take numbers that are right each by itself. What the thread counts beside looks is
 // atomic.
-#ifndef TIDEPOOL_PRESSURE_BOARD_H
-#define TIDEPOOL_PRESSURE_BOARD_H
+#ifndef TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
+#define TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
 
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 
 // The next thing to be published. Under the look's lock, like all of these but the last three.
 struct pressure_stats *board_stats(void);

@@ -1,4 +1,4 @@
-// source_psi - descriptors that say "look now": accelerators, which decide nothing.
+// psi - descriptors that say "look now": accelerators, which decide nothing.
 //
 //   PSI trigger     some 150 ms of stall in 2 s, of our cgroup, else of the machine. 2 s is the
 //                   window that unprivileged processes may ask for. The first event after arming
@@ -11,8 +11,8 @@
 // So ours live at 512 and above, each remembers which file it is, and before each poll, read and
 // close it is made sure that it still is that one. A lost one is opened again a few times, then
 // given up. For the thread only, and psi_close in the child of a fork.
-#ifndef TIDEPOOL_PRESSURE_SOURCE_PSI_H
-#define TIDEPOOL_PRESSURE_SOURCE_PSI_H
+#ifndef TIDEPOOL_PRESSURE_TRIGGERS_PSI_H
+#define TIDEPOOL_PRESSURE_TRIGGERS_PSI_H
 
 #include <poll.h>
 #include <stdbool.h>
@@ -20,8 +20,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "pressure/cgroup_find.h"
-#include "pressure/pressure.h"
+#include "pressure/policy.h"
+#include "pressure/usage/cgroup_find.h"
 
 enum psi_kind { PSI_SYSTEMD, PSI_TRIGGER, PSI_EVENTS, PSI_THRESHOLD, PSI_KINDS };
 
@@ -84,7 +84,7 @@ int psi_decode(const char *text, unsigned char *out, size_t size);
 // The `total=` of the "some" line.
 bool psi_parse_total(const char *text, uint64_t *out);
 
-// For psi_arm.c, which opens what source_psi.c listens to. 0 or -errno.
+// For arm.c, which opens what psi.c listens to. 0 or -errno.
 int psi_arm_one(enum psi_kind kind, struct psi_accel *accel, const struct pressure_options *options,
                 struct psi_place *place);
 uint64_t psi_read_total(const char *path);

@@ -1,9 +1,9 @@
-// high_fd - descriptors of ours that stay out of the program's way, and are known again.
+// private_fd - descriptors of ours that stay out of the program's way, and are known again.
 //
 // A program may close any number, and the kernel gives it to the next file. fstat tells files
 // apart, but all eventfds are one inode: /proc/thread-self/fdinfo has an id for each (Linux 5.2).
-#ifndef TIDEPOOL_PRESSURE_HIGH_FD_H
-#define TIDEPOOL_PRESSURE_HIGH_FD_H
+#ifndef TIDEPOOL_PRESSURE_PRIVATE_FD_H
+#define TIDEPOOL_PRESSURE_PRIVATE_FD_H
 
 #include <stdbool.h>
 #include <stdint.h>

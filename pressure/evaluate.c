@@ -1,4 +1,4 @@
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 
 #include <errno.h>
 #include <string.h>
@@ -6,12 +6,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/board.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/futex_lock.h"
 #include "pressure/promise.h"
-#include "pressure/sample.h"
-#include "pressure/source_psi.h"
-#include "pressure/timed_lock.h"
+#include "pressure/stats_snapshot.h"
+#include "pressure/triggers/psi.h"
+#include "pressure/usage/sample.h"
 #include "shim/base.h"
 
 // How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on

@@ -1,4 +1,4 @@
-#include "pressure/board.h"
+#include "pressure/stats_snapshot.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-#include "pressure/source_cgroup.h"
+#include "pressure/usage/cgroup.h"
 
 #include <errno.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 // v1 has no word for "none": it shows the largest number of pages it can count, in bytes.
 #define V1_UNLIMITED (UINT64_C(1) << 62)

@@ -1,11 +1,11 @@
-#include "pressure/source_proc.h"
+#include "pressure/usage/proc.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 // No stdio: it may allocate.
 static bool join(char *out, size_t size, const char *root, const char *path)

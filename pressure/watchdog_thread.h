@@ -1,5 +1,5 @@
-// monitor - the one thread of ours, for when nobody grows: a neighbour in the cgroup does, a limit
-// was lowered, or free memory has grown old.
+// watchdog_thread - the one thread of ours, for when nobody grows: a neighbour in the cgroup does,
+// a limit was lowered, or free memory has grown old.
 //
 // It is named "tidepool", blocks all signals, keeps no descriptor below 512 (and where its hooks
 // give it a table of its own, none of the program's at all), allocates nothing, and exists only
@@ -7,13 +7,13 @@
 // ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a thread
 // allocates, so growth only asks for it, and monitor_poke, called where no lock is held and malloc
 // may be entered, makes it.
-#ifndef TIDEPOOL_PRESSURE_MONITOR_H
-#define TIDEPOOL_PRESSURE_MONITOR_H
+#ifndef TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
+#define TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "pressure/watch.h"
+#include "pressure/evaluate.h"
 #include "shim/base.h"
 
 // As early as can be: whose memory is this? A child that borrows it may be the first to grow.

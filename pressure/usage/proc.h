@@ -1,6 +1,6 @@
-// source_proc - what /proc and the process's own limits say: RSS, RAM, rlimits.
-#ifndef TIDEPOOL_PRESSURE_SOURCE_PROC_H
-#define TIDEPOOL_PRESSURE_SOURCE_PROC_H
+// proc - what /proc and the process's own limits say: RSS, RAM, rlimits.
+#ifndef TIDEPOOL_PRESSURE_USAGE_PROC_H
+#define TIDEPOOL_PRESSURE_USAGE_PROC_H
 
 #include <stdint.h>
 

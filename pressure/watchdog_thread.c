@@ -1,4 +1,4 @@
-#include "pressure/monitor.h"
+#include "pressure/watchdog_thread.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -11,12 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/assist.h"
-#include "pressure/board.h"
-#include "pressure/high_fd.h"
-#include "pressure/source_psi.h"
-#include "pressure/text.h"
-#include "pressure/timed_lock.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/futex_lock.h"
+#include "pressure/private_fd.h"
+#include "pressure/stats_snapshot.h"
+#include "pressure/triggers/psi.h"
+#include "pressure/usage/text.h"
 #include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.

@@ -1,4 +1,4 @@
-#include "pressure/high_fd.h"
+#include "pressure/private_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 #define LOWEST 512
 

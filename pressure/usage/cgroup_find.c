@@ -1,9 +1,9 @@
-#include "pressure/cgroup_find.h"
+#include "pressure/usage/cgroup_find.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "pressure/text.h"
+#include "pressure/usage/text.h"
 
 // Is `word` an element of this list?
 static bool has_word(const char *list, const char *word)
