@@ -118,8 +118,11 @@ static bool read_settings(void)
         _exit(CONFIG_EXIT_STATUS);
     steps_aside = !boot_config.disable && aside();
     boot_config.disable |= steps_aside;
-    if (!boot_config.disable)
+    if (!boot_config.disable) {
+        // Our first thread may start before our constructor runs, whose own calls allocate.
+        confine_init(&boot_config);
         records_files = files_init(&boot_config);
+    }
     atomic_store(&settings_stage, UP);
     return true;
 }
@@ -367,7 +370,6 @@ __attribute__((constructor)) static void at_load(void)
     if (boot_config.disable)
         return;
     monitor_at_load();
-    confine_init(&boot_config);
     forks_register();
     // A program of small blocks alone asks nothing of the pools, and is sampled, and its mapped
     // files are watched, nevertheless.

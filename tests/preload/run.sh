@@ -238,6 +238,7 @@ done
 # The ages of a process, its threads and its children.
 ok before_constructors "$V/before_constructors"
 EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_constructors"
+EXTRA_AFTER=" $V/lib/early_thread.so" ok thread_before_constructors "$V/before_constructors"
 EXTRA_BEFORE="$V/lib/early.so " ok before_constructors_late "$V/before_constructors"
 EXTRA_AFTER=" $V/lib/hooks.so" ok hooked_mappings_behind "$V/hooked_mappings"
 EXTRA_BEFORE="$V/lib/hooks.so " ok hooked_mappings_in_front "$V/hooked_mappings"
