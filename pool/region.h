@@ -84,6 +84,11 @@ enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 // region grows to a quarter of the limit at most: mapped space is not given back.
 int region_init(enum region_thp thp);
 
+// Called once, in the middle of a request and with locks held, when another mapping lies where the
+// region would grow next. NULL for none. To be set after region_init(), which looks for another
+// place instead.
+extern void (*region_on_wall)(const void *at);
+
 // A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);

@@ -25,6 +25,7 @@ static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 
 #define NOTE_BYTES_PER(bytes) ((bytes) / 1024 * sizeof(uint32_t))
 
 struct region region;
+void (*region_on_wall)(const void *at);
 
 static struct {
     pthread_mutex_t lock; // a leaf: nothing is called with it but the kernel
@@ -69,6 +70,18 @@ static bool map_just(size_t upto)
     return true;
 }
 
+// The next attempt gets no further, unless what is in the way has gone by then.
+static bool stop_at_wall(void)
+{
+    void (*tell)(const void *) = region_on_wall;
+
+    if (errno == EEXIST && tell) {
+        region_on_wall = NULL;
+        tell((void *)(space.blocks.begin + space.blocks.bytes));
+    }
+    return false;
+}
+
 // Makes sure that the first `upto` bytes of the region can be used. Called with the lock held.
 static bool map_upto(size_t upto)
 {
@@ -79,7 +92,7 @@ static bool map_upto(size_t upto)
     size_t step = space.blocks.advice == MADV_NOHUGEPAGE ? STEP_BYTES : HUGE_STEP_BYTES;
     size_t more = round_up(upto + space.blocks.bytes / STEP_PART, step);
     return (more <= space.used && map_just(more)) || map_just(round_up(upto, step)) ||
-           map_just(upto);
+           map_just(upto) || stop_at_wall();
 }
 
 // Where mappings may be refused, all that jemalloc gets is mapped: it would choose what is not yet

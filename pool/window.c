@@ -1,5 +1,6 @@
 #include "pool/window.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "pool/page_hooks.h"
@@ -19,6 +20,7 @@ static bool window_map(uintptr_t at, size_t bytes)
     if (got == (void *)at)
         return true;
     pages_munmap(got, bytes);
+    errno = EEXIST;
     return false;
 }
 

@@ -19,7 +19,7 @@ struct window {
 
 // Makes sure that the first `upto` bytes are mapped, rounded up to a page: private, anonymous,
 // readable and writable. False, and nothing changed, where something else lies there or the kernel
-// refuses.
+// refuses. errno is EEXIST for the first.
 bool window_grow(struct window *w, size_t upto);
 
 // Unmaps all of it.

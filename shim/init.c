@@ -13,6 +13,7 @@
 
 #include "pool/je.h"
 #include "pool/pool.h"
+#include "pool/region.h"
 #include "pool/remap.h"
 #include "pressure/futex_lock.h"
 #include "pressure/watchdog_thread.h"
@@ -191,6 +192,11 @@ static void spare_address_space(void)
         je_narenas_auto = limit < LIMIT_PER_ARENA ? 1 : (unsigned)(limit / LIMIT_PER_ARENA);
 }
 
+static void pools_meet_wall(const void *at)
+{
+    log_line(LOG_FEATURE, "pools grow no further: another mapping lies behind %p", at);
+}
+
 static struct verbose_pools started_with;
 
 static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
@@ -212,6 +218,7 @@ static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
         log_line(LOG_FEATURE, "pools are off: no address space for them");
         return;
     }
+    region_on_wall = pools_meet_wall;
     if (!can_drain)
         log_line(LOG_FEATURE, "membarrier is refused: a thread's cache is drained by itself only");
     for (unsigned w = 0; w < boot_config.warmup_count; w++)

@@ -65,6 +65,7 @@ moves_are_off() {
 }
 # A feature that steps aside says so in one line, and says nothing else.
 one_line() { [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q "^tidepool: $1" "$tmp/err"; }
+walled() { one_line 'pools grow no further: another mapping lies behind 0x'; }
 unwatched() { one_line 'memory is not watched: '; }
 ours_alone() { ! grep -qv '^tidepool: ' "$tmp/err"; }
 pools_stay() { ours_alone && ! grep -q 'pools are off' "$tmp/err"; }
@@ -118,6 +119,8 @@ else
 fi
 ok rounds "$V/rounds"
 ok moves_on "$V/moves_on"
+case_ wall 0 walled "$V/wall"
+case_ 'wall, huge pages' 0 walled TIDEPOOL_THP=madvise "$V/wall"
 # A program that marks pages (madvise, mprotect, mlock ...) and frees them.
 for what in reused child shared undone; do ok "marked_pages $what" "$V/marked_pages" $what; done
 ok 'marked_pages sampled' TIDEPOOL_SAMPLE=4K "$V/marked_pages" undone
