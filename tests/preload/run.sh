@@ -160,7 +160,7 @@ changes() {
     name=$1
     shift
     if LD_PRELOAD='' "$@" >"$tmp/err" 2>&1; then
-        case_ "$name" 0 steps_aside TIDEPOOL_SAMPLE=4K 'TIDEPOOL_MFILE=none=random' sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do "$@" || exit; done' sh "$@"
+        case_ "$name" 0 "${CHECK:-silent}" TIDEPOOL_SAMPLE=4K 'TIDEPOOL_MFILE=none=random' sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do "$@" || exit; done' sh "$@"
     else
         skip "$name" "it does not work here without the library either: $(head -n 1 "$tmp/err")"
     fi
@@ -172,7 +172,8 @@ changes 'su' su -s /bin/sh -c true nobody
 changes 'chroot' chroot --userspec=1234:1234 --groups=1234 / true
 changes 'unshare' unshare -U -r true
 changes 'unshare, a pid namespace' unshare -Ur --mount-proc -pf true
-changes 'bubblewrap' bwrap --unshare-all --dev-bind / / --cap-drop ALL true
+# Between two roots it has no /proc, and the library says that it watches no memory.
+CHECK=ours_alone changes 'bubblewrap' bwrap --unshare-all --dev-bind / / --cap-drop ALL true
 changes 'python' python3 -c 'import os, threading
 t = [threading.Thread(target=lambda: bytearray(1 << 24)) for i in range(8)]
 [x.start() for x in t]
