@@ -87,7 +87,8 @@ first_reclaim() {
 }
 each_look() { ours_alone && grep -qE '^tidepool: look by growing thread: normal, used [0-9]+ [KM]iB, ' "$tmp/err"; }
 watch_refused() { grep -q '^tidepool: MEMORY_PRESSURE_WATCH cannot be listened to (error ' "$tmp/err"; }
-level_lines() { ! grep -qv '^tidepool: memory pressure' "$tmp/err"; }
+# Changes of level, of which the first 16 are shown.
+level_lines() { ! grep -qvE '^tidepool: (memory pressure|more lines of this kind are not shown$)' "$tmp/err"; }
 # ok NAME ...: exits 0 and says nothing.
 ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
 
@@ -308,7 +309,9 @@ case_ 'verbose 1' 0 started TIDEPOOL_VERBOSE=1 TIDEPOOL_LIMIT=640M TIDEPOOL_BUCK
 case_ 'verbose 1, disabled' 0 silent TIDEPOOL_VERBOSE=1 TIDEPOOL_DISABLE=1 "$V/small_process"
 case_ 'verbose 2' 0 first_reclaim TIDEPOOL_VERBOSE=2 TIDEPOOL_LIMIT=100M "$V/rounds"
 case_ 'verbose 3' 0 each_look TIDEPOOL_VERBOSE=3 "$V/borrows_memory"
-case_ 'a watch that cannot be' 0 watch_refused MEMORY_PRESSURE_WATCH=/dev/zero TIDEPOOL_LIMIT=100M "$V/borrows_memory"
+case_ 'a watch that cannot be' 0 watch_refused MEMORY_PRESSURE_WATCH=/dev/zero TIDEPOOL_LIMIT=100M "$V/rounds"
+echo mine >"$tmp/mine"
+case_ 'a watch on a file of the user' 0 watch_refused MEMORY_PRESSURE_WATCH="$tmp/mine" MEMORY_PRESSURE_WRITE=eA== TIDEPOOL_LIMIT=100M "$V/rounds"
 
 # Where something is missing.
 limited() { echo "ulimit -v $1 && exec $2"; }

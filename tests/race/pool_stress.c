@@ -35,6 +35,7 @@
 #define TURNS 20000
 #endif
 #define FORKS_MAX 30 // of one run; each child takes some ms
+#define FORK_WAIT_MS 10000
 #define SLOTS 48     // blocks that a thread holds
 #define POSTBOXES 64 // blocks on their way to anyone
 
@@ -55,7 +56,7 @@ struct block {
 
 static _Atomic(struct block *) postbox[POSTBOXES];
 static _Atomic uint64_t requests, looks;
-static _Atomic bool done;
+static _Atomic bool done, forking; // forking: a thread forks again and again
 
 static void check(bool ok, const char *what)
 {
@@ -98,6 +99,19 @@ static void visit(struct block *b, bool write)
     }
 }
 
+// The region does not grow while a fork is under way (pool/region_space.c), which a busy machine
+// may draw out: the library then takes a block of jemalloc's own heap, and this waits.
+static struct block *new_block(size_t size, bool zero)
+{
+    struct block *b = pool_get_new(size, zero);
+
+    for (int ms = 0; !b && atomic_load(&forking) && ms < FORK_WAIT_MS; ms++) {
+        usleep(1000);
+        b = pool_get_new(size, zero);
+    }
+    return b;
+}
+
 static struct block *take(uint64_t *state)
 {
     size_t size = random_size(state);
@@ -109,7 +123,7 @@ static struct block *take(uint64_t *state)
     if (!b)
         b = pool_get_shelved(size, zero);
     if (!b)
-        b = pool_get_new(size, zero);
+        b = new_block(size, zero);
     check(b != NULL, "out of memory");
     check(!zero || (b->size == 0 && ((char *)b)[size - 1] == 0), "a block that is not zero");
     check(pool_usable_size(b) >= size, "a block that is too small");
@@ -260,6 +274,7 @@ static void run(bool with_forks, bool *can_drain)
     const struct pool_options options = {buckets, array_len(buckets), CEILING, REGION_THP_DEFAULT};
     pthread_t worker[THREADS], tormentor, forker;
 
+    atomic_store(&forking, with_forks);
     check(pool_init(&options, can_drain) == 0, "no pools");
     check(pthread_atfork(pool_prefork, pool_postfork_parent, pool_postfork_child) == 0, "atfork");
     for (uintptr_t i = 0; i < THREADS; i++)
