@@ -206,8 +206,8 @@ check: all $(TIDY)
 	$(Q)! for m in pool pressure mfile; do \
 	    grep -nHE '^#include "' $$(find $$m -name '*.[ch]') | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
 	$(call say,CHECK,guard of calls into jemalloc)
-	$(Q)! grep -nE '\bje_[a-z_]+\(' shim/*.[ch] | \
-	    grep -vE '^shim/(guarded|scarce)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
+	$(Q)! grep -nE '\bje_[a-z_]+\(' $$(find shim -name '*.[ch]') | \
+	    grep -vE '^shim/(guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(FOLDERS:%=%*.h)); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done
