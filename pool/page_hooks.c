@@ -84,6 +84,7 @@ void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
 void (*pages_on_take)(size_t bytes);
 void (*pages_on_free)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
+bool (*pages_may_refill)(void);
 uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 bool pages_merge;
 
@@ -372,17 +373,25 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
     return failed;
 }
 
+// Where it may take no new pages, every extent is refused that would be made of them.
+static void *refill(struct tsdn *tsdn, struct arena *arena, struct tcache *tcache,
+                    struct cache_bin *bin, unsigned index, bool *success, bool may_ask)
+{
+    own.frozen = may_ask && pages_may_refill && !pages_may_refill();
+    return __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+}
+
 void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
                                         struct tcache *tcache, struct cache_bin *bin,
                                         unsigned index, bool *success)
 {
     // A signal handler's, where one comes here while its thread's own request is frozen.
     uint64_t frozen = own.frozen;
-    own.frozen = 0;
-    void *ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+    void *ptr = refill(tsdn, arena, tcache, bin, index, success, !frozen);
 
+    own.frozen = 0;
     if (pages_on_refill && !frozen && pages_on_refill(ptr != NULL) && !ptr)
-        ptr = __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
+        ptr = refill(tsdn, arena, tcache, bin, index, success, true);
     own.frozen = frozen & 0xfffff;
     return ptr;
 }

@@ -64,6 +64,10 @@ extern void (*pages_on_free)(size_t bytes);
 // Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
 
+// Called before such a refill, in the state that pages_on_refill is called in. Where it returns
+// false the refill gets no new pages, only what was freed. NULL: it always may. Set it once, early.
+extern bool (*pages_may_refill)(void);
+
 // Called, beside that, with how many bytes a thread has been given by jemalloc ever, each time that
 // this came 64 KiB further or to where the last call asked for by what it returned. The request
 // that got there has been served. NULL for none. Set it once, early.

@@ -133,6 +133,14 @@ bool promise_begin(size_t bytes)
     return true;
 }
 
+bool promise_may_begin(size_t bytes)
+{
+    if (!promise_begin(bytes))
+        return false;
+    atomic_fetch_sub(&begun, bytes);
+    return true;
+}
+
 void promise_keep(size_t bytes)
 {
     atomic_fetch_add(&kept, bytes);

@@ -35,6 +35,9 @@ extern bool promise_is_on;
 // may reclaim.
 bool promise_begin(size_t bytes);
 
+// Would promise_begin() grant them? Nothing is counted, but a refusal.
+bool promise_may_begin(size_t bytes);
+
 // Of what this thread has begun, so much is touched, or will not be.
 void promise_keep(size_t bytes);
 

@@ -378,9 +378,10 @@ __attribute__((constructor)) static void at_load(void)
         return;
     monitor_at_load();
     forks_register();
-    // A program of small blocks alone asks nothing of the pools, and is sampled, and its mapped
-    // files are watched, nevertheless.
-    if (boot_config.warmup_count || boot_config.sample_bytes || records_files)
+    // A program of small blocks alone asks nothing of the pools, and is sampled, its mapped files
+    // are watched and its limit is kept, nevertheless.
+    if (boot_config.warmup_count || boot_config.sample_bytes || records_files ||
+        boot_config.on_limit_enomem)
         boot_pools();
     files_start();
     // One line for each program, whether it will need the pools or not.

@@ -336,6 +336,19 @@ static bool after_refill(bool filled)
     return false;
 }
 
+// Under TIDEPOOL_ON_LIMIT=enomem, where sizes below a KiB are not to pass the limit either. Several
+// refills' worth: a slab is at most 28 KiB.
+#define REFILL_BYTES ((size_t)64 << 10)
+
+static bool may_refill(void)
+{
+    sig_atomic_t was = region_step_out();
+    bool may = pool_entered() || promise_may_begin(REFILL_BYTES);
+
+    region_step_in(was);
+    return may;
+}
+
 static bool on_refill(bool filled)
 {
     sig_atomic_t was = region_step_out();
@@ -389,6 +402,8 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
         hooks.looked = verbose_looked;
     monitor_init(o, &hooks);
     dog.on = dog.thread = true;
+    if (promise_is_on && o->on_limit_min_bytes < SIZE_CLASS_MIN_BYTES)
+        pages_may_refill = may_refill;
     pages_on_take = count_pages;
     pages_on_free = count_freed_pages;
     pages_on_refill = on_refill;

@@ -293,6 +293,7 @@ for guard in 0 1; do
     case_ "beyond_limit san_guard_large:$guard" 0 level_lines MALLOC_CONF=san_guard_large:$guard TIDEPOOL_LIMIT=200M \
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
 done
+case_ small_beyond_limit 0 level_lines TIDEPOOL_LIMIT=100M TIDEPOOL_ON_LIMIT=enomem:1 "$V/small_beyond_limit"
 told_by_the_option() { level_lines && ! grep -qv 'of 100 MiB used (option)$' "$tmp/err"; }
 case_ level_ends 0 told_by_the_option TIDEPOOL_LIMIT=100M "$V/level_ends"
 # One reclaim a second, at most, and one more; 3500 requests take less than that.
