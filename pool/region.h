@@ -89,6 +89,10 @@ int region_init(enum region_thp thp);
 // place instead.
 extern void (*region_on_wall)(const void *at);
 
+// From now on the limits last read hold: a filter (seccomp) may kill for asking. Any thread; makes
+// no system call.
+void region_limits_are_final(void);
+
 // A fresh live block of `class`, straight from jemalloc; NULL when out of memory or out of region.
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -38,19 +39,37 @@ static struct {
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned);
 } space = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-// What is limited belongs to the program first: a quarter of it is the region's at most.
-static size_t quarter_of(int resource, size_t bytes)
+static _Atomic bool limits_are_final;
+static _Atomic rlim_t data_limit = RLIM_INFINITY, address_limit = RLIM_INFINITY; // as last read
+
+static void read_limits(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return bytes;
-    return limit.rlim_cur / 4 < bytes ? limit.rlim_cur / 4 : bytes;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0)
+        atomic_store_explicit(&data_limit, limit.rlim_cur, memory_order_relaxed);
+    if (getrlimit(RLIMIT_AS, &limit) == 0)
+        atomic_store_explicit(&address_limit, limit.rlim_cur, memory_order_relaxed);
+}
+
+// What is limited belongs to the program first: a quarter of it is the region's at most.
+static size_t quarter_of(rlim_t limit, size_t bytes)
+{
+    return limit != RLIM_INFINITY && limit / 4 < bytes ? limit / 4 : bytes;
 }
 
 static size_t allowed_bytes(size_t bytes)
 {
-    return quarter_of(RLIMIT_DATA, quarter_of(RLIMIT_AS, bytes));
+    if (!atomic_load(&limits_are_final))
+        read_limits();
+    rlim_t data = atomic_load_explicit(&data_limit, memory_order_relaxed);
+    rlim_t addresses = atomic_load_explicit(&address_limit, memory_order_relaxed);
+    return quarter_of(data, quarter_of(addresses, bytes));
+}
+
+void region_limits_are_final(void)
+{
+    atomic_store(&limits_are_final, true);
 }
 
 static size_t round_up(size_t bytes, size_t step)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shim/heap.h"
+#include "shim/init.h"
 #include "shim/own_thread/one_thread.h"
 
 typedef void any_function(void);
@@ -128,6 +129,9 @@ HEAP_EXPORT int prctl(int option, ...)
     if (!one_thread_prctl(option, a[0]))
         return call(option, a[0], a[1], a[2], a[3]);
 
+    // Afterwards the filter may kill for what setting them up takes.
+    if (option == PR_SET_SECCOMP)
+        boot_pools();
     enum one_thread was = one_thread_begin();
     int result = call(option, a[0], a[1], a[2], a[3]);
     one_thread_end(was, option == PR_SET_SECCOMP && result >= 0);

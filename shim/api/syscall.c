@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "shim/heap.h"
+#include "shim/init.h"
 #include "shim/own_thread/one_thread.h"
 #include "shim/raw_fork.h"
 
@@ -103,6 +104,9 @@ long syscall_known(long number, long a, long b, long c, long d, long e)
             raw_fork_parent(held);
         return result;
     }
+    // Afterwards the filter may kill for what setting them up takes.
+    if (sandboxes(number, a))
+        boot_pools();
     enum one_thread was = one_thread_begin();
     long result = call(number, a, b, c, d, e, 0);
     one_thread_end(was, sandboxes(number, a) && result >= 0);

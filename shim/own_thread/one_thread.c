@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 
 #include "mfile/mfile.h"
+#include "pool/region.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/lowmem/watchdog.h"
 
@@ -25,8 +26,10 @@ enum one_thread one_thread_begin(void)
 
 void one_thread_end(enum one_thread was, bool sandboxed)
 {
-    if (sandboxed)
+    if (sandboxed) {
         monitor_ban();
+        region_limits_are_final();
+    }
     if (was == ONE_THREAD_NOT_OURS)
         return;
     monitor_resume();
