@@ -7,6 +7,7 @@
 #include "pool/region.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/lowmem/watchdog.h"
+#include "shim/raw_fork.h"
 
 // A thread that sleeps is gone in 0.2 ms. One that writes a file or purges takes as long as that.
 #define AWAIT_MS 10000
@@ -14,6 +15,9 @@
 enum one_thread one_thread_begin(void)
 {
     int saved = errno;
+
+    // A child with a memory of its own, which it does not know yet.
+    raw_fork_notice();
     bool ours = monitor_owns_memory() && !monitor_is_self();
 
     errno = saved;
@@ -26,12 +30,12 @@ enum one_thread one_thread_begin(void)
 
 void one_thread_end(enum one_thread was, bool sandboxed)
 {
+    if (was == ONE_THREAD_NOT_OURS)
+        return;
     if (sandboxed) {
         monitor_ban();
         region_limits_are_final();
     }
-    if (was == ONE_THREAD_NOT_OURS)
-        return;
     monitor_resume();
     // Where a filter is in force, its hold stays.
     if (!sandboxed)

@@ -308,6 +308,24 @@ static void filters_while_small(void)
     grow();
 }
 
+// A child that borrows the memory filters its own calls; those of the parent stay what they are.
+static void child_filters_itself(void)
+{
+    char tid[256];
+    int result;
+
+    grow_until_watched(tid);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        allow_a_heap_only(false);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &result, 0) == pid && result == 0, "child: %x", result);
+    CHECK(seteuid(geteuid()) == 0, "%s", strerror(errno));
+    CHECK(library_threads(NULL) == 0, "ended around seteuid()");
+    grow_until_watched(tid);
+}
+
 static _Atomic bool enough;
 
 static void *change_and_grow(void *unused)
@@ -405,6 +423,7 @@ static const struct {
     {"filters_by_number", filters_by_number},
     {"filters_by_prctl", filters_by_prctl},
     {"filters_while_small", filters_while_small},
+    {"child_filters_itself", child_filters_itself},
     {"many_at_once", many_at_once},
     {"child_borrows_memory", child_borrows_memory},
     {"in_a_handler", in_a_handler},

@@ -146,7 +146,7 @@ done
 LIMIT=20 case_ 'main_leaves killed' 143 silent 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" killed
 # What only a process of one thread may do, and what a process may give up: without our threads in the way.
 for mode in is_confined is_not_urgent keeps_capabilities changes_ids enters_namespaces locks_itself_up \
-    filters_by_number filters_by_prctl filters_while_small many_at_once child_borrows_memory in_a_handler; do
+    filters_by_number filters_by_prctl filters_while_small child_filters_itself many_at_once child_borrows_memory in_a_handler; do
     if [ "$(id -u)" = 0 ]; then
         LIMIT=60 ok "one_thread $mode" "$V/one_thread" $mode
         # For mapped files of others the thread keeps a capability.
