@@ -1,5 +1,7 @@
 #include "shim/lowmem/watchdog.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -340,12 +342,22 @@ static bool after_refill(bool filled)
 // refills' worth: a slab is at most 28 KiB.
 #define REFILL_BYTES ((size_t)64 << 10)
 
+// The list that is about to be refilled is empty, and jemalloc relies on that. So no signal handler
+// may free a block into it meanwhile: where there are handlers, their thread is PASSING here.
 static bool may_refill(void)
 {
+    bool has_handlers = region_entered();
+    sigset_t all, old;
+
+    if (has_handlers) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+    }
     sig_atomic_t was = region_step_out();
     bool may = pool_entered() || promise_may_begin(REFILL_BYTES);
-
     region_step_in(was);
+    if (has_handlers)
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
     return may;
 }
 

@@ -294,6 +294,7 @@ for guard in 0 1; do
         TIDEPOOL_ON_LIMIT=enomem "$V/beyond_limit"
 done
 case_ small_beyond_limit 0 level_lines TIDEPOOL_LIMIT=100M TIDEPOOL_ON_LIMIT=enomem:1 "$V/small_beyond_limit"
+LIMIT=60 ok handler_frees_small TIDEPOOL_ON_LIMIT=enomem:1 "$V/handler_frees_small"
 told_by_the_option() { level_lines && ! grep -qv 'of 100 MiB used (option)$' "$tmp/err"; }
 case_ level_ends 0 told_by_the_option TIDEPOOL_LIMIT=100M "$V/level_ends"
 # One reclaim a second, at most, and one more; 3500 requests take less than that.
