@@ -34,6 +34,9 @@ static struct {
     unsigned forks;       // under way: nothing is mapped meanwhile
     // All of the maps that belong to mapped blocks, and to what lies before them, is mapped.
     struct window map, notes, blocks;
+    // What lies before the first block counts as the region's: a block of jemalloc's, mapped there
+    // in a crowded address space, would pass for a pooled one.
+    struct window head;
     extent_hooks_t hooks;
     bool (*commit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned); // jemalloc's
     bool (*decommit)(extent_hooks_t *, void *, size_t, size_t, size_t, unsigned);
@@ -278,7 +281,9 @@ static bool map_first(uintptr_t at, size_t span)
     space.map.begin = at;
     space.notes.begin = (uintptr_t)region.notes;
     space.blocks.begin = region.base + REGION_FIRST_BLOCK_BYTES;
-    return map_upto(space.used);
+    space.head.begin = region.base;
+    space.head.no_access = true;
+    return window_grow(&space.head, REGION_FIRST_BLOCK_BYTES) && map_upto(space.used);
 }
 
 static void give_up(void)
@@ -286,6 +291,7 @@ static void give_up(void)
     window_close(&space.map);
     window_close(&space.notes);
     window_close(&space.blocks);
+    window_close(&space.head);
     region = (struct region){0};
 }
 

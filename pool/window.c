@@ -10,10 +10,10 @@
 #endif
 
 // Kernels before 4.17 take the address for a wish, and map elsewhere where it is not free.
-static bool window_map(uintptr_t at, size_t bytes)
+static bool window_map(uintptr_t at, size_t bytes, int prot)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-    void *got = pages_mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *got = pages_mmap((void *)at, bytes, prot, flags, -1, 0);
 
     if (got == MAP_FAILED)
         return false;
@@ -31,7 +31,7 @@ bool window_grow(struct window *w, size_t upto)
 
     if (wanted <= w->bytes)
         return true;
-    if (!window_map(at, wanted - w->bytes))
+    if (!window_map(at, wanted - w->bytes, w->no_access ? PROT_NONE : PROT_READ | PROT_WRITE))
         return false;
     if (w->advice != MADV_NORMAL)
         pages_madvise((void *)at, wanted - w->bytes, w->advice);

@@ -12,14 +12,15 @@
 
 struct window {
     uintptr_t begin;
-    size_t bytes; // mapped so far
-    int advice;   // for madvise(2), given for each new part; MADV_NORMAL: none
-    bool merge;   // the kernel may merge equal pages
+    size_t bytes;   // mapped so far
+    int advice;     // for madvise(2), given for each new part; MADV_NORMAL: none
+    bool no_access; // nothing else is to lie there, that is all
+    bool merge;     // the kernel may merge equal pages
 };
 
 // Makes sure that the first `upto` bytes are mapped, rounded up to a page: private, anonymous,
-// readable and writable. False, and nothing changed, where something else lies there or the kernel
-// refuses. errno is EEXIST for the first.
+// readable and writable unless no_access says otherwise. False, and nothing changed, where
+// something else lies there or the kernel refuses. errno is EEXIST for the first.
 bool window_grow(struct window *w, size_t upto);
 
 // Unmaps all of it.

@@ -415,6 +415,15 @@ Test(region_limits, a_mapping_in_its_way_ends_its_growth_and_stays_as_it_was)
     cr_expect(region_block_new(size_class_of(1 * M), false) != NULL, "when it is gone, too");
 }
 
+// What counts as the region's is not for others to map: a block there would pass for a pooled one.
+Test(region, nothing_else_lies_before_the_first_block)
+{
+    cr_assert(region_init(REGION_THP_NEVER) == 0);
+    for (size_t at = 0; at < 2 * M; at += M / 4)
+        cr_expect(mmap((char *)region.base + at, 4096, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED);
+}
+
 // What the last page before a wall leaves room for is used to the page.
 Test(region_limits, every_entry_of_a_mapped_block_is_mapped)
 {
