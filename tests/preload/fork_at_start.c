@@ -4,6 +4,7 @@
 //   fork_at_start        with the fork at all moments of the start, one after the other
 //   fork_at_start slow   in the middle of a start that takes long, for a system call of it does
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
@@ -83,8 +84,20 @@ static long sleeps(void)
     return u.ru_nvcsw;
 }
 
+// Each stop for strace would count as a sleep. Allocates nothing.
+static bool is_traced(void)
+{
+    char text[4096] = "";
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+    CHECK(read(fd, text, sizeof text - 1) > 0, "/proc/self/status");
+    close(fd);
+    return !strstr(text, "TracerPid:\t0\n");
+}
+
 static int child(void)
 {
+    bool traced = is_traced();
     struct tidepool_bucket b[16];
     long before = sleeps();
     uint64_t served = 0;
@@ -92,7 +105,8 @@ static int child(void)
     for (int i = 0; i < 10; i++)
         free(malloc(64 * KIB));
     malloc_trim(0);
-    CHECK(sleeps() - before <= SLEEPS_MOST, "the child slept %ld times", sleeps() - before);
+    CHECK(traced || sleeps() - before <= SLEEPS_MOST, "the child slept %ld times",
+          sleeps() - before);
     unsigned n = tidepool_stats(b, COUNT(b));
     for (unsigned i = 0; i < n && i < COUNT(b); i++)
         served += b[i].created + b[i].reused;
