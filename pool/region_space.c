@@ -283,6 +283,7 @@ static bool map_first(uintptr_t at, size_t span)
     space.blocks.begin = region.base + REGION_FIRST_BLOCK_BYTES;
     space.head.begin = region.base;
     space.head.no_access = true;
+    space.head.advice = MADV_DONTDUMP;
     return window_grow(&space.head, REGION_FIRST_BLOCK_BYTES) && map_upto(space.used);
 }
 
