@@ -10,8 +10,8 @@
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
+#include "pool/no_tcache.h"
 #include "pool/page_hooks.h"
-#include "pool/thin_thread.h"
 #include "pressure/evaluate.h"
 #include "shim/log.h"
 #include "shim/lowmem/watchdog.h"
@@ -58,7 +58,7 @@ static bool start_merging(void)
 
 static void begin_worker(void)
 {
-    thin_thread_self();
+    no_tcache_self();
     confine_self();
 }
 

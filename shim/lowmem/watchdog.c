@@ -7,10 +7,10 @@
 #include <time.h>
 
 #include "export/control.h"
+#include "pool/no_tcache.h"
 #include "pool/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/quota.h"
-#include "pool/thin_thread.h"
 #include "shim/env_copy.h"
 #include "shim/glue/mapped_files.h"
 #include "shim/guarded.h"
@@ -211,7 +211,7 @@ static void on_critical(void *arg)
 static bool begin(void *arg)
 {
     (void)arg;
-    thin_thread_self();
+    no_tcache_self();
     // libunwind keeps descriptors that it uses in all threads: it has to find them in the program's
     // table.
     sampling_begin();

@@ -1,4 +1,4 @@
-#include "pool/thin_thread.h"
+#include "pool/no_tcache.h"
 
 #include <stdbool.h>
 
@@ -8,17 +8,17 @@ bool __real_je_tsd_tcache_enabled_data_init(struct tsd *);
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *);
 void je_tsd_slow_update(struct tsd *);
 
-static _Thread_local bool thin __attribute__((tls_model("initial-exec")));
+static _Thread_local bool without __attribute__((tls_model("initial-exec")));
 
-void thin_thread_self(void)
+void no_tcache_self(void)
 {
-    thin = true;
+    without = true;
 }
 
 // At a thread's first request. What jemalloc does itself under opt.tcache:false.
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 {
-    if (!thin)
+    if (!without)
         return __real_je_tsd_tcache_enabled_data_init(tsd);
     *(bool *)tsd = false;
     je_tsd_slow_update(tsd);
