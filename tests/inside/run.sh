@@ -14,7 +14,7 @@ for name in $(env | sed -n 's/^\(TIDEPOOL_[A-Z_]*\)=.*/\1/p') MALLOC_CONF; do un
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:handle_abort=0:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
 export TSAN_OPTIONS="suppressions=tests/race/tsan.supp:${TSAN_OPTIONS:-}"
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
 # What the library says of its own accord.
 expected='^tidepool: (version|memory pressure|level |reclaim |look |events that|heap profile|bucket |pressure:|reclaims:|levels:|pages:|samples:|double_frees|double free|invalid free|allocated at|backtrace: |more lines of this kind)'
@@ -55,9 +55,12 @@ metrics="TIDEPOOL_PROM_DIR=$tmp/prom TIDEPOOL_PROM_INTERVAL=100ms TIDEPOOL_PROM_
     for victim in errno_rules usable_size alignment calloc_zeroes jemalloc_api thread_exit; do
         run 0 $victim $sampled $metrics TIDEPOOL_VERBOSE=3
     done
-    for victim in fork_storm fork_handlers short_threads producer_consumer; do
-        run 0 $victim $sampled $near $metrics
-    done
+    for victim in fork_handlers short_threads producer_consumer; do run 0 $victim $sampled $near $metrics; done
+    # gcc 12's own allocator locks are not given up in the child of a process of several threads.
+    case $B in
+        */address) skipped=$((skipped + 1)) && echo '  SKIPPED fork_storm: AddressSanitizer itself hangs after such forks' ;;
+        *) run 0 fork_storm $sampled $near $metrics ;;
+    esac
     for victim in rounds trim_gives_back; do run 0 $victim $near TIDEPOOL_VERBOSE=3; done
     for kind in twice resize-after-free interior; do run 0 misuse TIDEPOOL_CHECK=warn $sampled -- $kind 65536; done
 }
@@ -67,5 +70,5 @@ run 0 signal_alloc -- cold
 run 0 mapping_calls 'TIDEPOOL_MFILE=*=random' TIDEPOOL_KSM=on
 run 0 mapped_files 'TIDEPOOL_MFILE=*mapped_files.*=lazyfree,prefetch,sequential' -- policy sr
 
-echo "inside: $passed passed, $failed failed, 0 skipped"
+echo "inside: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ] && [ $passed -gt 0 ]
