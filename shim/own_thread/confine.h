@@ -15,8 +15,8 @@
 
 #include "shim/config/config.h"
 
-// Once, with the settings, before a thread of ours can start: remembers which processors the process
-// may use. The settings must stay valid.
+// Once, with the settings, before a thread of ours can start: remembers which processors the
+// process may use. The settings must stay valid.
 void confine_init(const struct config *config);
 
 // On a thread of ours, once. Descriptors that need privileges are opened before.
