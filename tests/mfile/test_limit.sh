@@ -57,6 +57,16 @@ run() {
     echo "        $name: $first % as it went to sleep, $least % at least${tenths:+, below High after $((tenths / 10)).$((tenths % 10)) s}"
 }
 
+# The same, again where the kernel itself had put so many of the file's pages aside that usage began below High, where
+# there is nothing to see: of 5 runs on Linux 6.18 one did.
+run_above_high() {
+    local try
+    for try in 1 2 3; do
+        run "$@"
+        [ "$first" -lt $high ] || return 0
+    done
+}
+
 unharmed() { [ "$status" = 0 ] && [ "$kills" = 0 ] && grep -q intact "$work/out"; }
 
 main() {
@@ -71,7 +81,7 @@ main() {
     fi
     head -c 1G /dev/urandom >"$work/file" && sync "$work/file" || exit 1
 
-    run 'no policy' LD_PRELOAD="$lib"
+    run_above_high 'no policy' LD_PRELOAD="$lib"
     if ! unharmed; then
         fail 'no policy' "status $status, $kills killed: $(cat "$work/err")"
     elif [ "$least" -lt $high ]; then
@@ -85,7 +95,7 @@ main() {
     else
         fail 'lazyfree' "status $status, $kills killed, $least %: $(cat "$work/err")"
     fi
-    keep=1 run 'lazyfree, but kept by the program' LD_PRELOAD="$lib" TIDEPOOL_MFILE='*/file=lazyfree'
+    keep=1 run_above_high 'lazyfree, but kept by the program' LD_PRELOAD="$lib" TIDEPOOL_MFILE='*/file=lazyfree'
     if unharmed && [ "$least" -ge $high ]; then
         pass 'a mapping that the program keeps is left alone'
     else
