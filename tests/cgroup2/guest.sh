@@ -168,13 +168,13 @@ test_swap() {
 
 # malloc says no before the kernel kills, whether blocks are written at once or after the last no.
 test_enomem() {
-    for load in '1 1024 16384 late' '4 1024 1048576 now' '8 1048576 16777216 now'; do
+    for blocks in '1 1024 16384 late' '4 1024 1048576 now' '8 1048576 16777216 now'; do
         make enomem memory.max=100M
-        inside $dir TIDEPOOL_ON_LIMIT=enomem:1K timeout -s KILL 60 /t/refused $load 2 >/tmp/err 2>&1
+        inside $dir TIDEPOOL_ON_LIMIT=enomem:1K timeout -s KILL 60 /t/refused $blocks 2 >/tmp/err 2>&1
         status=$?
         used=$(($(event $dir oom_kill)))
-        if [ $status -ne 0 ] || [ $used -ne 0 ]; then fail "enomem: $load" "status $status, $used killed"
-        else pass "enomem: $load"; fi
+        if [ $status -ne 0 ] || [ $used -ne 0 ]; then fail "enomem: $blocks" "status $status, $used killed"
+        else pass "enomem: $blocks"; fi
         drop $dir
     done
 }
