@@ -373,7 +373,7 @@ void region_postfork_parent(void)
 }
 
 // The lock may be held by a thread that the child does not have. It has changed nothing, or the
-// addresses that it took are handed to nobody.
+// addresses that it took are never handed out.
 void region_postfork_child(void)
 {
     space.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;

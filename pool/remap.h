@@ -70,7 +70,7 @@ void remap_postfork_child(void);
 // Bytes moved ever.
 uint64_t remap_bytes(void);
 
-// For page_hooks.c: notes pages that are being taken, or says that nobody wants to know.
+// For page_hooks.c: records pages that are being taken; false if no move is in progress.
 bool remap_note(uintptr_t at, size_t size);
 
 // For page_hooks.c: does this thread purge for a fill?

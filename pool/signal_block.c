@@ -71,7 +71,8 @@ static word *find(uintptr_t at, bool make)
     return &node[at >> 12 & (NODE_WORDS - 1)];
 }
 
-// Whole pages, and four classes to a doubling, as jemalloc's; 0 where no address space has so many.
+// Whole pages, and four classes to a doubling, as jemalloc's; 0 where no address space is that
+// large.
 static size_t block_bytes(size_t size, size_t alignment)
 {
     size_t least = alignment > PAGE ? ALIGNED_MIN_BYTES : PAGE, step = PAGE;

@@ -264,7 +264,7 @@ void cache_prefork(void);
 void cache_postfork_parent(void);
 void cache_postfork_child(void);
 
-// In a child whose parent ran no handler, anywhere: nobody holds a lock or drains a cache.
+// In a child whose parent ran no handler, anywhere: no lock is held and no cache is drained.
 void cache_forget_threads(void);
 
 #endif

@@ -1,4 +1,4 @@
-// thread_cache_inside - what the parts of the thread caches share, and nobody else: thread_cache.c
+// thread_cache_inside - what the parts of the thread caches share among themselves: thread_cache.c
 // is the owner's side, bins.c what happens to the lists of one class, thread_cache_drain.c how
 // others get at them, and thread_cache_count.c how they are counted.
 #ifndef TIDEPOOL_POOL_THREAD_CACHE_INSIDE_H
@@ -29,7 +29,8 @@ bool cache_can_revoke(void);
 // Without membarrier the owner is asked by `revoked` to empty its cache itself; it does so here.
 void cache_heed_request(struct cache *t);
 
-// Acquire and release, for those who count: see thread_cache_count.c. On x86 they cost nothing.
+// Acquire and release, for the threads that count: see thread_cache_count.c. On x86 they cost
+// nothing.
 static inline uint64_t cache_load(_Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_acquire);

@@ -35,7 +35,7 @@ void depot_tidy(void);
 void depot_lock_all(void);
 void depot_unlock_all(void);
 
-// In a child whose parent ran no handler: nobody holds a lock. What lies on the shelves is lost to
+// In a child whose parent ran no handler: no lock is held. What lies on the shelves is lost to
 // it where a thread that is not there was bringing blocks: they may be on its list as well.
 void depot_forget_threads(bool bringing);
 
