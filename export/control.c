@@ -67,7 +67,7 @@ static struct command {
 // A number that the program has taken over is let be.
 static bool ours(const struct socket *s)
 {
-    return s->open && high_fd_is(s->fd, s->dev, s->ino, 0);
+    return s->open && private_fd_is(s->fd, s->dev, s->ino, 0);
 }
 
 static void drop(struct socket *s)
@@ -81,10 +81,10 @@ static void drop(struct socket *s)
 static int adopt(struct socket *s, int fd)
 {
     uint64_t id;
-    fd = high_fd_move(fd);
+    fd = private_fd_move(fd);
     if (fd < 0)
         return fd;
-    int err = high_fd_identify(fd, &s->dev, &s->ino, &id);
+    int err = private_fd_identify(fd, &s->dev, &s->ino, &id);
     if (err) {
         text_fd_close(fd);
         return err;

@@ -297,7 +297,7 @@ static const struct family families[] = {
      .series = watched, IN(count.looks)},
     {"tidepool_memory_assist_samples_total", COUNTER,
      "Looks taken by threads that were about to grow; part of all samples.", .series = watched,
-     IN(count.assist_looks)},
+     IN(count.direct_looks)},
     {"tidepool_memory_late_samples_total", COUNTER,
      "Looks that came later than planned by over half an interval.", .series = watched,
      IN(count.late_looks)},

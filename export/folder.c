@@ -59,7 +59,7 @@ static bool was_named(int fd, const char *name)
 static int move_up(int fd, int dir, const char *name)
 {
     struct stat named;
-    int high = high_fd_copy(fd);
+    int high = private_fd_copy(fd);
 
     if (high < 0) {
         if ((folder_stat(dir, name, &named) == 0 && is_same(fd, &named)) || was_named(fd, name))

@@ -59,7 +59,7 @@ static void read_pools(struct metrics *m)
     struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
 
     m->buckets = pool_stats(stats);
-    m->pool_max_bytes = credit_max();
+    m->pool_max_bytes = quota_max();
     m->cached_threads = cache_threads();
     for (unsigned b = 0; b < m->buckets; b++) {
         const struct pool_bucket_stats *s = &stats[b];
@@ -107,7 +107,7 @@ static void read_pressure(struct metrics *m)
     c->reclaim_us = p.reclaim_us;
     c->looks = p.looks;
     c->late_looks = p.late_looks;
-    c->assist_looks = p.assist_looks;
+    c->direct_looks = p.direct_looks;
     c->refused = p.refused;
     c->moved_bytes = remap_bytes();
     m->page_moves = remap_enabled();

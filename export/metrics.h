@@ -38,7 +38,7 @@ struct metrics_counters {
     uint64_t transitions[PRESSURE_LEVELS], level_ms[PRESSURE_LEVELS];
     uint64_t reclaims[PRESSURE_CAUSES], reclaimed_bytes[PRESSURE_CAUSES];
     uint64_t reclaim_took[PRESSURE_HISTOGRAM], reclaim_us; // each range by itself
-    uint64_t looks, late_looks, assist_looks, refused, moved_bytes;
+    uint64_t looks, late_looks, direct_looks, refused, moved_bytes;
     uint64_t misused[METRICS_MISUSES];
     uint64_t samples, samples_dropped, dumps[METRICS_DUMPS];
     uint64_t advised[ADVICES][ADVICE_RESULTS], lazily_freed_bytes;

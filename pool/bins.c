@@ -14,7 +14,7 @@
 
 static _Atomic uint64_t drained[SIZE_CLASS_END], overflows[SIZE_CLASS_END];
 
-// The list of all classes that had none yet: empty, and without credit for more.
+// The list of all classes that had none yet: empty, and without quota for more.
 static uint32_t no_list[1];
 
 static uint32_t *list_of(struct bin *b)
@@ -65,11 +65,12 @@ static void move_start(struct bin *b, struct bin_ledger *l, uint64_t by)
     cache_store(&b->requests, cache_load(&b->requests) + by);
 }
 
-void lists_draw(struct cache *t, unsigned class, uint64_t interval)
+void bins_draw(struct cache *t, unsigned class, uint64_t interval)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint64_t distance = interval ? pace_requests(size_class_bytes(class), interval) : CACHE_NEVER;
+    uint64_t distance =
+        interval ? sampler_requests(size_class_bytes(class), interval) : CACHE_NEVER;
 
     l->interval = interval;
     cache_next_version(l);
@@ -83,13 +84,13 @@ static void delete_blocks(const uint32_t *units, uint32_t count)
         region_block_delete(units[i]);
 }
 
-// Shelves blocks together with their credit.
+// Shelves blocks together with their quota.
 static void shelve(unsigned class, const uint32_t *units, uint32_t count)
 {
-    if (!count || depot_put(class, units, count))
+    if (!count || transfer_put(class, units, count))
         return;
     delete_blocks(units, count);
-    credit_return(class, count);
+    quota_return(class, count);
 }
 
 static uint32_t min32(uint32_t a, uint32_t b)
@@ -105,18 +106,19 @@ static uint32_t target_first(unsigned class)
 }
 
 // The most that leave room for the thread's other classes of the bucket and for the other threads:
-// a list is twice as long. Half of the bucket stays with the depot, where other classes find room.
+// a list is twice as long. Half of the bucket stays with the transfer cache, where other classes
+// find room.
 static uint32_t target_max(struct cache *t, unsigned class)
 {
-    const struct credit_bucket *bucket = credit_bucket((unsigned)credit_bucket_of(class));
-    const struct credit_classes *all = credit_classes(class);
+    const struct quota_bucket *bucket = quota_bucket((unsigned)quota_bucket_of(class));
+    const struct quota_classes *all = quota_classes(class);
     uint64_t bytes = size_class_bytes(class), lists = 2;
 
     for (unsigned i = 0; i < all->count; i++)
         lists += all->class[i] != class && cache_list_capacity(&t->bin[all->class[i]]);
     uint64_t share = lists * cache_threads() < 4 ? 4 : lists * cache_threads();
     uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
-    uint64_t by_bytes = credit_max() / bytes / share;
+    uint64_t by_bytes = quota_max() / bytes / share;
     uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
 
     return max > TARGET_MAX ? TARGET_MAX : max ? (uint32_t)max : 1;
@@ -131,22 +133,22 @@ static void grow_target(struct cache *t, unsigned class)
     l->target = l->target * 2 > l->target_max ? l->target_max : l->target * 2;
 }
 
-void lists_draw_nearer(struct cache *t, unsigned class)
+void bins_draw_nearer(struct cache *t, unsigned class)
 {
     uint64_t interval = t->ledger[class].interval, now;
 
     // A hit that was reached stays one: the samples after much traffic weigh the most.
-    if (likely(interval <= 2 * pace_interval_bytes) ||
+    if (likely(interval <= 2 * sampler_interval_bytes) ||
         cache_load(&t->bin[class].requests) == CACHE_DUE)
         return;
-    now = pace_interval_now();
+    now = sampler_interval_now();
     if (now <= interval / 4)
-        lists_draw(t, class, now);
+        bins_draw(t, class, now);
 }
 
-// How many blocks to take from the depot: twice as many as the last time by a thread that only
-// takes, else half as many. Who takes more than he will use makes others go to jemalloc for new
-// ones.
+// How many blocks to take from the transfer cache: twice as many as the last time by a thread that
+// only takes, else half as many. Who takes more than he will use makes others go to jemalloc for
+// new ones.
 static uint32_t next_take(struct bin_ledger *l, bool only_takes)
 {
     l->take = only_takes ? l->take * 2 : l->take / 2;
@@ -157,7 +159,7 @@ static uint32_t next_take(struct bin_ledger *l, bool only_takes)
     return l->take;
 }
 
-bool lists_refill(struct cache *t, unsigned class)
+bool bins_refill(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
@@ -169,13 +171,13 @@ bool lists_refill(struct cache *t, unsigned class)
     l->miss_at = put;
     want = next_take(l, only_takes);
     list = need_room(t, class, want);
-    count = depot_take(class, list + 1, want);
-    // The blocks bring credit, so what the empty list held is too much; and where others have none,
+    count = transfer_take(class, list + 1, want);
+    // The blocks bring quota, so what the empty list held is too much; and where others have none,
     // so is what this thread, which takes and takes, has for what it may put.
-    if (count > capacity || (only_takes && credit_is_scarce(class)))
+    if (count > capacity || (only_takes && quota_is_scarce(class)))
         capacity = count;
     if (count || capacity != had) {
-        credit_return(class, had + count - capacity);
+        quota_return(class, had + count - capacity);
         set_list(t, class, list, count, capacity, count);
     }
     if (count)
@@ -183,7 +185,7 @@ bool lists_refill(struct cache *t, unsigned class)
     return count;
 }
 
-// Room on one of this thread's lists becomes credit for another. Called by the owner, busy.
+// Room on one of this thread's lists becomes quota for another. Called by the owner, busy.
 static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
 {
     struct bin *b = &t->bin[from];
@@ -196,41 +198,41 @@ static uint32_t squeeze(struct cache *t, unsigned from, unsigned class)
     if (l->target > target_first(from))
         l->target /= 2;
     set_list(t, from, list_of(b), count, capacity - room, 0);
-    return credit_move(from, class, room);
+    return quota_move(from, class, room);
 }
 
 static uint32_t take_oldest(unsigned class, uint64_t max, struct lists_leaving *leaving)
 {
     uint32_t some = min32(target_first(class), LISTS_LEAVING_MAX - leaving->count);
-    uint32_t count =
-        depot_take_oldest(class, leaving->unit + leaving->count, some < max ? some : (uint32_t)max);
+    uint32_t count = transfer_take_oldest(class, leaving->unit + leaving->count,
+                                          some < max ? some : (uint32_t)max);
 
     leaving->count += count;
-    credit_return(class, count);
+    quota_return(class, count);
     return count;
 }
 
-void lists_let_leave(const struct lists_leaving *leaving)
+void bins_let_leave(const struct lists_leaving *leaving)
 {
     delete_blocks(leaving->unit, leaving->count);
 }
 
-uint32_t lists_release_oldest(unsigned class, uint64_t max)
+uint32_t bins_release_oldest(unsigned class, uint64_t max)
 {
     struct lists_leaving leaving;
 
     leaving.count = 0;
     take_oldest(class, max, &leaving);
-    lists_let_leave(&leaving);
+    bins_let_leave(&leaving);
     return leaving.count;
 }
 
-// Blocks that lie in the depot for another class of the bucket go back to jemalloc: they were not
-// needed lately, and this one was. Without that, a program whose sizes shift would fill a bucket
-// once and go past it ever after.
+// Blocks that lie in the transfer cache for another class of the bucket go back to jemalloc: they
+// were not needed lately, and this one was. Without that, a program whose sizes shift would fill a
+// bucket once and go past it ever after.
 static bool displace(unsigned class, struct lists_leaving *leaving)
 {
-    const struct credit_classes *all = credit_classes(class);
+    const struct quota_classes *all = quota_classes(class);
 
     for (unsigned i = 0; i < all->count; i++)
         if (all->class[i] != class && take_oldest(all->class[i], UINT64_MAX, leaving))
@@ -239,16 +241,16 @@ static bool displace(unsigned class, struct lists_leaving *leaving)
 }
 
 // Credit for as many blocks as the class's target, or for fewer; 0 when all is taken by others.
-static uint32_t take_credit(struct cache *t, unsigned class, struct lists_leaving *leaving)
+static uint32_t take_quota(struct cache *t, unsigned class, struct lists_leaving *leaving)
 {
-    uint32_t got = credit_take(class, t->ledger[class].target);
-    const struct credit_classes *all = credit_classes(class);
+    uint32_t got = quota_take(class, t->ledger[class].target);
+    const struct quota_classes *all = quota_classes(class);
 
     for (unsigned i = 0; !got && i < all->count; i++)
         if (all->class[(class + i) % all->count] != class)
             got = squeeze(t, all->class[(class + i) % all->count], class);
     while (!got && displace(class, leaving))
-        got = credit_take(class, t->ledger[class].target);
+        got = quota_take(class, t->ledger[class].target);
     return got;
 }
 
@@ -270,7 +272,7 @@ static bool cut(struct cache *t, unsigned class, uint32_t in_a_row, struct lists
     return count;
 }
 
-// The oldest blocks of a full list travel on, with their credit.
+// The oldest blocks of a full list travel on, with their quota.
 static void shelve_oldest(struct cache *t, unsigned class, uint32_t count)
 {
     struct bin *b = &t->bin[class];
@@ -291,34 +293,34 @@ static uint32_t fills(struct bin *b, struct bin_ledger *l)
     return l->fills;
 }
 
-bool lists_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving)
+bool bins_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
-    uint32_t credit, capacity, in_a_row = fills(b, l);
+    uint32_t quota, capacity, in_a_row = fills(b, l);
 
     if (cache_list_capacity(b) >= 2 * l->target || in_a_row > 2)
         grow_target(t, class);
-    credit = take_credit(t, class, leaving);
-    if (!credit && cut(t, class, in_a_row, leaving))
+    quota = take_quota(t, class, leaving);
+    if (!quota && cut(t, class, in_a_row, leaving))
         return true;
-    if (!credit && take_oldest(class, UINT64_MAX, leaving))
-        credit = take_credit(t, class, leaving);
-    if (!credit) {
+    if (!quota && take_oldest(class, UINT64_MAX, leaving))
+        quota = take_quota(t, class, leaving);
+    if (!quota) {
         cache_add(&overflows[class], 1);
         return false;
     }
     // Where a thread frees and frees others wait for its blocks.
     if (in_a_row > 2)
         shelve_oldest(t, class, cache_list_length(b));
-    else if (cache_list_capacity(b) + credit > 2 * l->target)
+    else if (cache_list_capacity(b) + quota > 2 * l->target)
         shelve_oldest(t, class, (cache_list_length(b) + 1) / 2);
-    capacity = cache_list_capacity(b) + credit;
+    capacity = cache_list_capacity(b) + quota;
     set_list(t, class, need_room(t, class, capacity), cache_list_length(b), capacity, 0);
     return true;
 }
 
-void lists_empty_class(struct cache *t, unsigned class)
+void bins_empty_class(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
@@ -328,30 +330,30 @@ void lists_empty_class(struct cache *t, unsigned class)
         return;
     shelve(class, list + 1, count);
     cache_add(&drained[class], count);
-    credit_return(class, capacity - count);
+    quota_return(class, capacity - count);
     set_list(t, class, list, 0, 0, -(int64_t)count);
     if (l->target > target_first(class))
         l->target /= 2;
 }
 
-void lists_empty(struct cache *t)
+void bins_empty(struct cache *t)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        lists_empty_class(t, class);
+        bins_empty_class(t, class);
 }
 
-void lists_init(struct cache *t, uint64_t interval)
+void bins_init(struct cache *t, uint64_t interval)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         t->ledger[class].target = target_first(class);
         atomic_init(&t->bin[class].list, no_list);
         atomic_init(&t->bin[class].top, no_list);
         atomic_init(&t->bin[class].full, no_list);
-        lists_draw(t, class, interval);
+        bins_draw(t, class, interval);
     }
 }
 
-void lists_count_request(struct cache *t, unsigned class, int by)
+void bins_count_request(struct cache *t, unsigned class, int by)
 {
     cache_next_version(&t->ledger[class]);
     move_start(&t->bin[class], &t->ledger[class], (uint64_t)by);

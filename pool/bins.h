@@ -1,8 +1,8 @@
-// bins - the list of one class in one thread's cache, and the credit for it.
+// bins - the list of one class in one thread's cache, and the quota for it.
 //
 // Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
-// it. A list that is empty is filled from the depot, and half of one that is full goes there; all
-// of it where a thread frees and frees.
+// it. A list that is empty is filled from the transfer cache, and half of one that is full goes
+// there; all of it where a thread frees and frees.
 #ifndef TIDEPOOL_POOL_BINS_H
 #define TIDEPOOL_POOL_BINS_H
 
@@ -10,12 +10,12 @@
 
 // A new cache: how long each list may grow at first, and the distance to the first samples, drawn
 // with this interval (0: none are taken).
-void lists_init(struct cache *t, uint64_t interval);
+void bins_init(struct cache *t, uint64_t interval);
 
 // Fills the empty current list; false when no free block is to be had.
-bool lists_refill(struct cache *t, unsigned class);
+bool bins_refill(struct cache *t, unsigned class);
 
-// Blocks on no list any more, whose credit is handed back already, on their way to jemalloc. That
+// Blocks on no list any more, whose quota is handed back already, on their way to jemalloc. That
 // may purge, for milliseconds: who empties another's cache does not wait so long, and the child of
 // a fork would lose a cache whose owner is inside. So they go when the cache has been left.
 #define LISTS_LEAVING_MAX 128u
@@ -25,26 +25,26 @@ struct lists_leaving {
 };
 
 // Gives them to jemalloc: outside of any cache.
-void lists_let_leave(const struct lists_leaving *leaving);
+void bins_let_leave(const struct lists_leaving *leaving);
 
-// Makes room on the full current list; false when all credit is taken. Adds to *leaving.
-bool lists_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving);
+// Makes room on the full current list; false when all quota is taken. Adds to *leaving.
+bool bins_make_room(struct cache *t, unsigned class, struct lists_leaving *leaving);
 
-// Gives a few of the blocks that have lain in the depot longest back to jemalloc, some 64 KiB and
-// `max` blocks at most; returns how many. Any thread, outside of any cache.
-uint32_t lists_release_oldest(unsigned class, uint64_t max);
+// Gives a few of the blocks that have lain in the transfer cache longest back to jemalloc, some 64
+// KiB and `max` blocks at most; returns how many. Any thread, outside of any cache.
+uint32_t bins_release_oldest(unsigned class, uint64_t max);
 
 // Gives up all that one class holds, or all classes.
-void lists_empty_class(struct cache *t, unsigned class);
-void lists_empty(struct cache *t);
+void bins_empty_class(struct cache *t, unsigned class);
+void bins_empty(struct cache *t);
 
 // Draws the distance to the next sample anew; or only if the last one was drawn in a time of much
 // traffic that has ended, for that sample may be far.
-void lists_draw(struct cache *t, unsigned class, uint64_t interval);
-void lists_draw_nearer(struct cache *t, unsigned class);
+void bins_draw(struct cache *t, unsigned class, uint64_t interval);
+void bins_draw_nearer(struct cache *t, unsigned class);
 
 // A request that came past the lists counts as if it had been served by one: 1. One that the list
 // is about to serve and that is not to be counted: -1.
-void lists_count_request(struct cache *t, unsigned class, int by);
+void bins_count_request(struct cache *t, unsigned class, int by);
 
 #endif

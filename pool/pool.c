@@ -77,9 +77,9 @@ int pool_init(const struct pool_options *options, bool *can_drain)
 
     *can_drain = false;
     size_class_init();
-    credit_init(options->bucket, options->bucket_count, options->max_bytes);
+    quota_init(options->bucket, options->bucket_count, options->max_bytes);
     for (unsigned class = 1; class <= SIZE_CLASS_PLAIN; ++class)
-        if (credit_bucket_of(class) >= 0)
+        if (quota_bucket_of(class) >= 0)
             last = size_class_bytes(class);
     if (last)
         err = region_init(options->thp);
@@ -100,7 +100,7 @@ static unsigned pooled_class(size_t size)
     if (!region_bytes() || !pool_takes(size))
         return 0;
     class = size_class_of(size);
-    return credit_bucket_of(class) >= 0 ? class : 0;
+    return quota_bucket_of(class) >= 0 ? class : 0;
 }
 
 size_t pool_block_bytes(size_t size, bool page_aligned)
@@ -136,7 +136,7 @@ bool pool_sample(size_t size, size_t *trial, uint64_t *interval)
     case CACHE_ORDINARY:
         return false;
     default:
-        return pace_counts(*trial, interval);
+        return sampler_counts(*trial, interval);
     }
 }
 
@@ -222,19 +222,19 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
 
     if (!class)
         return 0;
-    for (left = credit_take(class, wanted); left; left--, made++) {
+    for (left = quota_take(class, wanted); left; left--, made++) {
         void *ptr = region_block_new(class, false);
         uint32_t unit = ptr ? (uint32_t)region_unit(ptr) : 0;
         if (!ptr)
             break;
         region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
-        if (!depot_put(class, &unit, 1)) {
+        if (!transfer_put(class, &unit, 1)) {
             region_block_delete(unit);
             add(&pool.warmed[class], 1); // or it would pass for a request
             break;
         }
     }
-    credit_return(class, left);
+    quota_return(class, left);
     add(&pool.warmed[class], made);
     return made;
 }
@@ -250,8 +250,7 @@ uint64_t pool_trim(uint64_t keep_bytes)
     self = cache_step_aside();
     // The largest first: they give most for a call into jemalloc.
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
-        while (credit_taken_bytes() > keep_bytes &&
-               (count = lists_release_oldest(class, UINT64_MAX)))
+        while (quota_taken_bytes() > keep_bytes && (count = bins_release_oldest(class, UINT64_MAX)))
             released += count * size_class_bytes(class);
     cache_step_back(self);
     return released;
@@ -270,29 +269,29 @@ uint64_t pool_age(void)
         return 0;
     cache_drain_all(true);
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
-        uint64_t idle = depot_idle(class), count;
-        for (; idle && (count = lists_release_oldest(class, idle)); idle -= count)
+        uint64_t idle = transfer_idle(class), count;
+        for (; idle && (count = bins_release_oldest(class, idle)); idle -= count)
             released += count * size_class_bytes(class);
     }
-    depot_tidy();
+    transfer_tidy();
     if (released)
         region_purge();
     return released;
 }
 
-uint64_t pool_release_left(void)
+uint64_t pool_release_stale(void)
 {
     bool left[SIZE_CLASS_END];
     uint64_t released = 0, count;
     struct cache *self;
 
-    if (credit_taken_bytes() < LEFT_MIN_BYTES || !left_find(pool.warmed, left))
+    if (quota_taken_bytes() < LEFT_MIN_BYTES || !stale_classes_find(pool.warmed, left))
         return 0;
     cache_drain_classes(left);
     self = cache_step_aside();
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
         while (left[class] && released < RELEASE_MAX_BYTES &&
-               (count = lists_release_oldest(class, UINT64_MAX)))
+               (count = bins_release_oldest(class, UINT64_MAX)))
             released += count * size_class_bytes(class);
     cache_step_back(self);
     return released;
@@ -304,7 +303,7 @@ static void add_class(struct pool_bucket_stats *s, unsigned class, const struct 
              created = region_created(class) - load(&pool.warmed[class]);
     uint64_t taken = lists->mallocs + created;
     uint64_t freed = lists->frees + load(&pool.freed_directly[class]);
-    uint64_t free_blocks = lists->free_blocks + depot_count(class);
+    uint64_t free_blocks = lists->free_blocks + transfer_count(class);
 
     s->created += created;
     s->reused += lists->mallocs;
@@ -339,28 +338,28 @@ uint64_t pool_free_bytes(void)
         return 0;
     cache_count(lists);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        bytes += (lists[class].free_blocks + depot_count(class)) * size_class_bytes(class);
+        bytes += (lists[class].free_blocks + transfer_count(class)) * size_class_bytes(class);
     return bytes;
 }
 
 unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])
 {
     struct cache_count lists[SIZE_CLASS_END];
-    unsigned buckets = credit_bucket_count();
+    unsigned buckets = quota_bucket_count();
 
     cache_count(lists);
     for (unsigned b = 0; b < buckets; b++) {
-        const struct credit_bucket *c = credit_bucket(b);
+        const struct quota_bucket *c = quota_bucket(b);
         stats[b] = (struct pool_bucket_stats){
             .bound_bytes = c->bound_bytes, .limit = c->limit, .limit_is_bytes = c->limit_is_bytes};
     }
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        if (credit_bucket_of(class) >= 0)
-            add_class(&stats[credit_bucket_of(class)], class, &lists[class]);
-    // A batch on its way from one list to another may have been seen on both; the credit that it
+        if (quota_bucket_of(class) >= 0)
+            add_class(&stats[quota_bucket_of(class)], class, &lists[class]);
+    // A batch on its way from one list to another may have been seen on both; the quota that it
     // travels with is exact, and never less than the blocks.
     for (unsigned b = 0; b < buckets; b++) {
-        uint64_t taken = credit_bucket_taken(b);
+        uint64_t taken = quota_bucket_taken(b);
         uint64_t *seen = stats[b].limit_is_bytes ? &stats[b].free_bytes : &stats[b].free_blocks;
         if (*seen > taken)
             *seen = taken;

@@ -1,13 +1,15 @@
 // pool - blocks of 1 KiB to 1 MiB, kept for reuse.
 //
-// A block is in one place: with its caller, in a thread's cache, in the depot, or jemalloc's again.
-// The first three are counted here; the limits of quota.h bound the second and third together.
+// A block is in one place: with its caller, in a thread's cache, in the transfer cache, or
+// jemalloc's again. The first three are counted here; the limits of quota.h bound the second and
+// third together.
 //
 // pool_takes, pool_get and pool_put are the way of a request; all are safe from any thread. In a
 // signal handler they are as safe as the moment it interrupted: in the middle of a pooled request
 // always, in the middle of jemalloc no more than malloc() itself.
 //
-// Locks, in order: the registry's (thread_cache.c), a depot's, jemalloc's own, the region's.
+// Locks, in order: the registry's (thread_cache.c), a transfer cache's, jemalloc's own, the
+// region's.
 #ifndef TIDEPOOL_POOL_POOL_H
 #define TIDEPOOL_POOL_POOL_H
 
@@ -22,7 +24,7 @@
 #include "pool/thread_cache.h"
 
 struct pool_options {
-    const struct credit_bucket *bucket; // ascending bounds
+    const struct quota_bucket *bucket; // ascending bounds
     unsigned bucket_count;
     uint64_t max_bytes; // ceiling of the free bytes over all buckets
     enum region_thp thp;
@@ -50,8 +52,8 @@ static inline void *pool_get(size_t size)
     return cache_pop(size_class_of(size));
 }
 
-// The same from the depot; with `zero` its contents are zero. NULL when no block is free: try
-// pool_get_new().
+// The same from the transfer cache; with `zero` its contents are zero. NULL when no block is free:
+// try pool_get_new().
 void *pool_get_shelved(size_t size, bool zero);
 
 // Is the request for `size` bytes, which the lists did not serve, to be sampled (sampler.h)? Counts
@@ -135,7 +137,7 @@ uint32_t pool_warm_up(size_t size, uint32_t count);
 // `keep_bytes` remain. Returns the bytes of the blocks given.
 uint64_t pool_trim(uint64_t keep_bytes);
 
-// Moves what the calling thread's cache keeps to the depot; returns its bytes.
+// Moves what the calling thread's cache keeps to the transfer cache; returns its bytes.
 uint64_t pool_drain_self(void);
 
 // Gives back what has not been used since the last call; returns its bytes. For a clock's tick.
@@ -143,7 +145,7 @@ uint64_t pool_age(void);
 
 // Gives free blocks of sizes that the program has left (stale_classes.h) back to jemalloc, where
 // other sizes can have their pages: some 16 MiB of them at most. Returns their bytes.
-uint64_t pool_release_left(void);
+uint64_t pool_release_stale(void);
 
 struct pool_bucket_stats {
     size_t bound_bytes;
@@ -166,7 +168,7 @@ struct pool_bucket_stats {
 // Bytes of all runs that the pools have from jemalloc, for live and for free blocks.
 uint64_t pool_run_bytes(void);
 
-// Bytes of free blocks, in caches and depot; as exact as the statistics, and cheap.
+// Bytes of free blocks, in caches and transfer cache; as exact as the statistics, and cheap.
 uint64_t pool_free_bytes(void);
 
 // Fills one entry a bucket and returns how many there are. Counters of other threads are read

@@ -6,35 +6,35 @@
 #include "shim/base.h"
 
 static struct {
-    struct credit_bucket config[CREDIT_BUCKETS_MAX];
+    struct quota_bucket config[CREDIT_BUCKETS_MAX];
     unsigned count;
     int8_t bucket_of[SIZE_CLASS_END];
-    struct credit_classes classes[CREDIT_BUCKETS_MAX];
+    struct quota_classes classes[CREDIT_BUCKETS_MAX];
     _Atomic uint64_t max_bytes;
 
     // Written by all threads, so apart from what all threads only read.
     _Alignas(64) _Atomic uint64_t taken_bytes;
     _Alignas(64) _Atomic uint64_t taken[CREDIT_BUCKETS_MAX];
-} credit;
+} quota;
 
-void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t max_bytes)
+void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_bytes)
 {
     ASSERT(count <= CREDIT_BUCKETS_MAX);
     for (unsigned i = 0; i < count; i++)
-        credit.config[i] = bucket[i];
-    credit.count = count;
-    memset(credit.classes, 0, sizeof credit.classes);
+        quota.config[i] = bucket[i];
+    quota.count = count;
+    memset(quota.classes, 0, sizeof quota.classes);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         unsigned b = 0;
         while (b < count && size_class_bytes(class) > bucket[b].bound_bytes)
             b++;
-        credit.bucket_of[class] = -1;
+        quota.bucket_of[class] = -1;
         if (b == count || !bucket[b].limit)
             continue;
-        credit.bucket_of[class] = (int8_t)b;
-        credit.classes[b].class[credit.classes[b].count++] = (uint8_t) class;
+        quota.bucket_of[class] = (int8_t)b;
+        quota.classes[b].class[quota.classes[b].count++] = (uint8_t) class;
     }
-    atomic_store_explicit(&credit.max_bytes, max_bytes, memory_order_relaxed);
+    atomic_store_explicit(&quota.max_bytes, max_bytes, memory_order_relaxed);
 }
 
 // Adds up to `want` units of `weight` to `taken` without passing `limit`; returns how many.
@@ -57,103 +57,103 @@ static uint32_t add_below(_Atomic uint64_t *taken, uint64_t limit, uint64_t weig
 
 static uint64_t weight_of(int bucket, unsigned class)
 {
-    return credit.config[bucket].limit_is_bytes ? size_class_bytes(class) : 1;
+    return quota.config[bucket].limit_is_bytes ? size_class_bytes(class) : 1;
 }
 
-uint32_t credit_take(unsigned class, uint32_t want)
+uint32_t quota_take(unsigned class, uint32_t want)
 {
-    int b = credit.bucket_of[class];
+    int b = quota.bucket_of[class];
     uint32_t by_bucket, by_bytes;
 
     if (b < 0)
         return 0;
-    by_bucket = add_below(&credit.taken[b], credit.config[b].limit, weight_of(b, class), want);
+    by_bucket = add_below(&quota.taken[b], quota.config[b].limit, weight_of(b, class), want);
     if (!by_bucket)
         return 0;
-    by_bytes = add_below(&credit.taken_bytes,
-                         atomic_load_explicit(&credit.max_bytes, memory_order_relaxed),
-                         size_class_bytes(class), by_bucket);
+    by_bytes =
+        add_below(&quota.taken_bytes, atomic_load_explicit(&quota.max_bytes, memory_order_relaxed),
+                  size_class_bytes(class), by_bucket);
     if (by_bytes < by_bucket)
-        atomic_fetch_sub_explicit(&credit.taken[b], (by_bucket - by_bytes) * weight_of(b, class),
+        atomic_fetch_sub_explicit(&quota.taken[b], (by_bucket - by_bytes) * weight_of(b, class),
                                   memory_order_relaxed);
     return by_bytes;
 }
 
-void credit_return(unsigned class, uint32_t count)
+void quota_return(unsigned class, uint32_t count)
 {
-    int b = credit.bucket_of[class];
+    int b = quota.bucket_of[class];
 
     if (!count)
         return;
     ASSERT(b >= 0);
-    atomic_fetch_sub_explicit(&credit.taken[b], count * weight_of(b, class), memory_order_relaxed);
-    atomic_fetch_sub_explicit(&credit.taken_bytes, count * (uint64_t)size_class_bytes(class),
+    atomic_fetch_sub_explicit(&quota.taken[b], count * weight_of(b, class), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&quota.taken_bytes, count * (uint64_t)size_class_bytes(class),
                               memory_order_relaxed);
 }
 
-uint32_t credit_move(unsigned from, unsigned to, uint32_t count)
+uint32_t quota_move(unsigned from, unsigned to, uint32_t count)
 {
     uint64_t was = size_class_bytes(from), is = size_class_bytes(to);
     uint32_t got = count;
 
-    if (credit.config[credit.bucket_of[from]].limit_is_bytes) {
-        credit_return(from, count);
-        return credit_take(to, count);
+    if (quota.config[quota.bucket_of[from]].limit_is_bytes) {
+        quota_return(from, count);
+        return quota_take(to, count);
     }
     if (is > was)
-        got = add_below(&credit.taken_bytes,
-                        atomic_load_explicit(&credit.max_bytes, memory_order_relaxed), is - was,
+        got = add_below(&quota.taken_bytes,
+                        atomic_load_explicit(&quota.max_bytes, memory_order_relaxed), is - was,
                         count);
     else if (is < was)
-        atomic_fetch_sub_explicit(&credit.taken_bytes, count * (was - is), memory_order_relaxed);
-    credit_return(from, count - got);
+        atomic_fetch_sub_explicit(&quota.taken_bytes, count * (was - is), memory_order_relaxed);
+    quota_return(from, count - got);
     return got;
 }
 
-bool credit_is_scarce(unsigned class)
+bool quota_is_scarce(unsigned class)
 {
-    int b = credit.bucket_of[class];
-    uint64_t limit = credit.config[b].limit;
+    int b = quota.bucket_of[class];
+    uint64_t limit = quota.config[b].limit;
 
-    return atomic_load_explicit(&credit.taken[b], memory_order_relaxed) > limit - limit / 4;
+    return atomic_load_explicit(&quota.taken[b], memory_order_relaxed) > limit - limit / 4;
 }
 
-void credit_set_max(uint64_t max_bytes)
+void quota_set_max(uint64_t max_bytes)
 {
-    atomic_store_explicit(&credit.max_bytes, max_bytes, memory_order_relaxed);
+    atomic_store_explicit(&quota.max_bytes, max_bytes, memory_order_relaxed);
 }
 
-uint64_t credit_max(void)
+uint64_t quota_max(void)
 {
-    return atomic_load_explicit(&credit.max_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&quota.max_bytes, memory_order_relaxed);
 }
 
-uint64_t credit_taken_bytes(void)
+uint64_t quota_taken_bytes(void)
 {
-    return atomic_load_explicit(&credit.taken_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&quota.taken_bytes, memory_order_relaxed);
 }
 
-int credit_bucket_of(unsigned class)
+int quota_bucket_of(unsigned class)
 {
-    return credit.bucket_of[class];
+    return quota.bucket_of[class];
 }
 
-const struct credit_classes *credit_classes(unsigned class)
+const struct quota_classes *quota_classes(unsigned class)
 {
-    return &credit.classes[credit.bucket_of[class]];
+    return &quota.classes[quota.bucket_of[class]];
 }
 
-uint64_t credit_bucket_taken(unsigned bucket)
+uint64_t quota_bucket_taken(unsigned bucket)
 {
-    return atomic_load_explicit(&credit.taken[bucket], memory_order_relaxed);
+    return atomic_load_explicit(&quota.taken[bucket], memory_order_relaxed);
 }
 
-unsigned credit_bucket_count(void)
+unsigned quota_bucket_count(void)
 {
-    return credit.count;
+    return quota.count;
 }
 
-const struct credit_bucket *credit_bucket(unsigned bucket)
+const struct quota_bucket *quota_bucket(unsigned bucket)
 {
-    return &credit.config[bucket];
+    return &quota.config[bucket];
 }

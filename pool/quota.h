@@ -1,7 +1,7 @@
 // quota - how many free blocks the pools may hold, as a promise.
 //
 // Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes.
-// Whoever wants to keep free blocks takes credit for them first and hands it back when they are
+// Whoever wants to keep free blocks takes quota for them first and hands it back when they are
 // gone; a thread cache takes it for a list's whole capacity, so that pushing a block needs no
 // atomic. Credit given out never exceeds a limit, so neither do the blocks it stands for.
 //
@@ -17,50 +17,50 @@
 
 #define CREDIT_BUCKETS_MAX 16
 
-struct credit_bucket {
+struct quota_bucket {
     size_t bound_bytes; // the largest request it serves
     uint64_t limit;     // of free blocks, or of their bytes; 0: this range is not pooled
     bool limit_is_bytes;
 };
 
 // `bucket` has `count` entries with ascending bounds. Call once, before the other functions.
-void credit_init(const struct credit_bucket *bucket, unsigned count, uint64_t max_bytes);
+void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_bytes);
 
-// Takes credit for up to `want` blocks of `class`; returns for how many, 0 at the limit.
-uint32_t credit_take(unsigned class, uint32_t want);
+// Takes quota for up to `want` blocks of `class`; returns for how many, 0 at the limit.
+uint32_t quota_take(unsigned class, uint32_t want);
 
-void credit_return(unsigned class, uint32_t count);
+void quota_return(unsigned class, uint32_t count);
 
-// Turns credit for `count` blocks of one class into as much for another of the same bucket; returns
+// Turns quota for `count` blocks of one class into as much for another of the same bucket; returns
 // for how many, the rest is handed back.
-uint32_t credit_move(unsigned from, unsigned to, uint32_t count);
+uint32_t quota_move(unsigned from, unsigned to, uint32_t count);
 
-// Is less than a quarter of a bucket's credit left? Then what is held unused is missing elsewhere.
-bool credit_is_scarce(unsigned class);
+// Is less than a quarter of a bucket's quota left? Then what is held unused is missing elsewhere.
+bool quota_is_scarce(unsigned class);
 
 // The ceiling over all buckets. Lowering it takes nothing back: it refuses what is asked next.
-void credit_set_max(uint64_t max_bytes);
-uint64_t credit_max(void);
+void quota_set_max(uint64_t max_bytes);
+uint64_t quota_max(void);
 
-// Bytes that all credit given out stands for: an upper bound of the bytes in free blocks.
-uint64_t credit_taken_bytes(void);
+// Bytes that all quota given out stands for: an upper bound of the bytes in free blocks.
+uint64_t quota_taken_bytes(void);
 
 // Which bucket serves `class`; -1 when none does.
-int credit_bucket_of(unsigned class);
+int quota_bucket_of(unsigned class);
 
 // The classes of a bucket, in no order.
-struct credit_classes {
+struct quota_classes {
     uint8_t count;
     uint8_t class[SIZE_CLASS_END];
 };
 
 // Those of the bucket that serves `class`; there is one.
-const struct credit_classes *credit_classes(unsigned class);
+const struct quota_classes *quota_classes(unsigned class);
 
-// Blocks (or bytes, as the limit counts) of a bucket's credit given out.
-uint64_t credit_bucket_taken(unsigned bucket);
+// Blocks (or bytes, as the limit counts) of a bucket's quota given out.
+uint64_t quota_bucket_taken(unsigned bucket);
 
-unsigned credit_bucket_count(void);
-const struct credit_bucket *credit_bucket(unsigned bucket);
+unsigned quota_bucket_count(void);
+const struct quota_bucket *quota_bucket(unsigned bucket);
 
 #endif

@@ -127,12 +127,12 @@ static bool count_again(void)
 
     if (!atomic_compare_exchange_strong(&mappings_left, &left, -RETRY))
         return false;
-    long max = mappings_max(), now = mappings_count();
+    long max = vma_max(), now = vma_count();
     if (max < 0 || now < 0) {
         switch_off("/proc does not tell how many mappings there are");
         return false;
     }
-    if (mappings_locked() || !kernel_can())
+    if (vma_locked() || !kernel_can())
         return false;
     max = max / 4 < MAPPINGS_MOST ? max / 4 : MAPPINGS_MOST;
     if (max - now < 16 * MAPPINGS_PER_MOVE)
@@ -148,7 +148,7 @@ static void heed_locks(void)
         !atomic_exchange(&locks_changed, false))
         return;
     int64_t left = atomic_load_explicit(&mappings_left, memory_order_relaxed);
-    if (mappings_locked())
+    if (vma_locked())
         atomic_store_explicit(&mappings_left, -RETRY, memory_order_relaxed);
     else if (left < 0)
         atomic_compare_exchange_strong(&mappings_left, &left, 0);

@@ -7,8 +7,8 @@
 
 #include "shim/base.h"
 
-_Thread_local struct pace pace_self;
-uint64_t pace_interval_bytes;
+_Thread_local struct sampler sampler_self;
+uint64_t sampler_interval_bytes;
 
 static uint32_t now_ms(void)
 {
@@ -19,7 +19,7 @@ static uint32_t now_ms(void)
 }
 
 // splitmix64.
-static uint64_t draw(struct pace *p)
+static uint64_t draw(struct sampler *p)
 {
     uint64_t z = p->random += 0x9e3779b97f4a7c15;
 
@@ -28,7 +28,7 @@ static uint64_t draw(struct pace *p)
     return z ^ z >> 31;
 }
 
-static void seed(struct pace *p)
+static void seed(struct sampler *p)
 {
     struct timespec t;
 
@@ -37,7 +37,7 @@ static void seed(struct pace *p)
         (uintptr_t)p ^ (uint64_t)t.tv_nsec << 32 ^ (uint64_t)t.tv_sec ^ (uint64_t)getpid() << 16;
 }
 
-double pace_distance(struct pace *p, uint64_t interval)
+double sampler_distance(struct sampler *p, uint64_t interval)
 {
     // In (0, 1], and errno is the program's: log(0) would set it.
     double u = ((double)(draw(p) >> 11) + 1) * 0x1p-53;
@@ -45,7 +45,7 @@ double pace_distance(struct pace *p, uint64_t interval)
     return -log(u) * (double)interval;
 }
 
-double pace_probability(size_t size, uint64_t interval)
+double sampler_probability(size_t size, uint64_t interval)
 {
     int saved = errno; // expm1 may underflow
     double probability = -expm1(-(double)size / (double)interval);
@@ -67,7 +67,7 @@ static uint32_t charge_of(uint64_t base)
     return (1u << PACE_CHARGE_LG) / (times > 1 ? (uint32_t)times * PACE_MORE_WHEN_ASKED : 1);
 }
 
-static uint32_t overdrawn_at(const struct pace *p, uint32_t ms)
+static uint32_t overdrawn_at(const struct sampler *p, uint32_t ms)
 {
     uint64_t paid = (uint64_t)(ms - p->paid_ms) * PAID_PER_MS;
 
@@ -79,11 +79,11 @@ static unsigned doublings_of(uint32_t overdrawn)
     return overdrawn > CHARGE_AT_ONCE ? (overdrawn - CHARGE_AT_ONCE) / CHARGE_A_DOUBLING : 0;
 }
 
-unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
+unsigned sampler_charge(struct sampler *p, uint64_t base, uint32_t ms)
 {
     uint32_t overdrawn = overdrawn_at(p, ms) + charge_of(base);
 
-    static_assert(CHARGE_MAX < 1 << 24, "struct pace holds it");
+    static_assert(CHARGE_MAX < 1 << 24, "struct sampler holds it");
     if (overdrawn > CHARGE_MAX)
         overdrawn = CHARGE_MAX;
     p->overdrawn = overdrawn & 0xffffff;
@@ -94,7 +94,8 @@ unsigned pace_charge(struct pace *p, uint64_t base, uint32_t ms)
 // Intervals that no shift would fit meet nobody.
 static uint64_t interval_of(unsigned doublings)
 {
-    return pace_interval_bytes >> 40 ? pace_interval_bytes : pace_interval_bytes << doublings;
+    return sampler_interval_bytes >> 40 ? sampler_interval_bytes
+                                        : sampler_interval_bytes << doublings;
 }
 
 // The distance in whole bytes: a request of `size` is hit when it is smaller than that.
@@ -104,16 +105,16 @@ static int64_t whole(double distance)
 }
 
 // The first distance is drawn when the first request asks for it.
-static void begin(struct pace *p)
+static void begin(struct sampler *p)
 {
     seed(p);
     p->paid_ms = now_ms();
-    p->left = whole(pace_distance(p, pace_interval_bytes));
+    p->left = whole(sampler_distance(p, sampler_interval_bytes));
 }
 
-bool pace_passed(size_t size, uint64_t *interval)
+bool sampler_passed(size_t size, uint64_t *interval)
 {
-    struct pace *p = &pace_self;
+    struct sampler *p = &sampler_self;
 
     if (unlikely(!p->random)) {
         begin(p);
@@ -122,71 +123,71 @@ bool pace_passed(size_t size, uint64_t *interval)
             return false;
     }
     *interval = interval_of(p->doublings);
-    p->doublings = pace_charge(p, pace_interval_bytes, now_ms()) & 0xff;
-    p->left = whole(pace_distance(p, interval_of(p->doublings)));
+    p->doublings = sampler_charge(p, sampler_interval_bytes, now_ms()) & 0xff;
+    p->left = whole(sampler_distance(p, interval_of(p->doublings)));
     return true;
 }
 
-static void place_hit(struct pace *p, uint64_t from)
+static void place_hit(struct sampler *p, uint64_t from)
 {
     const uint64_t never = ((uint64_t)1 << 56) - 1;
     unsigned doublings = doublings_of(overdrawn_at(p, now_ms()));
-    double distance = pace_distance(p, interval_of(doublings));
+    double distance = sampler_distance(p, interval_of(doublings));
 
     p->hit_doublings = doublings & 0xff;
     // So many bytes are missed before it.
     p->hit = distance < (double)(never - from) ? from + (uint64_t)distance + 1 : never;
 }
 
-bool pace_reached(uint64_t from, size_t size, uint64_t *interval)
+bool sampler_reached(uint64_t from, size_t size, uint64_t *interval)
 {
-    struct pace *p = &pace_self;
+    struct sampler *p = &sampler_self;
 
     if (unlikely(!p->random))
         begin(p);
     if (p->hit <= from)
         place_hit(p, from);
-    if (!pace_reaches(from, size))
+    if (!sampler_reaches(from, size))
         return false;
     *interval = interval_of(p->hit_doublings);
-    pace_charge(p, pace_interval_bytes, now_ms());
+    sampler_charge(p, sampler_interval_bytes, now_ms());
     // Drawn when the next request comes, for this one may be served without being counted there.
     p->hit = 0;
     return true;
 }
 
-bool pace_counts(size_t size, uint64_t *interval)
+bool sampler_counts(size_t size, uint64_t *interval)
 {
     // No address space holds more, and the difference stays within 64 bits.
     if (size > PTRDIFF_MAX / 2)
         return false;
-    return pace_spend(size) && pace_passed(size, interval);
+    return sampler_spend(size) && sampler_passed(size, interval);
 }
 
-uint64_t pace_first_interval(void)
+uint64_t sampler_first_interval(void)
 {
-    if (!pace_self.random)
-        begin(&pace_self);
-    return pace_interval_bytes;
+    if (!sampler_self.random)
+        begin(&sampler_self);
+    return sampler_interval_bytes;
 }
 
-uint64_t pace_next_interval(void)
+uint64_t sampler_next_interval(void)
 {
-    return interval_of(pace_charge(&pace_self, pace_interval_bytes, now_ms()));
+    return interval_of(sampler_charge(&sampler_self, sampler_interval_bytes, now_ms()));
 }
 
-uint64_t pace_interval_now(void)
+uint64_t sampler_interval_now(void)
 {
-    return interval_of(doublings_of(overdrawn_at(&pace_self, now_ms())));
+    return interval_of(doublings_of(overdrawn_at(&sampler_self, now_ms())));
 }
 
-uint64_t pace_requests(size_t size, uint64_t interval)
+uint64_t sampler_requests(size_t size, uint64_t interval)
 {
-    return (uint64_t)whole(pace_distance(&pace_self, interval) / (double)size) + 1;
+    return (uint64_t)whole(sampler_distance(&sampler_self, interval) / (double)size) + 1;
 }
 
-void pace_child(void)
+void sampler_child(void)
 {
-    if (pace_self.random)
-        seed(&pace_self);
+    if (sampler_self.random)
+        seed(&sampler_self);
 }

@@ -36,7 +36,7 @@
 #define PACE_LEAST_BYTES ((uint64_t)4 << 10)
 
 // 32 bytes, for a preloaded library's thread-local space is scarce.
-struct pace {
+struct sampler {
     int64_t left;            // bytes until the next hit; below 0: it has just been passed
     uint64_t random;         // 0 before the thread's first request
     uint32_t paid_ms;        // wraps
@@ -46,72 +46,72 @@ struct pace {
     uint64_t hit_doublings : 8;
 };
 
-extern _Thread_local struct pace pace_self __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct sampler sampler_self __attribute__((tls_model("initial-exec")));
 
 // The mean that was asked for, at least PACE_LEAST_BYTES; 0 is off. Set once, before the first
 // thread asks.
-extern uint64_t pace_interval_bytes;
+extern uint64_t sampler_interval_bytes;
 
-static inline bool pace_is_on(void)
+static inline bool sampler_is_on(void)
 {
-    return pace_interval_bytes != 0;
+    return sampler_interval_bytes != 0;
 }
 
-// Lowers `left` by a request; true when that passed a hit: pace_passed() says what comes of it. One
-// instruction and its sign, in the way of every small request.
-static inline bool pace_spend(size_t size)
+// Lowers `left` by a request; true when that passed a hit: sampler_passed() says what comes of it.
+// One instruction and its sign, in the way of every small request.
+static inline bool sampler_spend(size_t size)
 {
 #if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
     bool below;
 
-    __asm__("subq %2, %0" : "+m"(pace_self.left), "=@ccs"(below) : "r"(size));
+    __asm__("subq %2, %0" : "+m"(sampler_self.left), "=@ccs"(below) : "r"(size));
     return below;
 #else
-    return (pace_self.left -= (int64_t)size) < 0;
+    return (sampler_self.left -= (int64_t)size) < 0;
 #endif
 }
 
 // Counts a request; true when it is to be sampled, and then *interval is what it was drawn with.
-bool pace_counts(size_t size, uint64_t *interval);
+bool sampler_counts(size_t size, uint64_t *interval);
 
 // The same where `left` has been lowered by `size` already and is below 0.
-bool pace_passed(size_t size, uint64_t *interval);
+bool sampler_passed(size_t size, uint64_t *interval);
 
 // Where a thread's requests lie one after another on a count that is somebody else's, and others
 // between them that are counted apart. Does a request for `size` bytes from `from` on reach the
 // next hit, or is it behind already?
-static inline bool pace_reaches(uint64_t from, size_t size)
+static inline bool sampler_reaches(uint64_t from, size_t size)
 {
-    return pace_self.hit <= from + size;
+    return sampler_self.hit <= from + size;
 }
 
 // Then: is it to be sampled? A hit that came before it was another's, and a new one is drawn.
-bool pace_reached(uint64_t from, size_t size, uint64_t *interval);
+bool sampler_reached(uint64_t from, size_t size, uint64_t *interval);
 
 // Where requests are counted by somebody else: the interval to draw with before the first sample,
 // and, charging the thread for one, after each.
-uint64_t pace_first_interval(void);
-uint64_t pace_next_interval(void);
+uint64_t sampler_first_interval(void);
+uint64_t sampler_next_interval(void);
 
 // What it would be now, uncharged. A distance may be drawn anew at any time: what is left of one is
 // distributed like a whole one.
-uint64_t pace_interval_now(void);
+uint64_t sampler_interval_now(void);
 
 // After how many requests of `size` bytes the next one is to be sampled, at least 1.
-uint64_t pace_requests(size_t size, uint64_t interval);
+uint64_t sampler_requests(size_t size, uint64_t interval);
 
 // How probably such a request is sampled.
-double pace_probability(size_t size, uint64_t interval);
+double sampler_probability(size_t size, uint64_t interval);
 
 // In the child of a fork: it does not repeat what its parent draws.
-void pace_child(void);
+void sampler_child(void);
 
 // Inside this file and its tests: pure.
 
 // Charges a sample at `now_ms` and returns how often to double the interval for the next distance.
-unsigned pace_charge(struct pace *p, uint64_t base, uint32_t now_ms);
+unsigned sampler_charge(struct sampler *p, uint64_t base, uint32_t now_ms);
 
 // An exponentially distributed distance in bytes with that mean.
-double pace_distance(struct pace *p, uint64_t interval);
+double sampler_distance(struct sampler *p, uint64_t interval);
 
 #endif

@@ -6,7 +6,7 @@
 
 static _Atomic uint64_t taken[SIZE_CLASS_END]; // blocks, by the last call
 
-bool left_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END])
+bool stale_classes_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END])
 {
     struct cache_count lists[SIZE_CLASS_END];
     bool any = false;
@@ -16,7 +16,7 @@ bool left_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END
         uint64_t now = lists[class].mallocs + region_created(class) -
                        atomic_load_explicit(&warmed[class], memory_order_relaxed);
         uint64_t before = atomic_exchange_explicit(&taken[class], now, memory_order_relaxed);
-        uint64_t free_blocks = lists[class].free_blocks + depot_count(class);
+        uint64_t free_blocks = lists[class].free_blocks + transfer_count(class);
         left[class] =
             now && now == before && free_blocks * size_class_bytes(class) >= LEFT_MIN_BYTES;
         any |= left[class];

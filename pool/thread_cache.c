@@ -28,7 +28,7 @@ static struct cache *new_cache(void)
     if (at == -1)
         return NULL;
     t = (struct cache *)at;
-    lists_init(t, pace_is_on() ? pace_first_interval() : 0);
+    bins_init(t, sampler_is_on() ? sampler_first_interval() : 0);
     t->next = cache_registry.all;
     atomic_store_explicit(&cache_registry.all, t, memory_order_release);
     return t;
@@ -73,7 +73,7 @@ static void detach(void *arg)
     cache_self = &cache_departed;
     // With the lock no one else is revoking, so the cache is ours.
     pthread_mutex_lock(&cache_registry.lock);
-    lists_empty(t);
+    bins_empty(t);
     t->attached = false;
     pthread_mutex_unlock(&cache_registry.lock);
     atomic_fetch_sub_explicit(&cache_registry.threads, 1, memory_order_relaxed);
@@ -85,7 +85,7 @@ void cache_heed_request(struct cache *t)
         return;
     if (!atomic_exchange_explicit(&t->revoked, 0, memory_order_acquire) || !cache_enter(t))
         return;
-    lists_empty(t);
+    bins_empty(t);
     cache_leave(t);
 }
 
@@ -107,8 +107,8 @@ void *cache_pop_slow(unsigned class)
 
     if (!cache_enter(t))
         return NULL;
-    lists_draw_nearer(t, class);
-    filled = cache_list_length(&t->bin[class]) || lists_refill(t, class);
+    bins_draw_nearer(t, class);
+    filled = cache_list_length(&t->bin[class]) || bins_refill(t, class);
     cache_leave(t);
     return filled ? cache_pop(class) : NULL;
 }
@@ -135,9 +135,9 @@ bool cache_push_slow(uint32_t unit)
         return false;
     leaving.count = 0;
     pushed = push_claimed(&t->bin[class], unit) ||
-             (lists_make_room(t, class, &leaving) && push_claimed(&t->bin[class], unit));
+             (bins_make_room(t, class, &leaving) && push_claimed(&t->bin[class], unit));
     cache_leave(t);
-    lists_let_leave(&leaving);
+    bins_let_leave(&leaving);
     return pushed;
 }
 
@@ -151,12 +151,12 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval)
     due = cache_load(&t->bin[class].requests) == CACHE_DUE;
     if (due) {
         *interval = t->ledger[class].interval;
-        lists_draw(t, class, pace_next_interval());
+        bins_draw(t, class, sampler_next_interval());
         // The list counts what it serves.
-        if (cache_list_length(&t->bin[class]) || lists_refill(t, class))
-            lists_count_request(t, class, -1);
+        if (cache_list_length(&t->bin[class]) || bins_refill(t, class))
+            bins_count_request(t, class, -1);
     } else {
-        lists_count_request(t, class, 1);
+        bins_count_request(t, class, 1);
     }
     cache_leave(t);
     return due ? CACHE_SAMPLED : CACHE_ORDINARY;

@@ -2,8 +2,8 @@
 //
 // For each class a thread has a list, which malloc and free work on: a stack of unit numbers, so
 // that neither a block nor the map has to be read to find the next. A miss fetches a part of a list
-// from the depot, an overflow takes half of the list there: so a thread whose traffic wavers around
-// the end of a list stays at home.
+// from the transfer cache, an overflow takes half of the list there: so a thread whose traffic
+// wavers around the end of a list stays at home.
 //
 // Who may touch a cache: its thread, without atomics, between `busy = 1` and `busy = 0`, provided
 // that `revoked` is clear in between. Whoever wants the blocks of all threads sets `revoked` on
@@ -35,7 +35,7 @@
 // nothing is sampled, at one that takes for ever.
 struct bin {
     _Alignas(32) uint32_t *_Atomic top; // the slot of the block to hand out next, or of the 0
-    uint32_t *_Atomic full;             // the last slot that credit is held for
+    uint32_t *_Atomic full;             // the last slot that quota is held for
     _Atomic uint64_t requests;          // blocks taken from the list so far, from its start on
     uint32_t *_Atomic list;             // slot 0
 };
@@ -50,7 +50,7 @@ struct bin_ledger {
     uint32_t room;                  // blocks that the list has slots for
     uint32_t target;                // blocks that move at once; grows with misses and overflows
     uint32_t target_max, exchanges; // how far, as of the last time that it was counted out
-    uint32_t take;                  // blocks to take from the depot, the last time
+    uint32_t take;                  // blocks to take from the transfer cache, the last time
     uint32_t fills;                 // how often in a row it filled up without being taken from,
     uint64_t filled_at;             // and what `requests` was then
     uint64_t miss_at;               // blocks put, when the list was last found empty
@@ -211,8 +211,8 @@ static inline bool cache_push(void *ptr)
 // Returns whether other threads' caches can be drained. Call once.
 bool cache_init(void);
 
-// The same two, when the fast path could not: they attach the thread, swap lists, go to the depot.
-// NULL when no free block is to be had: the caller asks jemalloc.
+// The same two, when the fast path could not: they attach the thread, swap lists, go to the
+// transfer cache. NULL when no free block is to be had: the caller asks jemalloc.
 void *cache_pop_slow(unsigned class);
 // Takes a block that the caller has claimed (region_claim). False when there is no room: the caller
 // gives it back to jemalloc.
@@ -228,20 +228,21 @@ enum cache_sample {
 };
 enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 
-// Empties every cache into the depot, or with `idle_only` only the lists that have not been used
-// since the last call with idle_only. Any thread; takes the registry's lock.
+// Empties every cache into the transfer cache, or with `idle_only` only the lists that have not
+// been used since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
 
-// Empties the lists of these classes in every cache into the depot. As above.
+// Empties the lists of these classes in every cache into the transfer cache. As above.
 void cache_drain_classes(const bool wanted[SIZE_CLASS_END]);
 
-// Around work on all caches or on the depot, by a thread that may be interrupted: a signal handler
-// would wait for locks that its own thread holds. Between the two this thread has no cache, and
-// what the handler wants comes from jemalloc. The second takes what the first returned.
+// Around work on all caches or on the transfer cache, by a thread that may be interrupted: a signal
+// handler would wait for locks that its own thread holds. Between the two this thread has no cache,
+// and what the handler wants comes from jemalloc. The second takes what the first returned.
 struct cache *cache_step_aside(void);
 void cache_step_back(struct cache *self);
 
-// Empties the calling thread's own cache into the depot; returns the bytes of its free blocks.
+// Empties the calling thread's own cache into the transfer cache; returns the bytes of its free
+// blocks.
 uint64_t cache_drain_self(void);
 
 // Sums over the caches there are, and those there were.
@@ -259,7 +260,8 @@ unsigned cache_threads(void);
 uint64_t cache_drained(unsigned class);
 uint64_t cache_overflows(unsigned class);
 
-// Around fork. In the child the caches of the threads that are gone are emptied into the depot.
+// Around fork. In the child the caches of the threads that are gone are emptied into the transfer
+// cache.
 void cache_prefork(void);
 void cache_postfork_parent(void);
 void cache_postfork_child(void);

@@ -92,7 +92,7 @@ static void empty_chosen(struct cache *t)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         if (t->ledger[class].chosen)
-            lists_empty_class(t, class);
+            bins_empty_class(t, class);
 }
 
 struct cache *cache_step_aside(void)
@@ -152,7 +152,7 @@ uint64_t cache_drain_self(void)
         return 0;
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         bytes += size_class_bytes(class) * cache_list_length(&t->bin[class]);
-    lists_empty(t);
+    bins_empty(t);
     cache_leave(t);
     return bytes;
 }
@@ -160,7 +160,7 @@ uint64_t cache_drain_self(void)
 void cache_prefork(void)
 {
     // The program's handlers that were registered before ours run from here to postfork, in this
-    // thread, and a signal handler may: the depot is locked, so nothing is served by it.
+    // thread, and a signal handler may: the transfer cache is locked, so nothing is served by it.
     struct cache *self = cache_step_aside();
 
     pthread_mutex_lock(&cache_registry.lock);
@@ -171,7 +171,7 @@ void cache_prefork(void)
     for (struct cache *t = cache_registry.all; t; t = t->next)
         if (t != self)
             wait_for_owner(t);
-    depot_lock_all();
+    transfer_lock_all();
     cache_registry.forking = self;
 }
 
@@ -179,7 +179,7 @@ void cache_postfork_parent(void)
 {
     struct cache *self = cache_registry.forking;
 
-    depot_unlock_all();
+    transfer_unlock_all();
     for (struct cache *t = cache_registry.all; t; t = t->next)
         set_revoked(t, false);
     pthread_mutex_unlock(&cache_registry.lock);
@@ -190,7 +190,7 @@ void cache_postfork_child(void)
 {
     struct cache *self = cache_registry.forking;
 
-    depot_unlock_all();
+    transfer_unlock_all();
     for (struct cache *t = cache_registry.all; t; t = t->next) {
         set_revoked(t, false);
         if (t == self || !t->attached)
@@ -198,7 +198,7 @@ void cache_postfork_child(void)
         // A cache whose owner could not be stopped may be half way through a list: what it holds
         // is lost to this child, as it would be to a thread that was killed there.
         if (cache_registry.can_revoke && !atomic_load_explicit(&t->busy, memory_order_relaxed)) {
-            lists_empty(t);
+            bins_empty(t);
             t->attached = false;
         }
     }
@@ -213,13 +213,13 @@ void cache_forget_threads(void)
     bool draining = pthread_mutex_trylock(&cache_registry.lock) != 0;
 
     cache_registry.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    depot_forget_threads(draining);
+    transfer_forget_threads(draining);
     for (struct cache *t = cache_registry.all; t; t = t->next) {
         set_revoked(t, false);
         if (t == cache_self || !t->attached || draining ||
             atomic_load_explicit(&t->busy, memory_order_relaxed))
             continue;
-        lists_empty(t);
+        bins_empty(t);
         t->attached = false;
     }
     atomic_store_explicit(&cache_registry.threads,

@@ -9,7 +9,7 @@
 #include "pool/thread_cache.h"
 
 extern struct cache_registry {
-    pthread_mutex_t lock; // before the depot's locks; held while caches are revoked
+    pthread_mutex_t lock; // before the transfer cache's locks; held while caches are revoked
     // Every cache there is; only ever prepended, so whoever only counts needs no lock. What one
     // counted before it went from one thread to the next stays in it.
     struct cache *_Atomic all;

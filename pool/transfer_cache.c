@@ -19,7 +19,7 @@ struct shelf {
     uint32_t *unit;       // [bottom .. top-1], modulo the length
     uint32_t length;      // a power of two
     uint32_t bottom, top; // counts
-    uint32_t lowest;      // the smallest top - bottom since the last depot_idle
+    uint32_t lowest;      // the smallest top - bottom since the last transfer_idle
     _Atomic uint64_t blocks;
 };
 
@@ -102,7 +102,7 @@ static bool make_room(struct shelf *s, uint32_t count)
     return true;
 }
 
-bool depot_put(unsigned class, const uint32_t *units, uint32_t count)
+bool transfer_put(unsigned class, const uint32_t *units, uint32_t count)
 {
     struct shelf *s = &shelves[class];
     bool put;
@@ -141,22 +141,22 @@ static uint32_t take(unsigned class, uint32_t *units, uint32_t max, bool oldest)
     return count;
 }
 
-uint32_t depot_take(unsigned class, uint32_t *units, uint32_t max)
+uint32_t transfer_take(unsigned class, uint32_t *units, uint32_t max)
 {
     return take(class, units, max, false);
 }
 
-uint32_t depot_take_oldest(unsigned class, uint32_t *units, uint32_t max)
+uint32_t transfer_take_oldest(unsigned class, uint32_t *units, uint32_t max)
 {
     return take(class, units, max, true);
 }
 
-uint64_t depot_count(unsigned class)
+uint64_t transfer_count(unsigned class)
 {
     return atomic_load_explicit(&shelves[class].blocks, memory_order_relaxed);
 }
 
-uint64_t depot_idle(unsigned class)
+uint64_t transfer_idle(unsigned class)
 {
     struct shelf *s = &shelves[class];
     uint32_t idle;
@@ -168,7 +168,7 @@ uint64_t depot_idle(unsigned class)
     return idle;
 }
 
-void depot_tidy(void)
+void transfer_tidy(void)
 {
     for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
         pthread_mutex_lock(&s->lock);
@@ -180,13 +180,13 @@ void depot_tidy(void)
     }
 }
 
-void depot_lock_all(void)
+void transfer_lock_all(void)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         pthread_mutex_lock(&shelves[class].lock);
 }
 
-void depot_forget_threads(bool bringing)
+void transfer_forget_threads(bool bringing)
 {
     for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
         s->lock = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
@@ -196,7 +196,7 @@ void depot_forget_threads(bool bringing)
     }
 }
 
-void depot_unlock_all(void)
+void transfer_unlock_all(void)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         pthread_mutex_unlock(&shelves[class].lock);

@@ -1,9 +1,9 @@
 // transfer_cache - the process-wide shelf where thread caches exchange free blocks.
 //
 // For each class a ring of units, which grows as it has to: the limits of the buckets bound it. The
-// credit for the blocks moves with them. Each class has a lock of its own, a leaf: nothing is
+// quota for the blocks moves with them. Each class has a lock of its own, a leaf: nothing is
 // called while it is held but the kernel. Safe from any thread, not from a signal handler that
-// interrupted the depot.
+// interrupted the transfer cache.
 #ifndef TIDEPOOL_POOL_TRANSFER_CACHE_H
 #define TIDEPOOL_POOL_TRANSFER_CACHE_H
 
@@ -12,31 +12,31 @@
 
 // Shelves `count` blocks, the last of them to be taken first; false, with none shelved, when there
 // is no memory for their numbers.
-bool depot_put(unsigned class, const uint32_t *units, uint32_t count);
+bool transfer_put(unsigned class, const uint32_t *units, uint32_t count);
 
 // Takes up to `max` of the blocks that were shelved last, in the order that they were put in;
 // returns how many.
-uint32_t depot_take(unsigned class, uint32_t *units, uint32_t max);
+uint32_t transfer_take(unsigned class, uint32_t *units, uint32_t max);
 
 // The same with those that have lain there longest.
-uint32_t depot_take_oldest(unsigned class, uint32_t *units, uint32_t max);
+uint32_t transfer_take_oldest(unsigned class, uint32_t *units, uint32_t max);
 
 // Free blocks of `class` on the shelf.
-uint64_t depot_count(unsigned class);
+uint64_t transfer_count(unsigned class);
 
 // How many blocks were never needed since the last call of this for the class: the fewest that the
 // shelf held in between.
-uint64_t depot_idle(unsigned class);
+uint64_t transfer_idle(unsigned class);
 
 // Gives back the memory of all shelves that are empty, for a clock's tick.
-void depot_tidy(void);
+void transfer_tidy(void);
 
 // Around fork: all locks taken, then let go in parent and child.
-void depot_lock_all(void);
-void depot_unlock_all(void);
+void transfer_lock_all(void);
+void transfer_unlock_all(void);
 
 // In a child whose parent ran no handler: no lock is held. What lies on the shelves is lost to
 // it where a thread that is not there was bringing blocks: they may be on its list as well.
-void depot_forget_threads(bool bringing);
+void transfer_forget_threads(bool bringing);
 
 #endif

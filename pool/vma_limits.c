@@ -23,7 +23,7 @@ static void close_proc(int fd)
     syscall(SYS_close, fd);
 }
 
-long mappings_max(void)
+long vma_max(void)
 {
     char text[24] = "";
     int fd = open_proc("/proc/sys/vm/max_map_count");
@@ -35,7 +35,7 @@ long mappings_max(void)
     return n > 0 ? strtol(text, NULL, 10) : -1;
 }
 
-long mappings_count(void)
+long vma_count(void)
 {
     char text[4096];
     long lines = 0;
@@ -51,7 +51,7 @@ long mappings_count(void)
     return n < 0 ? -1 : lines;
 }
 
-bool mappings_locked(void)
+bool vma_locked(void)
 {
     char text[4096];
     int fd = open_proc("/proc/self/status");

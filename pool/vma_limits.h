@@ -8,13 +8,13 @@
 #include <stdbool.h>
 
 // How many there may be (vm.max_map_count); -1 where /proc does not say.
-long mappings_max(void);
+long vma_max(void);
 
 // How many there are; -1 as above.
-long mappings_count(void);
+long vma_count(void);
 
 // Is any memory locked (mlock, mlockall)? What moves to another address leaves an unlocked place
 // behind. True where /proc does not say.
-bool mappings_locked(void);
+bool vma_locked(void);
 
 #endif

@@ -13,7 +13,7 @@
 //   due         a look, some 50 us, by one thread
 //
 // Before the first look ever the limit is unknown; it is read after a few MiB of growth, and the
-// thread is asked for (monitor_poke starts it) at the watch threshold.
+// thread is asked for (watchdog_thread_poke starts it) at the watch threshold.
 //
 // Call it holding no lock that a reclaim takes. It may be called in signal handlers and during
 // thread exit, does not recurse (a look that allocates is not looked at), and leaves errno alone.
@@ -29,13 +29,13 @@
 #include "shim/base.h"
 
 // Written by all; each pair on a line of its own.
-struct assist_counter {
+struct direct_counter {
     _Alignas(64) _Atomic uint64_t total;
     _Atomic uint64_t due; // the total from which the next look is due, or may be (grown)
 };
 
 // Written by looks only, read on every path that asks.
-struct assist_view {
+struct direct_view {
     _Alignas(64) _Atomic int level;
     _Atomic uint64_t keep_bytes;
     _Atomic uint64_t headroom_bytes;
@@ -44,93 +44,93 @@ struct assist_view {
     _Atomic uint64_t grown_due;   // the total from which a look is due, however short ago the last
 };
 
-extern struct assist_counter assist_grown, assist_shrunk, assist_freed, assist_reused;
-extern struct assist_view assist_view;
+extern struct direct_counter direct_grown, direct_shrunk, direct_freed, direct_reused;
+extern struct direct_view direct_view;
 
-void assist_grow_due(size_t bytes);
-void assist_shrink_due(size_t bytes);
+void direct_grow_due(size_t bytes);
+void direct_shrink_due(size_t bytes);
 
 // `bytes` of pages are about to be taken. May reclaim, and then takes as long as that does.
 static inline void pressure_grow(size_t bytes)
 {
-    uint64_t total = atomic_fetch_add_explicit(&assist_grown.total, bytes, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
-        assist_grow_due(bytes);
+    uint64_t total = atomic_fetch_add_explicit(&direct_grown.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&direct_grown.due, memory_order_relaxed)))
+        direct_grow_due(bytes);
 }
 
 // The same in two halves, for pages that are taken where a look is impossible, because the heap's
 // own locks are held: the count, which only wakes the thread when a look is due ...
-void assist_count_due(uint64_t total);
+void direct_count_due(uint64_t total);
 
 static inline void pressure_count(size_t bytes)
 {
     uint64_t total =
-        atomic_fetch_add_explicit(&assist_grown.total, bytes, memory_order_relaxed) + bytes;
-    if (unlikely(total >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
-        assist_count_due(total);
+        atomic_fetch_add_explicit(&direct_grown.total, bytes, memory_order_relaxed) + bytes;
+    if (unlikely(total >= atomic_load_explicit(&direct_grown.due, memory_order_relaxed)))
+        direct_count_due(total);
 }
 
 // ... and the look, taken before `bytes` are asked for. Would it be taken?
 static inline bool pressure_asks(size_t bytes)
 {
-    uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    return total + bytes >= atomic_load_explicit(&assist_view.grown_due, memory_order_relaxed);
+    uint64_t total = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
+    return total + bytes >= atomic_load_explicit(&direct_view.grown_due, memory_order_relaxed);
 }
 
 static inline void pressure_ask(size_t bytes)
 {
-    uint64_t total = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_grown.due, memory_order_relaxed)))
-        assist_grow_due(bytes);
+    uint64_t total = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&direct_grown.due, memory_order_relaxed)))
+        direct_grow_due(bytes);
 }
 
 // `bytes` of pages were given back to jemalloc, where they stay ours for a while. Enough of them
 // lead to a look just as growth does, and at High and above that may find too much let go of.
 static inline void pressure_shrink(size_t bytes)
 {
-    uint64_t total = atomic_fetch_add_explicit(&assist_shrunk.total, bytes, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_shrunk.due, memory_order_relaxed)))
-        assist_shrink_due(bytes);
+    uint64_t total = atomic_fetch_add_explicit(&direct_shrunk.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&direct_shrunk.due, memory_order_relaxed)))
+        direct_shrink_due(bytes);
 }
 
 // Nor can there be a look where jemalloc frees pages, and after a large free the program may ask
 // for nothing more, while its neighbours or its own mappings need them: enough of them wake the
 // thread.
-void assist_free_due(void);
+void direct_free_due(void);
 
 static inline void pressure_count_free(size_t bytes)
 {
-    uint64_t total = atomic_fetch_add_explicit(&assist_freed.total, bytes, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_freed.due, memory_order_relaxed)))
-        assist_free_due();
+    uint64_t total = atomic_fetch_add_explicit(&direct_freed.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&direct_freed.due, memory_order_relaxed)))
+        direct_free_due();
 }
 
 // `bytes` of pages that lay free with jemalloc were handed out. That takes nothing of the kernel,
 // but where blocks are trimmed: there some of them are not resident. Enough lead to a look.
 static inline void pressure_reuse(size_t bytes)
 {
-    uint64_t total = atomic_fetch_add_explicit(&assist_reused.total, bytes, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&assist_reused.due, memory_order_relaxed)))
-        assist_shrink_due(bytes);
+    uint64_t total = atomic_fetch_add_explicit(&direct_reused.total, bytes, memory_order_relaxed);
+    if (unlikely(total + bytes >= atomic_load_explicit(&direct_reused.due, memory_order_relaxed)))
+        direct_shrink_due(bytes);
 }
 
 // Changes whenever the program takes pages or large blocks are freed.
-static inline uint64_t assist_moved(void)
+static inline uint64_t direct_moved(void)
 {
-    return atomic_load_explicit(&assist_grown.total, memory_order_relaxed) +
-           atomic_load_explicit(&assist_freed.total, memory_order_relaxed);
+    return atomic_load_explicit(&direct_grown.total, memory_order_relaxed) +
+           atomic_load_explicit(&direct_freed.total, memory_order_relaxed);
 }
 
 static inline enum pressure_level pressure_level(void)
 {
-    return (enum pressure_level)atomic_load_explicit(&assist_view.level, memory_order_relaxed);
+    return (enum pressure_level)atomic_load_explicit(&direct_view.level, memory_order_relaxed);
 }
 
 // What free memory we may hold just now; PRESSURE_UNLIMITED below High, unless a request would
 // come near the limit.
 static inline uint64_t pressure_keep_bytes(void)
 {
-    return atomic_load_explicit(&assist_view.keep_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&direct_view.keep_bytes, memory_order_relaxed);
 }
 
 // How much was left when it was last looked, less what was taken since; PRESSURE_UNLIMITED where no
@@ -141,11 +141,11 @@ uint64_t pressure_room(void);
 // fails, or is address space only, and there is nothing to prepare for.
 static inline bool pressure_may_fit(size_t bytes)
 {
-    return bytes <= atomic_load_explicit(&assist_view.limit_bytes, memory_order_relaxed);
+    return bytes <= atomic_load_explicit(&direct_view.limit_bytes, memory_order_relaxed);
 }
 
 // Inside pressure/ only, from here on.
-void assist_init(const struct pressure_options *options); // also after fork
-void assist_looked(const struct pressure_action *action, const struct pressure_sample *sample);
+void direct_init(const struct pressure_options *options); // also after fork
+void direct_evaluated(const struct pressure_action *action, const struct pressure_sample *sample);
 
 #endif

@@ -26,12 +26,12 @@
 #define NAPS 60
 
 // Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
-// only where room is short (wait_ms of watch_look).
-static struct timed_lock look_lock;
+// only where room is short (wait_ms of evaluate_run).
+static struct futex_lock look_lock;
 // Held while reclaiming, or telling. Nobody waits for it for long; those who want only what it came
-// to wait for the bell.
-static struct timed_lock act_lock;
-static struct bell acted;
+// to wait for the futex_bell.
+static struct futex_lock act_lock;
+static struct futex_bell acted;
 
 // All under look_lock.
 static struct {
@@ -57,7 +57,7 @@ static _Atomic bool decay_applied;               // written under act_lock
 static _Atomic bool forbidden;
 static _Thread_local bool busy;
 
-uint64_t watch_now_ms(void)
+uint64_t clock_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -80,46 +80,46 @@ static void nap_us(unsigned us)
 
 static void end_act(void)
 {
-    timed_lock_drop(&act_lock);
-    bell_ring(&acted);
+    futex_lock_drop(&act_lock);
+    futex_bell_ring(&acted);
 }
 
-void watch_init(const struct pressure_options *o, const struct pressure_hooks *h)
+void evaluate_init(const struct pressure_options *o, const struct pressure_hooks *h)
 {
     hooks = h;
     sample_init(&w.source, o);
     if (o->looks)
-        assist_init(o);
+        direct_init(o);
     options = o;
 }
 
-const struct pressure_options *watch_options(void)
+const struct pressure_options *evaluate_options(void)
 {
     return options;
 }
 
-const struct pressure_hooks *watch_hooks(void)
+const struct pressure_hooks *evaluate_hooks(void)
 {
     return hooks;
 }
 
-void watch_forbid(void)
+void evaluate_forbid(void)
 {
     atomic_store_explicit(&forbidden, true, memory_order_relaxed);
 }
 
-bool watch_looked(void)
+bool evaluate_done(void)
 {
     return atomic_load_explicit(&looked, memory_order_relaxed);
 }
 
-bool watch_hoards(void)
+bool evaluate_hoards(void)
 {
-    uint64_t room = atomic_load_explicit(&assist_view.headroom_bytes, memory_order_relaxed);
+    uint64_t room = atomic_load_explicit(&direct_view.headroom_bytes, memory_order_relaxed);
     return hooks->held && room != PRESSURE_UNLIMITED && hooks->held(hooks->arg) >= room / 4 + 1;
 }
 
-unsigned watch_next_look_ms(void)
+unsigned evaluate_next_ms(void)
 {
     return atomic_load_explicit(&next_look_ms, memory_order_relaxed);
 }
@@ -142,8 +142,8 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
         uint64_t start = now_us(CLOCK_MONOTONIC);
         // The counts first: what is counted before usage is read shows in usage, or is still to
         // come; the other way round it might show in neither.
-        uint64_t grown = atomic_load_explicit(&assist_grown.total, memory_order_relaxed);
-        uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+        uint64_t grown = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
+        uint64_t shrunk = atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
         uint64_t kept = promise_kept();
         uint64_t returned = hooks->returned ? hooks->returned(hooks->arg) : 0;
         sample_take(&w.source, options, now, s);
@@ -169,7 +169,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
                           memory_order_relaxed);
     s->threads = hooks->threads ? hooks->threads(hooks->arg) : 1;
     s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
-    board_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
+    snapshot_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
 }
 
 // Under act_lock. The decay that looks agreed on last, however many there were meanwhile.
@@ -196,16 +196,16 @@ static size_t reclaim(struct pressure_reclaim *r)
     us = now_us(CLOCK_MONOTONIC) - start;
     apply_decay();
     end_act();
-    if (hooks->reclaim && timed_lock_take(&look_lock, 100)) {
+    if (hooks->reclaim && futex_lock_take(&look_lock, 100)) {
         w.held_guess = 0;
-        board_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
+        snapshot_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
         struct pressure_sample after;
-        uint64_t now = watch_now_ms();
+        uint64_t now = clock_now_ms();
         sample(&after, 0, now);
         pressure_reclaimed(&w.state, &after, freed, us, now);
-        board_publish();
-        timed_lock_drop(&look_lock);
+        snapshot_publish();
+        futex_lock_drop(&look_lock);
         r->used_after_bytes = after.used_bytes;
     }
     r->freed_bytes = freed;
@@ -224,19 +224,19 @@ static void nap_for_neighbours(const struct pressure_sample *before)
          i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
          i++) {
         nap_us(1000);
-        if (!timed_lock_take(&look_lock, 1))
+        if (!futex_lock_take(&look_lock, 1))
             continue;
-        uint64_t now = watch_now_ms();
+        uint64_t now = clock_now_ms();
         sample(&s, before->pending_bytes, now);
         w.state.nap_ms = now;
-        timed_lock_drop(&look_lock);
+        futex_lock_drop(&look_lock);
     }
 }
 
 // What it writes has to be there before the end comes, so nobody grows meanwhile who looks.
 static void tell_critical(void)
 {
-    bool locked = timed_lock_take(&act_lock, WAIT_FOR_OTHER_MS);
+    bool locked = futex_lock_take(&act_lock, WAIT_FOR_OTHER_MS);
     atomic_store_explicit(&telling, true, memory_order_relaxed);
     hooks->on_critical(hooks->arg);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
@@ -253,11 +253,11 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
     if (!wait && !decay)
         return;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
-    uint32_t seen = bell_read(&acted);
-    if (!timed_lock_try(&act_lock)) {
+    uint32_t seen = futex_bell_read(&acted);
+    if (!futex_lock_try(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
         if (wait && grower)
-            bell_wait(&acted, seen, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS);
+            futex_bell_wait(&acted, seen, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS);
         return;
     }
     size_t freed = 0;
@@ -287,15 +287,15 @@ static void say_blind(const struct pressure_sample *s)
                    "memory is not watched: neither a cgroup nor /proc/meminfo can be read");
 }
 
-bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
+bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
     if (busy || !options || atomic_load_explicit(&forbidden, memory_order_relaxed))
         return false;
     int saved = errno;
     busy = true;
-    bool locked = wait_ms ? timed_lock_take(&look_lock, wait_ms) : timed_lock_try(&look_lock);
+    bool locked = wait_ms ? futex_lock_take(&look_lock, wait_ms) : futex_lock_try(&look_lock);
     if (locked) {
-        uint64_t now = watch_now_ms();
+        uint64_t now = clock_now_ms();
         struct pressure_sample s;
         if (cause == PRESSURE_CAUSE_WATCHDOG)
             thread_cpu_us = now_us(CLOCK_THREAD_CPUTIME_ID);
@@ -303,11 +303,11 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         struct pressure_action a = pressure_step(options, &w.state, &s, now);
         bool turned_urgent = a.urgent && !w.was_urgent;
         w.was_urgent = a.urgent;
-        struct pressure_stats *stats = board_stats();
+        struct pressure_stats *stats = snapshot_stats();
         stats->looks++;
-        stats->assist_looks += cause == PRESSURE_CAUSE_ASSIST;
+        stats->direct_looks += cause == PRESSURE_CAUSE_ASSIST;
         if (a.keep_bytes != stats->keep_bytes ||
-            pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !watch_looked()) {
+            pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !evaluate_done()) {
             stats->keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
                 hooks->set_keep(hooks->arg, a.keep_bytes, pressure_near_limit(&s));
@@ -318,10 +318,10 @@ bool watch_look(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
         stats->decay_fast = a.decay_fast;
         atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
-        assist_looked(&a, &s);
+        direct_evaluated(&a, &s);
         atomic_store_explicit(&looked, true, memory_order_relaxed);
-        board_post(&w.state, &s);
-        timed_lock_drop(&look_lock);
+        snapshot_post(&w.state, &s);
+        futex_lock_drop(&look_lock);
         say_blind(&s);
         if (hooks->looked)
             hooks->looked(hooks->arg, cause, &a, &s);
@@ -341,7 +341,7 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     int saved = errno;
     size_t freed = 0;
     busy = true;
-    if (timed_lock_take(&act_lock, 2000)) {
+    if (futex_lock_take(&act_lock, 2000)) {
         struct pressure_stats now;
         pressure_stats(&now);
         freed = reclaim(&(struct pressure_reclaim){.cause = cause,
@@ -357,24 +357,24 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     return freed;
 }
 
-bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
-                         struct pressure_sample *s)
+bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
+                            struct pressure_sample *s)
 {
-    if (!timed_lock_take(&look_lock, 1000))
+    if (!futex_lock_take(&look_lock, 1000))
         return false;
     bool changed = w.state.level != w.reported;
     *from = w.reported;
     *to = w.reported = w.state.level;
-    *s = board_stats()->sample;
-    timed_lock_drop(&look_lock);
+    *s = snapshot_stats()->sample;
+    futex_lock_drop(&look_lock);
     return changed;
 }
 
-void watch_child(void)
+void evaluate_child(void)
 {
     // Only the thread that forked is left. Whoever held these does not exist here.
-    timed_lock_reset(&look_lock);
-    timed_lock_reset(&act_lock);
+    futex_lock_reset(&look_lock);
+    futex_lock_reset(&act_lock);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
     busy = false;
     if (!options)
@@ -386,10 +386,10 @@ void watch_child(void)
     w.was_urgent = w.was_tight = false;
     sample_init(&w.source, options);
     if (options->looks)
-        assist_init(options);
+        direct_init(options);
     atomic_store_explicit(&looked, false, memory_order_relaxed);
     atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
-    board_clear();
+    snapshot_clear();
     // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for a
     // look would keep it for good.
     if (hooks->set_keep)
@@ -398,15 +398,15 @@ void watch_child(void)
         hooks->set_tight(hooks->arg, false);
 }
 
-uint64_t watch_limit_bytes(void)
+uint64_t evaluate_limit_bytes(void)
 {
     return atomic_load_explicit(&cgroup_limit, memory_order_relaxed);
 }
 
-bool watch_place(struct psi_place *p)
+bool evaluate_place(struct psi_place *p)
 {
     memset(p, 0, sizeof *p);
-    if (!timed_lock_take(&look_lock, 1000))
+    if (!futex_lock_take(&look_lock, 1000))
         return false;
     const struct cgroup_source *c = &w.source.cgroup;
     if (c->found) {
@@ -415,8 +415,8 @@ bool watch_place(struct psi_place *p)
         p->unified = c->at.unified;
         p->binding_len = c->binding_len;
     }
-    p->limit_bytes = watch_limit_bytes();
-    timed_lock_drop(&look_lock);
+    p->limit_bytes = evaluate_limit_bytes();
+    futex_lock_drop(&look_lock);
     for (int i = 0; i < 3; i++)
         p->watermark[i] = pressure_watermark(options, PRESSURE_MODERATE + i, p->limit_bytes);
     return true;

@@ -84,7 +84,7 @@ struct pressure_hooks {
     unsigned (*wait_on)(void *arg, struct pollfd *fds, uint64_t now_ms);
     void (*serve)(void *arg, uint64_t now_ms);
 
-    // One line, capped by the callee. From the thread, or from monitor_poke.
+    // One line, capped by the callee. From the thread, or from watchdog_thread_poke.
     void (*log)(void *arg, enum pressure_log kind, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 };
@@ -98,7 +98,7 @@ struct pressure_stats {
     struct pressure_sample sample; // the last one taken; all zero before the first
     enum pressure_level level;
     uint64_t looks, late_looks; // late: the thread was over half an interval behind its plan
-    uint64_t assist_looks;      // of looks, those taken by threads that grew
+    uint64_t direct_looks;      // of looks, those taken by threads that grew
     uint64_t level_ms[PRESSURE_LEVELS];    // time spent in each, the current one up to now
     uint64_t transitions[PRESSURE_LEVELS]; // into each
     uint64_t reclaims[PRESSURE_CAUSES];
@@ -124,33 +124,33 @@ size_t pressure_reclaim(uint64_t keep_bytes, enum pressure_cause cause);
 // Inside pressure/ only, from here on.
 
 // Options and hooks must stay valid for ever. Nothing is read and nothing is started.
-void watch_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
+void evaluate_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
 
 // One look by this thread, with what it is about to take; false if another was at it for all of
 // `wait_ms`, or this thread is. Leaves errno alone.
-bool watch_look(enum pressure_cause cause, size_t pending_bytes, unsigned wait_ms);
+bool evaluate_run(enum pressure_cause cause, size_t pending_bytes, unsigned wait_ms);
 
-unsigned watch_next_look_ms(void);
-const struct pressure_options *watch_options(void);
-const struct pressure_hooks *watch_hooks(void);
-bool watch_looked(void); // once at least
-bool watch_hoards(void); // is more held than a neighbour could do without, and nobody looked?
+unsigned evaluate_next_ms(void);
+const struct pressure_options *evaluate_options(void);
+const struct pressure_hooks *evaluate_hooks(void);
+bool evaluate_done(void);   // once at least
+bool evaluate_hoards(void); // is more held than a neighbour could do without, and nobody looked?
 
 // The level that the last look found, and whether it must be reported: for the thread.
-bool watch_level_changed(enum pressure_level *from, enum pressure_level *to,
-                         struct pressure_sample *sample);
+bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
+                            struct pressure_sample *sample);
 
 // In a child after fork: all of it starts anew, nothing is waited for.
-void watch_child(void);
+void evaluate_child(void);
 
 // No look from now on, in this process and its children: it may be killed for opening a file.
-void watch_forbid(void);
+void evaluate_forbid(void);
 
-uint64_t watch_now_ms(void);
+uint64_t clock_now_ms(void);
 
 // Where accelerators hang, as of the last look; false if that is not to be had within a second.
 struct psi_place;
-uint64_t watch_limit_bytes(void);
-bool watch_place(struct psi_place *place);
+uint64_t evaluate_limit_bytes(void);
+bool evaluate_place(struct psi_place *place);
 
 #endif

@@ -32,11 +32,11 @@ static void wake(_Atomic uint32_t *word, int threads)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
 }
 
-bool timed_lock_take(struct timed_lock *l, unsigned ms)
+bool futex_lock_take(struct futex_lock *l, unsigned ms)
 {
     uint64_t deadline;
 
-    if (timed_lock_try(l))
+    if (futex_lock_try(l))
         return true;
     deadline = now_ns() + (uint64_t)ms * 1000000;
     // Whoever gives up leaves the 2 behind: one wake-up for nobody.
@@ -46,23 +46,23 @@ bool timed_lock_take(struct timed_lock *l, unsigned ms)
     return true;
 }
 
-void timed_lock_drop(struct timed_lock *l)
+void futex_lock_drop(struct futex_lock *l)
 {
     if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
         wake(&l->word, 1);
 }
 
-bool bell_wait(struct bell *b, uint32_t seen, unsigned ms)
+bool futex_bell_wait(struct futex_bell *b, uint32_t seen, unsigned ms)
 {
     uint64_t deadline = now_ns() + (uint64_t)ms * 1000000;
 
-    while (bell_read(b) == seen)
+    while (futex_bell_read(b) == seen)
         if (!sleep_while(&b->rung, seen, deadline))
             return false;
     return true;
 }
 
-void bell_ring(struct bell *b)
+void futex_bell_ring(struct futex_bell *b)
 {
     atomic_fetch_add_explicit(&b->rung, 1, memory_order_release);
     wake(&b->rung, INT32_MAX);

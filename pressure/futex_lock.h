@@ -1,5 +1,5 @@
 // futex_lock - a lock that is waited for asleep, and never for ever: its holder may be stopped in a
-// debugger. And a bell, for those who wait for what the holder does and not for the lock.
+// debugger. And a futex_bell, for those who wait for what the holder does and not for the lock.
 //
 // Threads that poll with short naps take the processor from the one they wait for: sixty of them
 // were both processors of a machine. Here they sleep in the kernel, by raw futex(2): no point of
@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 // {0} is free. 1: held; 2: held, and somebody may be waiting.
-struct timed_lock {
+struct futex_lock {
     _Atomic uint32_t word;
 };
 
-static inline bool timed_lock_try(struct timed_lock *l)
+static inline bool futex_lock_try(struct futex_lock *l)
 {
     uint32_t free = 0;
 
@@ -25,28 +25,28 @@ static inline bool timed_lock_try(struct timed_lock *l)
 }
 
 // False when it was not had within `ms`.
-bool timed_lock_take(struct timed_lock *l, unsigned ms);
-void timed_lock_drop(struct timed_lock *l);
+bool futex_lock_take(struct futex_lock *l, unsigned ms);
+void futex_lock_drop(struct futex_lock *l);
 
 // In the child of a fork, where the holder does not exist.
-static inline void timed_lock_reset(struct timed_lock *l)
+static inline void futex_lock_reset(struct futex_lock *l)
 {
     atomic_store_explicit(&l->word, 0, memory_order_relaxed);
 }
 
 // A count of how often it rang. Read it first, then see whether there is something to wait for,
 // then wait until it is another: so no ringing is missed.
-struct bell {
+struct futex_bell {
     _Atomic uint32_t rung;
 };
 
-static inline uint32_t bell_read(struct bell *b)
+static inline uint32_t futex_bell_read(struct futex_bell *b)
 {
     return atomic_load_explicit(&b->rung, memory_order_acquire);
 }
 
 // False when it did not ring within `ms`.
-bool bell_wait(struct bell *b, uint32_t seen, unsigned ms);
-void bell_ring(struct bell *b);
+bool futex_bell_wait(struct futex_bell *b, uint32_t seen, unsigned ms);
+void futex_bell_ring(struct futex_bell *b);
 
 #endif

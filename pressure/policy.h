@@ -81,7 +81,7 @@ struct pressure_options {
     uint64_t headroom_bytes;         // HEADROOM: Critical when less is left, High 2x, Moderate 3x
     unsigned interval_ms;            // INTERVAL: between looks when nothing calls for one
     unsigned cooldown_ms;            // COOLDOWN: between reclaims at High, but see above
-    uint64_t watch_min_bytes;        // WATCH_MIN: no thread below this much growth
+    uint64_t evaluate_min_bytes;     // WATCH_MIN: no thread below this much growth
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
     unsigned tick_ms;                // between two calls of the tick hook

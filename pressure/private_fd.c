@@ -10,7 +10,7 @@
 
 #define LOWEST 512
 
-int high_fd_copy(int fd)
+int private_fd_copy(int fd)
 {
     struct rlimit r;
     int from = LOWEST;
@@ -29,9 +29,9 @@ static bool is_same(int fd, int copy)
            a.st_dev == b.st_dev;
 }
 
-int high_fd_move(int fd)
+int private_fd_move(int fd)
 {
-    int high = high_fd_copy(fd);
+    int high = private_fd_copy(fd);
     if (high < 0 || is_same(fd, high))
         text_fd_close(fd);
     return high;
@@ -64,7 +64,7 @@ static bool is_anonymous(const struct stat *st)
     return (st->st_mode & S_IFMT) == 0;
 }
 
-int high_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *id)
+int private_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *id)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -75,7 +75,7 @@ int high_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *id)
     return is_anonymous(&st) && !*id ? -ENODEV : 0;
 }
 
-bool high_fd_is(int fd, dev_t dev, ino_t ino, uint64_t id)
+bool private_fd_is(int fd, dev_t dev, ino_t ino, uint64_t id)
 {
     struct stat st;
     if (fstat(fd, &st) != 0 || st.st_dev != dev || st.st_ino != ino)

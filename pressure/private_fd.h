@@ -10,16 +10,16 @@
 #include <sys/types.h>
 
 // The same file at 512 or above, or as high as RLIMIT_NOFILE allows; `fd` is closed. Or -errno.
-int high_fd_move(int fd);
+int private_fd_move(int fd);
 
 // The same, and `fd` stays open.
-int high_fd_copy(int fd);
+int private_fd_copy(int fd);
 
 // What to remember of it. eventfd_id is 0 for other files. -ENODEV for an eventfd that has no id:
 // such a one could not be told from the program's.
-int high_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *eventfd_id);
+int private_fd_identify(int fd, dev_t *dev, ino_t *ino, uint64_t *eventfd_id);
 
 // Is that number still this file? Leaves the file alone.
-bool high_fd_is(int fd, dev_t dev, ino_t ino, uint64_t eventfd_id);
+bool private_fd_is(int fd, dev_t dev, ino_t ino, uint64_t eventfd_id);
 
 #endif

@@ -71,13 +71,13 @@ void promise_looked(uint64_t kept_bytes, const struct pressure_sample *s)
         return;
     }
     // As with the levels: what is meant for a big machine must leave a small container something.
-    uint64_t headroom = watch_options()->headroom_bytes;
+    uint64_t headroom = evaluate_options()->headroom_bytes;
     bool shared = is_shared(s);
     uint64_t unused = reserve_bytes(limit, !shared) + (headroom < limit / 4 ? headroom : limit / 4);
     uint64_t room = s->headroom_bytes > unused ? s->headroom_bytes - unused : 0;
     atomic_store(&seen, kept_bytes + room);
     atomic_store(&granted, kept_bytes + (shared ? room / SHARE : room));
-    atomic_store(&granted_until_ms, shared ? watch_now_ms() + SHARED_MS : UINT64_MAX);
+    atomic_store(&granted_until_ms, shared ? clock_now_ms() + SHARED_MS : UINT64_MAX);
 }
 
 static bool try_begin(size_t bytes, const _Atomic uint64_t *limit)
@@ -100,7 +100,7 @@ static uint64_t missing_bytes(size_t bytes)
 static bool look_and_begin(size_t bytes)
 {
     // Where another thread looks for all that time, its numbers do.
-    watch_look(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
+    evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
     return try_begin(bytes, &seen);
 }
 
@@ -108,7 +108,7 @@ static bool look_and_begin(size_t bytes)
 // looks.
 static bool reclaim_and_begin(size_t bytes)
 {
-    const struct pressure_hooks *h = watch_hooks();
+    const struct pressure_hooks *h = evaluate_hooks();
     uint64_t held = h->held ? h->held(h->arg) : 0, missing = missing_bytes(bytes);
     if (held < 64 * KIB || held < missing)
         return false;
@@ -120,13 +120,13 @@ static bool reclaim_and_begin(size_t bytes)
 bool promise_begin(size_t bytes)
 {
     uint64_t until = load(&granted_until_ms);
-    if ((until == UINT64_MAX || watch_now_ms() < until) && try_begin(bytes, &granted))
+    if ((until == UINT64_MAX || clock_now_ms() < until) && try_begin(bytes, &granted))
         return true;
     bool fits = pressure_may_fit(bytes);
     if (fits && (look_and_begin(bytes) || reclaim_and_begin(bytes)))
         return true;
-    if (bytes >= watch_options()->on_limit_min_bytes) {
-        board_refused();
+    if (bytes >= evaluate_options()->on_limit_min_bytes) {
+        snapshot_refused();
         return false;
     }
     atomic_fetch_add(&begun, bytes);
@@ -149,7 +149,7 @@ void promise_keep(size_t bytes)
 bool promise_holds(void)
 {
     if (load(&granted) < load(&seen))
-        watch_look(PRESSURE_CAUSE_ASSIST, 0, LOOK_WAIT_MS);
+        evaluate_run(PRESSURE_CAUSE_ASSIST, 0, LOOK_WAIT_MS);
     else
         pressure_ask(0);
     // The reserve may be used up half before it counts.

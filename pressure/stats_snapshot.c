@@ -23,13 +23,13 @@ static _Atomic uint64_t refused, late;
 static _Atomic bool alive;
 static _Atomic unsigned accelerators;
 
-struct pressure_stats *board_stats(void)
+struct pressure_stats *snapshot_stats(void)
 {
     return &next.is.stats;
 }
 
 // The version is odd while words change.
-void board_publish(void)
+void snapshot_publish(void)
 {
     uint64_t v = atomic_load(&version);
     atomic_store(&version, v + 1);
@@ -52,14 +52,14 @@ void pressure_stats(struct pressure_stats *out)
     *out = b.is.stats;
     // The level has lasted since the last look, too; before the first there was none.
     if (b.is.level_since_ms)
-        out->level_ms[out->level] += watch_now_ms() - b.is.level_since_ms;
+        out->level_ms[out->level] += clock_now_ms() - b.is.level_since_ms;
     out->late_looks = atomic_load(&late);
     out->refused = atomic_load(&refused);
     out->thread = atomic_load(&alive);
     out->accelerators = atomic_load(&accelerators);
 }
 
-void board_post(const struct pressure_state *state, const struct pressure_sample *sample)
+void snapshot_post(const struct pressure_state *state, const struct pressure_sample *sample)
 {
     struct pressure_stats *s = &next.is.stats;
     s->sample = *sample;
@@ -67,10 +67,11 @@ void board_post(const struct pressure_state *state, const struct pressure_sample
     memcpy(s->level_ms, state->level_ms, sizeof s->level_ms);
     memcpy(s->transitions, state->transitions, sizeof s->transitions);
     next.is.level_since_ms = state->level_since_ms;
-    board_publish();
+    snapshot_publish();
 }
 
-void board_count_reclaim(enum pressure_cause cause, uint64_t freed, uint64_t us, uint64_t unix_ms)
+void snapshot_count_reclaim(enum pressure_cause cause, uint64_t freed, uint64_t us,
+                            uint64_t unix_ms)
 {
     struct pressure_stats *s = &next.is.stats;
     unsigned i = 0;
@@ -83,27 +84,27 @@ void board_count_reclaim(enum pressure_cause cause, uint64_t freed, uint64_t us,
     s->reclaim_unix_ms = unix_ms;
 }
 
-void board_clear(void)
+void snapshot_clear(void)
 {
     memset(&next, 0, sizeof next);
     atomic_store(&refused, 0);
     atomic_store(&late, 0);
-    board_thread(false, 0);
+    snapshot_thread(false, 0);
     atomic_store(&version, 0);
-    board_publish();
+    snapshot_publish();
 }
 
-void board_late(void)
+void snapshot_late(void)
 {
     atomic_fetch_add(&late, 1);
 }
 
-void board_refused(void)
+void snapshot_refused(void)
 {
     atomic_fetch_add(&refused, 1);
 }
 
-void board_thread(bool is_alive, unsigned n)
+void snapshot_thread(bool is_alive, unsigned n)
 {
     atomic_store(&alive, is_alive);
     atomic_store(&accelerators, n);

@@ -10,17 +10,17 @@
 #include "pressure/evaluate.h"
 
 // The next thing to be published. Under the look's lock, like all of these but the last three.
-struct pressure_stats *board_stats(void);
+struct pressure_stats *snapshot_stats(void);
 
-void board_post(const struct pressure_state *state, const struct pressure_sample *sample);
-void board_count_reclaim(enum pressure_cause cause, uint64_t freed_bytes, uint64_t took_us,
-                         uint64_t unix_ms);
-void board_publish(void);
-void board_clear(void);
+void snapshot_post(const struct pressure_state *state, const struct pressure_sample *sample);
+void snapshot_count_reclaim(enum pressure_cause cause, uint64_t freed_bytes, uint64_t took_us,
+                            uint64_t unix_ms);
+void snapshot_publish(void);
+void snapshot_clear(void);
 
 // From anywhere.
-void board_late(void);
-void board_refused(void);
-void board_thread(bool alive, unsigned accelerators);
+void snapshot_late(void);
+void snapshot_refused(void);
+void snapshot_thread(bool alive, unsigned accelerators);
 
 #endif

@@ -40,18 +40,18 @@
 enum { NONE, SLEEPING, RUNNING, LEAVING, STOPPED };
 static _Atomic uint32_t phase;
 static _Atomic uint32_t woken;          // LOOK or REPLAN, set by others
-static _Atomic uint64_t sleeping_until; // in watch_now_ms
+static _Atomic uint64_t sleeping_until; // in clock_now_ms
 enum { LOOK = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
-static struct timed_lock at_work; // whoever has it runs hooks, or keeps the thread from it
+static struct futex_lock at_work; // whoever has it runs hooks, or keeps the thread from it
 static struct thread_slot slot;
 static _Atomic bool put_off; // it is to start again once it may
 static _Atomic bool banned;  // none is to start in this process any more
 static bool failed_before;
 static pid_t process; // whose memory this is: a child by vfork or CLONE_VM only borrows it
 
-_Atomic bool monitor_wanted;
+_Atomic bool watchdog_thread_wanted;
 static _Atomic bool patient; // nobody wanted it for now yet
 
 static struct psi_source accel;
@@ -83,21 +83,21 @@ static bool change_phase(uint32_t from, uint32_t to)
     return ok;
 }
 
-void monitor_at_load(void)
+void watchdog_thread_at_load(void)
 {
     if (!process)
         process = getpid();
 }
 
-bool monitor_owns_memory(void)
+bool watchdog_thread_owns_memory(void)
 {
     return getpid() == process;
 }
 
-void monitor_init(const struct pressure_options *o, const struct pressure_hooks *h)
+void watchdog_thread_init(const struct pressure_options *o, const struct pressure_hooks *h)
 {
-    monitor_at_load();
-    watch_init(o, h);
+    watchdog_thread_at_load();
+    evaluate_init(o, h);
 }
 
 static void wake(uint32_t why)
@@ -106,15 +106,15 @@ static void wake(uint32_t why)
     futex_wake(&woken);
 }
 
-void monitor_wake(void)
+void watchdog_thread_wake(void)
 {
     wake(LOOK);
 }
 
-void monitor_hasten(unsigned ms)
+void watchdog_thread_hasten(unsigned ms)
 {
     if (atomic_load(&phase) == SLEEPING &&
-        watch_now_ms() + ms + 5 < atomic_load_explicit(&sleeping_until, memory_order_relaxed))
+        clock_now_ms() + ms + 5 < atomic_load_explicit(&sleeping_until, memory_order_relaxed))
         wake(REPLAN);
 }
 
@@ -134,7 +134,7 @@ static void listen_for_interrupts(void)
     sigaddset(&urgent, WAKE_SIGNAL);
     wake_fd = signalfd(-1, &urgent, SFD_CLOEXEC | SFD_NONBLOCK);
     if (wake_fd >= 0)
-        wake_fd = high_fd_move(wake_fd);
+        wake_fd = private_fd_move(wake_fd);
     atomic_store(&interruptible, wake_fd >= 0);
 }
 
@@ -169,7 +169,7 @@ static enum why nap(uint64_t ms)
 
 static unsigned fill_callers(struct pollfd *fds, uint64_t now)
 {
-    const struct pressure_hooks *h = watch_hooks();
+    const struct pressure_hooks *h = evaluate_hooks();
     return h->wait_on ? h->wait_on(h->arg, fds, now) : 0;
 }
 
@@ -186,7 +186,7 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
 {
     struct pollfd fds[PSI_KINDS + PRESSURE_WAIT_FDS + 1];
     enum psi_kind which[PSI_KINDS];
-    uint64_t now = watch_now_ms();
+    uint64_t now = clock_now_ms();
     if (now < deaf_until_ms)
         return nap(min_ms(ms, deaf_until_ms - now));
     unsigned n = psi_fill(&accel, fds, which, now), callers = fill_callers(fds + n, now);
@@ -198,7 +198,7 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
     }
     fds[n + callers] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
     int ready = poll(fds, n + callers + (wake_fd >= 0), (int)min_ms(ms, slice_ms));
-    now = watch_now_ms();
+    now = clock_now_ms();
     enum why why = atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
     for (unsigned i = 0; ready > 0 && i < n; i++)
         if (fds[i].revents && psi_event(&accel, which[i], fds[i].revents, now))
@@ -213,19 +213,19 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
 // When the next look is due. Looks by growing threads say how much time may go by, too.
 static uint64_t plan(uint64_t look_at, uint64_t looked)
 {
-    if (!watch_options()->looks)
+    if (!evaluate_options()->looks)
         return look_at;
-    uint64_t planned = looked + watch_next_look_ms();
+    uint64_t planned = looked + evaluate_next_ms();
     return planned < look_at ? planned : look_at;
 }
 
 // Until the next look or tick is due, or somebody calls, or something says that a look is due.
 static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
 {
-    uint64_t moved = assist_moved();
+    uint64_t moved = direct_moved();
     unsigned slice = BUSY_SLICE_MS;
     while (atomic_load(&phase) == SLEEPING && !called) {
-        uint64_t now = watch_now_ms(), was = moved;
+        uint64_t now = clock_now_ms(), was = moved;
         *look_at = plan(*look_at, looked);
         uint64_t due = *look_at < tick_at ? *look_at : tick_at;
         if (now >= due)
@@ -234,7 +234,7 @@ static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked
         enum why why = sleep_slice(due - now, slice);
         if (why)
             return why;
-        moved = assist_moved();
+        moved = direct_moved();
         slice = moved != was ? BUSY_SLICE_MS : QUIET_SLICE_MS;
     }
     return NOTHING;
@@ -244,7 +244,7 @@ static bool report_level(const struct pressure_hooks *h)
 {
     enum pressure_level from, to;
     struct pressure_sample s;
-    if (!watch_level_changed(&from, &to, &s))
+    if (!evaluate_level_changed(&from, &to, &s))
         return false;
     if (h->on_level)
         h->on_level(h->arg, from, to, &s);
@@ -261,12 +261,12 @@ static const char *listens(enum psi_kind kind)
 static void say_accelerators(void)
 {
     static bool said;
-    const struct pressure_hooks *h = watch_hooks();
+    const struct pressure_hooks *h = evaluate_hooks();
     const struct psi_accel *named = &accel.accel[PSI_SYSTEMD];
     if (said || !h->log)
         return;
     said = true;
-    if (watch_options()->watch_path && !named->open && named->error && named->error != ENOENT)
+    if (evaluate_options()->watch_path && !named->open && named->error && named->error != ENOENT)
         h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to (error %d)",
                psi_names[PSI_SYSTEMD], named->error);
     h->log(h->arg, PRESSURE_LOG_FOUND,
@@ -277,9 +277,9 @@ static void say_accelerators(void)
 static void arm(uint64_t now)
 {
     static struct psi_place place; // 8 KiB, rarely touched
-    if (watch_options()->accelerators && psi_wants(&accel, watch_limit_bytes(), now) &&
-        watch_place(&place)) {
-        board_thread(true, psi_arm(&accel, watch_options(), &place, now));
+    if (evaluate_options()->accelerators && psi_wants(&accel, evaluate_limit_bytes(), now) &&
+        evaluate_place(&place)) {
+        snapshot_thread(true, psi_arm(&accel, evaluate_options(), &place, now));
         say_accelerators();
     }
 }
@@ -289,15 +289,15 @@ static void serve(const struct pressure_hooks *h)
     if (!called)
         return;
     called = false;
-    h->serve(h->arg, watch_now_ms());
-    deaf_until_ms = watch_now_ms() + SERVE_GAP_MS;
+    h->serve(h->arg, clock_now_ms());
+    deaf_until_ms = clock_now_ms() + SERVE_GAP_MS;
 }
 
 // What comes meanwhile waits; `or_look`: unless a look is asked for.
 static void rest_until(uint64_t ms, bool or_look)
 {
     uint64_t now;
-    while ((now = watch_now_ms()) < ms && atomic_load(&phase) == SLEEPING) {
+    while ((now = clock_now_ms()) < ms && atomic_load(&phase) == SLEEPING) {
         uint32_t seen = atomic_load(&woken);
         if (or_look && (seen & LOOK))
             return;
@@ -311,27 +311,27 @@ static void hold_back_event(unsigned *gap_ms, uint64_t look_at)
 {
     static uint64_t last;
     uint64_t until = last + *gap_ms;
-    if (watch_now_ms() >= last + 2 * MAX_EVENT_GAP_MS)
+    if (clock_now_ms() >= last + 2 * MAX_EVENT_GAP_MS)
         *gap_ms = EVENT_GAP_MS;
     rest_until(until < look_at ? until : look_at, true);
-    last = watch_now_ms();
+    last = clock_now_ms();
 }
 
 // A program that is stopped in the middle of making a child is no reason to look at it.
 static void begin_work(void)
 {
-    while (!timed_lock_take(&at_work, 1000))
+    while (!futex_lock_take(&at_work, 1000))
         ;
 }
 
 static void *run(void *unused)
 {
     (void)unused;
-    const struct pressure_hooks *h = watch_hooks();
-    unsigned late_ms = watch_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
-    uint64_t looked = atomic_load(&patient) ? watch_now_ms() : 0;
+    const struct pressure_hooks *h = evaluate_hooks();
+    unsigned late_ms = evaluate_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
+    uint64_t looked = atomic_load(&patient) ? clock_now_ms() : 0;
     uint64_t tick_at = looked ? looked + FIRST_REST_MS : 0;
-    uint64_t look_at = watch_options()->looks ? tick_at : UINT64_MAX;
+    uint64_t look_at = evaluate_options()->looks ? tick_at : UINT64_MAX;
     enum why why = NOTHING;
 
     thread_runs(&slot);
@@ -339,35 +339,35 @@ static void *run(void *unused)
     prctl(PR_SET_NAME, "tidepool");
     if (h->begin && h->begin(h->arg))
         listen_for_interrupts();
-    board_thread(true, 0);
+    snapshot_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
-        uint64_t now = watch_now_ms();
+        uint64_t now = clock_now_ms();
         if (why || now >= look_at) {
             if (look_at && now > look_at + late_ms)
-                board_late();
-            watch_look(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
-            looked = watch_now_ms();
+                snapshot_late();
+            evaluate_run(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
+            looked = clock_now_ms();
             if (report_level(h))
                 gap_ms = EVENT_GAP_MS;
             else if (why == EVENT && gap_ms < MAX_EVENT_GAP_MS)
                 gap_ms *= 2;
-            look_at = looked + watch_next_look_ms();
+            look_at = looked + evaluate_next_ms();
             arm(looked);
         }
         if (now >= tick_at) {
-            tick_at = now + watch_options()->tick_ms;
+            tick_at = now + evaluate_options()->tick_ms;
             if (h->tick)
                 h->tick(h->arg, now);
             // Free memory that piled up without passing through pages: see it, and watch it.
-            if (watch_options()->looks && watch_hoards())
+            if (evaluate_options()->looks && evaluate_hoards())
                 look_at = now;
         }
         serve(h);
         if (!change_phase(RUNNING, SLEEPING))
             break;
-        timed_lock_drop(&at_work);
+        futex_lock_drop(&at_work);
         why = sleep_until(&look_at, tick_at, looked);
-        if (!watch_options()->looks)
+        if (!evaluate_options()->looks)
             why = NOTHING;
         if (why == EVENT)
             hold_back_event(&gap_ms, look_at);
@@ -377,42 +377,42 @@ static void *run(void *unused)
     }
     stop_listening();
     psi_close(&accel);
-    board_thread(false, 0);
+    snapshot_thread(false, 0);
     called = false;
-    timed_lock_drop(&at_work);
+    futex_lock_drop(&at_work);
     atomic_store(&ended, 1);
     futex_wake(&ended);
     return NULL;
 }
 
-void monitor_want_later(void)
+void watchdog_thread_want_later(void)
 {
     if (atomic_load_explicit(&claimed, memory_order_relaxed) ||
-        atomic_load_explicit(&monitor_wanted, memory_order_relaxed))
+        atomic_load_explicit(&watchdog_thread_wanted, memory_order_relaxed))
         return;
     atomic_store_explicit(&patient, true, memory_order_relaxed);
-    atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+    atomic_store_explicit(&watchdog_thread_wanted, true, memory_order_relaxed);
 }
 
-void monitor_want(void)
+void watchdog_thread_want(void)
 {
     if (atomic_load_explicit(&patient, memory_order_relaxed)) {
         atomic_store_explicit(&patient, false, memory_order_relaxed);
-        monitor_wake();
+        watchdog_thread_wake();
     }
     if (!atomic_load_explicit(&claimed, memory_order_relaxed))
-        atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+        atomic_store_explicit(&watchdog_thread_wanted, true, memory_order_relaxed);
 }
 
 static void want_again(void)
 {
     if (atomic_exchange(&put_off, false))
-        atomic_store_explicit(&monitor_wanted, true, memory_order_relaxed);
+        atomic_store_explicit(&watchdog_thread_wanted, true, memory_order_relaxed);
 }
 
 static void log_failure(int e)
 {
-    const struct pressure_hooks *h = watch_hooks();
+    const struct pressure_hooks *h = evaluate_hooks();
 
     if (h->log && !failed_before)
         h->log(h->arg, PRESSURE_LOG_THREAD,
@@ -438,17 +438,17 @@ static void not_started(int e)
     }
     atomic_store(&put_off, true);
     atomic_store(&claimed, 0);
-    // The last monitor_resume() may have come before that store.
+    // The last watchdog_thread_resume() may have come before that store.
     if (!atomic_load(&slot.holds))
         want_again();
 }
 
-void monitor_start(void)
+void watchdog_thread_start(void)
 {
     int saved = errno;
-    if (!monitor_owns_memory())
+    if (!watchdog_thread_owns_memory())
         return;
-    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+    atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
     if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
         atomic_store(&ended, 0);
         int e = thread_start(&slot, run, NULL, STACK_BYTES, SPARE_BYTES);
@@ -458,16 +458,16 @@ void monitor_start(void)
     errno = saved;
 }
 
-void monitor_prefork(void)
+void watchdog_thread_prefork(void)
 {
     // Nothing is taken: the child starts anew, whatever its copy of ours was in the middle of.
 }
 
-void monitor_parent(void)
+void watchdog_thread_parent(void)
 {
 }
 
-void monitor_child(void)
+void watchdog_thread_child(void)
 {
     int saved = errno;
     // The copies keep a cgroup's triggers alive, and would wake nobody.
@@ -482,22 +482,22 @@ void monitor_child(void)
     atomic_store(&patient, false);
     atomic_store(&woken, 0);
     called = false;
-    timed_lock_reset(&at_work);
+    futex_lock_reset(&at_work);
     process = getpid();
     deaf_until_ms = 0;
-    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
-    watch_child();
+    atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
+    evaluate_child();
     errno = saved;
 }
 
-bool monitor_hold(unsigned ms)
+bool watchdog_thread_hold(unsigned ms)
 {
-    return timed_lock_take(&at_work, ms);
+    return futex_lock_take(&at_work, ms);
 }
 
-void monitor_release(void)
+void watchdog_thread_release(void)
 {
-    timed_lock_drop(&at_work);
+    futex_lock_drop(&at_work);
 }
 
 // A hook may be running, then.
@@ -506,27 +506,27 @@ static bool is_busy(uint32_t p)
     return p == RUNNING || p == LEAVING;
 }
 
-void monitor_stop(void)
+void watchdog_thread_stop(void)
 {
     uint32_t was = atomic_load(&phase);
     while (!is_busy(was) && !atomic_compare_exchange_weak(&phase, &was, STOPPED))
         ;
     if (!is_busy(was)) {
-        monitor_wake();
+        watchdog_thread_wake();
         return;
     }
     // It ends within its own time or ours.
     atomic_store(&phase, STOPPED);
-    uint64_t until = watch_now_ms() + 200;
-    for (uint64_t now; (now = watch_now_ms()) < until && !atomic_load(&ended);)
+    uint64_t until = clock_now_ms() + 200;
+    for (uint64_t now; (now = clock_now_ms()) < until && !atomic_load(&ended);)
         futex_sleep(&ended, 0, (unsigned)(until - now));
 }
 
-void monitor_end(void)
+void watchdog_thread_end(void)
 {
     int saved = errno;
 
-    monitor_stop();
+    watchdog_thread_stop();
     interrupt_poll();
     thread_await_end(&slot, THREAD_AWAIT_MS);
     errno = saved;
@@ -540,7 +540,7 @@ static void clear_away(void)
     atomic_store(&claimed, atomic_load(&banned));
 }
 
-bool monitor_suspend(unsigned ms)
+bool watchdog_thread_suspend(unsigned ms)
 {
     int saved = errno;
 
@@ -552,28 +552,28 @@ bool monitor_suspend(unsigned ms)
     wake(REPLAN);
     interrupt_poll();
     bool there = atomic_load(&slot.there), gone = thread_await_end(&slot, ms);
-    // Not created after all: monitor_start() clears away.
+    // Not created after all: watchdog_thread_start() clears away.
     if (gone && there && atomic_load(&slot.id))
         clear_away();
     errno = saved;
     return gone;
 }
 
-void monitor_ban(void)
+void watchdog_thread_ban(void)
 {
-    watch_forbid();
+    evaluate_forbid();
     atomic_store(&banned, true);
     atomic_store(&claimed, 1);
-    atomic_store_explicit(&monitor_wanted, false, memory_order_relaxed);
+    atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
 }
 
-void monitor_resume(void)
+void watchdog_thread_resume(void)
 {
     if (atomic_fetch_sub(&slot.holds, 1) == 1 && !atomic_load(&banned))
         want_again();
 }
 
-bool monitor_is_self(void)
+bool watchdog_thread_is_self(void)
 {
     return atomic_load(&slot.there) && atomic_load(&slot.id) == (int)syscall(SYS_gettid);
 }

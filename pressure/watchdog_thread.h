@@ -3,10 +3,10 @@
 //
 // It is named "tidepool", blocks all signals, keeps no descriptor below 512 (and where its hooks
 // give it a table of its own, none of the program's at all), allocates nothing, and exists only
-// once there is something to watch: growth past watch_min_bytes or an eighth of the limit, or a
+// once there is something to watch: growth past evaluate_min_bytes or an eighth of the limit, or a
 // ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a thread
-// allocates, so growth only asks for it, and monitor_poke, called where no lock is held and malloc
-// may be entered, makes it.
+// allocates, so growth only asks for it, and watchdog_thread_poke, called where no lock is held and
+// malloc may be entered, makes it.
 #ifndef TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 #define TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 
@@ -17,69 +17,70 @@
 #include "shim/base.h"
 
 // As early as can be: whose memory is this? A child that borrows it may be the first to grow.
-void monitor_at_load(void);
-bool monitor_owns_memory(void); // false: a child by vfork or clone(CLONE_VM)
+void watchdog_thread_at_load(void);
+bool watchdog_thread_owns_memory(void); // false: a child by vfork or clone(CLONE_VM)
 
 // Once, before any growth is counted. Options and hooks must stay valid; nothing is started, no
 // file is read.
-void monitor_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
+void watchdog_thread_init(const struct pressure_options *options,
+                          const struct pressure_hooks *hooks);
 
-extern _Atomic bool monitor_wanted;
-void monitor_start(void);
+extern _Atomic bool watchdog_thread_wanted;
+void watchdog_thread_start(void);
 
 // Call it at any safe point that is passed now and then: after a refill, at the end of a large
 // allocation. A load and a branch unless the thread is wanted and missing.
-static inline void monitor_poke(void)
+static inline void watchdog_thread_poke(void)
 {
-    if (unlikely(atomic_load_explicit(&monitor_wanted, memory_order_relaxed)))
-        monitor_start();
+    if (unlikely(atomic_load_explicit(&watchdog_thread_wanted, memory_order_relaxed)))
+        watchdog_thread_start();
 }
 
 // The next look is due now: something happened that growth does not tell.
-void monitor_wake(void);
+void watchdog_thread_wake(void);
 
-// There is something to watch, or something else for tick() to do: the next monitor_poke starts the
-// thread.
-void monitor_want(void);
+// There is something to watch, or something else for tick() to do: the next watchdog_thread_poke
+// starts the thread.
+void watchdog_thread_want(void);
 
 // The same for what has time: a thread that nobody wants more urgently rests for 100 ms before its
 // first look, so that a program which has ended by then has not paid for it (some 2 ms of work).
-void monitor_want_later(void);
+void watchdog_thread_want_later(void);
 
 // Inside pressure/ only. The next look is due in so many ms: sooner, perhaps, than the thread
 // knows.
-void monitor_hasten(unsigned ms);
+void watchdog_thread_hasten(unsigned ms);
 
 // Around fork, ours before the pool's and jemalloc's. The child has no thread, no levels and no
 // counts; it starts its own once it has grown enough itself.
-void monitor_prefork(void);
-void monitor_parent(void);
-void monitor_child(void);
+void watchdog_thread_prefork(void);
+void watchdog_thread_parent(void);
+void watchdog_thread_child(void);
 
-// Keeps the thread out of its hooks until monitor_release(), for a moment: around a child that is
-// made without fork(). False where a hook did not end within `ms`: then nothing is to be released.
-// Any thread, signal handlers too; errno is not left alone.
-bool monitor_hold(unsigned ms);
-void monitor_release(void);
+// Keeps the thread out of its hooks until watchdog_thread_release(), for a moment: around a child
+// that is made without fork(). False where a hook did not end within `ms`: then nothing is to be
+// released. Any thread, signal handlers too; errno is not left alone.
+bool watchdog_thread_hold(unsigned ms);
+void watchdog_thread_release(void);
 
 // At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
-void monitor_stop(void);
+void watchdog_thread_stop(void);
 
 // The same, and returns when the thread is not there any more, or after half a second.
-void monitor_end(void);
+void watchdog_thread_end(void);
 
-// Ends the thread, if there is one, and lets none start until monitor_resume() has been called once
-// for each call of this. False: it is still there after `ms`. From any thread but it; growing
-// threads look for themselves meanwhile.
-bool monitor_suspend(unsigned ms);
+// Ends the thread, if there is one, and lets none start until watchdog_thread_resume() has been
+// called once for each call of this. False: it is still there after `ms`. From any thread but it;
+// growing threads look for themselves meanwhile.
+bool watchdog_thread_suspend(unsigned ms);
 
-// What was ended starts again at the next monitor_poke().
-void monitor_resume(void);
+// What was ended starts again at the next watchdog_thread_poke().
+void watchdog_thread_resume(void);
 
 // No thread starts any more, in this process and its children, and growth looks at nothing. Between
 // the two above.
-void monitor_ban(void);
+void watchdog_thread_ban(void);
 
-bool monitor_is_self(void); // the caller is the thread
+bool watchdog_thread_is_self(void); // the caller is the thread
 
 #endif

@@ -24,7 +24,7 @@ static void prefork(void)
     boot_settle();
     exporter_prefork();
     callsite_prefork();
-    monitor_prefork();
+    watchdog_thread_prefork();
     pool_prefork();
     mfile_prefork();
     // jemalloc's own handler comes next and takes all of its locks, until its other one comes
@@ -37,7 +37,7 @@ static void postfork_parent(void)
     region_fork_end();
     mfile_postfork_parent();
     pool_postfork_parent();
-    monitor_parent();
+    watchdog_thread_parent();
     exporter_parent();
     callsite_parent();
     atomic_fetch_sub(&under_way, 1);
@@ -47,7 +47,7 @@ void forks_settle_child(void)
 {
     mfile_postfork_child();
     control_child();
-    monitor_child();
+    watchdog_thread_child();
     exporter_child();
     callsite_child();
     sampling_child();

@@ -81,7 +81,7 @@ static void note_growth(void)
     if (likely(taken < due) || !atomic_compare_exchange_strong(&due_at, &due, taken + step))
         return;
     int saved = errno;
-    pool_release_left();
+    pool_release_stale();
     errno = saved;
 }
 
@@ -159,7 +159,7 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
     raw_fork_notice();
     if (unlikely(!boot_pools()))
         return unlikely(aside()) ? aside_alloc(size, zero) : heap_from_jemalloc(size, zero);
-    if (unlikely(pace_is_on()))
+    if (unlikely(sampler_is_on()))
         return alloc_counted(size, asked, zero);
     void *ptr = pool_get_shelved(size, zero);
     return ptr ? ptr : grow(size, zero);
@@ -248,7 +248,7 @@ static void *large_realloc(void *ptr, size_t size)
     if (unlikely(promise_is_on) && !entered)
         to = resize_promised(ptr, size, 0);
     // Where requests are sampled, a block that moves is one.
-    else if (!pace_is_on() && resize_is_tight(have, size))
+    else if (!sampler_is_on() && resize_is_tight(have, size))
         to = resize_tight(ptr, have, size);
     else
         to = heap_resized(ptr, size);
@@ -319,7 +319,7 @@ static void *sampled_or_new(size_t size, int flags)
 {
     void *ptr = NULL;
 
-    if (unlikely(pace_is_on()) && size && !(flags & ~(JE_LG_ALIGN_MASK | JE_ZERO)))
+    if (unlikely(sampler_is_on()) && size && !(flags & ~(JE_LG_ALIGN_MASK | JE_ZERO)))
         ptr = sampling_try((size_t)1 << (flags & JE_LG_ALIGN_MASK), size, flags & JE_ZERO);
     return ptr ? ptr : guarded_mallocx(size, flags);
 }

@@ -70,7 +70,7 @@ static bool records_files, steps_aside;
 #define FORK_WAIT_MS 10000
 
 static _Atomic(pthread_t) starter;
-static struct bell started;
+static struct futex_bell started;
 static _Atomic bool in_vain;      // a request has waited long enough for all
 static _Atomic bool starter_gone; // its thread is not in this child
 
@@ -199,7 +199,7 @@ static void pools_meet_wall(const void *at)
 
 static struct verbose_pools started_with;
 
-static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
+static void start_pools(const struct quota_bucket *bucket, uint64_t max_bytes)
 {
     const struct pool_options options = {
         .bucket = bucket,
@@ -227,14 +227,14 @@ static void start_pools(const struct credit_bucket *bucket, uint64_t max_bytes)
 
 static void start(void)
 {
-    struct credit_bucket bucket[CREDIT_BUCKETS_MAX];
+    struct quota_bucket bucket[CREDIT_BUCKETS_MAX];
     uint64_t max_bytes = boot_config.pool_max_bytes;
 
     static_assert(CREDIT_BUCKETS_MAX >= CONFIG_BUCKETS_MAX, "every bucket that can be set");
     for (unsigned b = 0; b < boot_config.bucket_count; b++)
-        bucket[b] = (struct credit_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
-                                           .limit = boot_config.bucket[b].limit,
-                                           .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
+        bucket[b] = (struct quota_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
+                                          .limit = boot_config.bucket[b].limit,
+                                          .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
     forks_register();
@@ -254,10 +254,11 @@ static void start(void)
 // True if another thread sets the pools up, and still did so after `ms`.
 static bool starts_elsewhere(unsigned ms)
 {
-    uint32_t seen = bell_read(&started);
+    uint32_t seen = futex_bell_read(&started);
 
     return atomic_load(&pools_stage) == UNDER_WAY &&
-           !pthread_equal(atomic_load(&starter), pthread_self()) && !bell_wait(&started, seen, ms);
+           !pthread_equal(atomic_load(&starter), pthread_self()) &&
+           !futex_bell_wait(&started, seen, ms);
 }
 
 // What jemalloc serves meanwhile comes back to its caches, where only the threads that freed it can
@@ -296,7 +297,7 @@ static bool may_start(void)
     if (!forks_under_way())
         return true;
     atomic_store_explicit(&pools_stage, NOT_YET, memory_order_release);
-    bell_ring(&started);
+    futex_bell_ring(&started);
     return false;
 }
 
@@ -318,7 +319,7 @@ bool boot_pools(void)
                 start();
             atomic_store_explicit(&pools_stage, boot_config.disable ? OFF : UP,
                                   memory_order_release);
-            bell_ring(&started);
+            futex_bell_ring(&started);
         }
         errno = saved;
     } else if (stage != OFF) {
@@ -376,7 +377,7 @@ __attribute__((constructor)) static void at_load(void)
         log_line(LOG_FEATURE, "steps aside: malloc is that of %s", aside_for());
     if (boot_config.disable)
         return;
-    monitor_at_load();
+    watchdog_thread_at_load();
     forks_register();
     // A program of small blocks alone asks nothing of the pools, and is sampled, its mapped files
     // are watched and its limit is kept, nevertheless.
@@ -395,7 +396,7 @@ __attribute__((destructor)) static void at_exit(void)
 {
     const char *path;
 
-    monitor_stop();
+    watchdog_thread_stop();
     exporter_exit();
     if (boot_config.sample_dump_at_exit && atomic_load(&pools_stage) == UP)
         dump_write("exit", &path);

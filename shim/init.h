@@ -3,8 +3,8 @@
 // Nothing waits for the constructor: ld.so, other libraries' constructors and threads of theirs
 // may allocate before it has run, and are served by jemalloc until the environment is there.
 //
-// Lock order, over the whole library: the cache registry's, a depot's, jemalloc's, the region's;
-// beside them, a leaf that no mapping call waits for, the table of mapped files. See also
+// Lock order, over the whole library: the cache registry's, a transfer cache's, jemalloc's, the
+// region's; beside them, a leaf that no mapping call waits for, the table of mapped files. See also
 // shim/atfork.h.
 #ifndef TIDEPOOL_SHIM_INIT_H
 #define TIDEPOOL_SHIM_INIT_H

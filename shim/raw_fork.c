@@ -69,7 +69,7 @@ void raw_fork_look(void)
 bool raw_fork_begin(void)
 {
     int saved = errno;
-    bool held = monitor_hold(HOLD_MS);
+    bool held = watchdog_thread_hold(HOLD_MS);
 
     errno = saved;
     return held;
@@ -80,7 +80,7 @@ void raw_fork_parent(bool held)
     int saved = errno;
 
     if (held)
-        monitor_release();
+        watchdog_thread_release();
     errno = saved;
 }
 

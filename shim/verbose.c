@@ -27,7 +27,7 @@ static const char *size_of(char out[SIZE], uint64_t bytes)
 static void limit_text(char out[PART], const struct config *c)
 {
     static struct sample_source source;
-    const struct pressure_options *o = watch_options();
+    const struct pressure_options *o = evaluate_options();
     struct pressure_sample s;
     char size[SIZE];
 
@@ -36,7 +36,7 @@ static void limit_text(char out[PART], const struct config *c)
         return;
     }
     sample_init(&source, o);
-    sample_take(&source, o, watch_now_ms(), &s);
+    sample_take(&source, o, clock_now_ms(), &s);
     uint64_t limit = pressure_near_limit(&s);
     const char *from = limit == o->limit_bytes  ? "TIDEPOOL_LIMIT"
                        : limit == s.limit_bytes ? pressure_limit_name(s.kind)

@@ -20,10 +20,10 @@ static const char trigger[] = "some 150000 2000000";
 // Takes over `fd`, moved up. 0 or -errno, and then it is closed.
 static int adopt(struct psi_accel *a, int fd, short events)
 {
-    fd = high_fd_move(fd);
+    fd = private_fd_move(fd);
     if (fd < 0)
         return fd;
-    int r = high_fd_identify(fd, &a->dev, &a->ino, &a->eventfd_id);
+    int r = private_fd_identify(fd, &a->dev, &a->ino, &a->eventfd_id);
     if (r) {
         text_fd_close(fd);
         return r;

@@ -84,7 +84,7 @@ uint64_t psi_read_events(int fd)
 
 static bool ours(const struct psi_accel *a)
 {
-    return high_fd_is(a->fd, a->dev, a->ino, a->eventfd_id);
+    return private_fd_is(a->fd, a->dev, a->ino, a->eventfd_id);
 }
 
 static void drop(struct psi_accel *a)
@@ -143,7 +143,7 @@ unsigned psi_fill(struct psi_source *s, struct pollfd fds[PSI_KINDS],
         if (!a->open)
             continue;
         // An eventfd may be another one of the same inode; before it is read that is looked at.
-        if (!high_fd_is(a->fd, a->dev, a->ino, 0)) {
+        if (!private_fd_is(a->fd, a->dev, a->ino, 0)) {
             lose(a, now);
             continue;
         }

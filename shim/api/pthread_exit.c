@@ -23,7 +23,7 @@ static void end_ours(void)
     if (syscall(SYS_gettid) != getpid())
         return;
     mfile_suspend(THREAD_AWAIT_MS);
-    monitor_end();
+    watchdog_thread_end();
 }
 
 HEAP_EXPORT void pthread_exit(void *value)

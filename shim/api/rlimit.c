@@ -17,7 +17,7 @@ static void heed(pid_t pid, int resource, const struct rlimit *to)
 {
     bool counts_mappings = resource == RLIMIT_AS || resource == RLIMIT_DATA;
 
-    if (to && counts_mappings && to->rlim_cur != RLIM_INFINITY && monitor_owns_memory() &&
+    if (to && counts_mappings && to->rlim_cur != RLIM_INFINITY && watchdog_thread_owns_memory() &&
         (!pid || pid == getpid()))
         boot_spare_address_space();
 }

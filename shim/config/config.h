@@ -69,7 +69,7 @@ struct config {
     uint64_t headroom_bytes; // 0: ratios alone
     unsigned interval_ms;
     unsigned cooldown_ms;
-    uint64_t watch_min_bytes;
+    uint64_t evaluate_min_bytes;
     bool on_limit_enomem;
     uint64_t on_limit_size_bytes;
 

@@ -269,7 +269,7 @@ static const struct row rows[] = {
      "shortest time between two reclaims at high", .take = take_duration, .offset = AT(cooldown_ms),
      .max = HOUR_MS},
     {pressure, "TIDEPOOL_WATCH_MIN", "32M", "a size", "no watchdog thread in a smaller process",
-     .take = take_size, .offset = AT(watch_min_bytes), .max = SIZE_TOP},
+     .take = take_size, .offset = AT(evaluate_min_bytes), .max = SIZE_TOP},
     {pressure, "TIDEPOOL_ON_LIMIT", "off", "enomem, enomem:SIZE or off",
      "refuse such requests beyond the limit", .take = take_on_limit, .min = 1, .max = SIZE_TOP,
      .flag = "enomem"},

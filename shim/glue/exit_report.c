@@ -31,7 +31,7 @@ static void report_pressure(void)
     log_line(LOG_STATS,
              "pressure: level %s used_bytes %lu limit_bytes %lu looks %lu by_growth %lu limit %s",
              pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.looks,
-             p.assist_looks, pressure_limit_name(p.sample.kind));
+             p.direct_looks, pressure_limit_name(p.sample.kind));
     log_line(LOG_STATS,
              "reclaims: watchdog %lu assist %lu api %lu returned_bytes %lu took_us %lu refused %lu",
              p.reclaims[PRESSURE_CAUSE_WATCHDOG], p.reclaims[PRESSURE_CAUSE_ASSIST],

@@ -21,14 +21,14 @@ static_assert((int)LAZY_CRITICAL == PRESSURE_CRITICAL && (int)LAZY_HIGH == PRESS
                   (int)LAZY_MODERATE == PRESSURE_MODERATE,
               "one scale");
 
-static uint64_t watch_min_bytes;
+static uint64_t evaluate_min_bytes;
 static _Atomic uint64_t mapped_bytes;
 
 // From a mapping call: the watchdog is started by the next request for memory.
 static void on_file(uint64_t bytes)
 {
     if (atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed) + bytes >=
-        watch_min_bytes)
+        evaluate_min_bytes)
         watchdog_want_thread();
 }
 
@@ -65,7 +65,7 @@ static void begin_worker(void)
 bool files_init(const struct config *c)
 {
     pages_merge = c->ksm && start_merging();
-    watch_min_bytes = c->watch_min_bytes;
+    evaluate_min_bytes = c->evaluate_min_bytes;
     prefetch_room = room;
     const struct mfile_options options = {
         .policy = c->mfile,

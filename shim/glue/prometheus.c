@@ -20,7 +20,7 @@ _Atomic bool exporter_waiting;
 static struct {
     bool on, metrics;
     const char *labels;
-    uint64_t patience_ms, watch_min_bytes;
+    uint64_t patience_ms, evaluate_min_bytes;
     uint64_t start_ms; // CLOCK_MONOTONIC_COARSE
     bool seen_growth;  // by the thread only
 } exporter;
@@ -80,7 +80,7 @@ void exporter_init(const struct config *c)
         return;
     exporter.on = true;
     exporter.patience_ms = c->prom_interval_ms < PATIENCE_MS ? c->prom_interval_ms : PATIENCE_MS;
-    exporter.watch_min_bytes = c->watch_min_bytes;
+    exporter.evaluate_min_bytes = c->evaluate_min_bytes;
     exporter_metrics();
     textfile_init(&(struct textfile_options){.dir = c->prom_dir,
                                              .interval_ms = c->prom_interval_ms,
@@ -92,8 +92,8 @@ void exporter_init(const struct config *c)
 
 static bool has_grown(void)
 {
-    return atomic_load_explicit(&assist_grown.total, memory_order_relaxed) >=
-           exporter.watch_min_bytes;
+    return atomic_load_explicit(&direct_grown.total, memory_order_relaxed) >=
+           exporter.evaluate_min_bytes;
 }
 
 void exporter_ask_thread(void)
@@ -102,7 +102,7 @@ void exporter_ask_thread(void)
         clock_ms(CLOCK_MONOTONIC_COARSE) - exporter.start_ms < exporter.patience_ms)
         return;
     atomic_store_explicit(&exporter_waiting, false, memory_order_relaxed);
-    monitor_want();
+    watchdog_thread_want();
 }
 
 void exporter_tick(uint64_t now_ms)

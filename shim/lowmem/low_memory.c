@@ -56,7 +56,7 @@ void *scarce_reuse(size_t size, bool zero)
         !pool_block_bytes(size, true))
         return NULL;
     ptr = reuse(size, zero);
-    if (!ptr && credit_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
+    if (!ptr && quota_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
         pool_trim(0);
         ptr = reuse(size, zero);
     }
@@ -187,7 +187,7 @@ void scarce_stock_up(bool pooled)
     struct remap pages = {0};
     uint64_t taken, due;
 
-    if (likely(pressure_keep_bytes() == PRESSURE_UNLIMITED) || !pages_grew() || pace_is_on())
+    if (likely(pressure_keep_bytes() == PRESSURE_UNLIMITED) || !pages_grew() || sampler_is_on())
         return;
     taken = pages_taken();
     due = atomic_load_explicit(&due_at, memory_order_relaxed);

@@ -24,8 +24,9 @@
 #include "shim/raw_fork.h"
 #include "shim/verbose.h"
 
-// A block that lies still for two of these goes to the depot, and from there to jemalloc after one
-// more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs nothing.
+// A block that lies still for two of these goes to the transfer cache, and from there to jemalloc
+// after one more: within 10 s an idle process has given up what it keeps, and a pause of 3 s costs
+// nothing.
 #define AGE_MS 3000
 
 #define DIRTY_MS 5
@@ -89,7 +90,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     // While memory is short the level's own ceiling is the better one.
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
         max = limit_bytes / 8;
-    credit_set_max(keep_bytes < max ? keep_bytes : max);
+    quota_set_max(keep_bytes < max ? keep_bytes : max);
 }
 
 static void set_tight(void *arg, bool tight)
@@ -135,7 +136,7 @@ static uint64_t now_ms(void)
 static uint64_t dirty_bytes(void)
 {
     static _Atomic uint64_t read_ms, bytes, read_shrunk;
-    uint64_t shrunk = atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+    uint64_t shrunk = atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
     uint64_t now = now_ms();
 
     if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
@@ -334,7 +335,7 @@ static bool after_refill(bool filled)
     scarce_stock_up(false);
     pressure_ask(0);
     exporter_poke();
-    monitor_poke();
+    watchdog_thread_poke();
     return false;
 }
 
@@ -384,7 +385,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
         if (!c->prom_dir && !c->sample_bytes)
             return;
         o->looks = false;
-        monitor_init(o, &only_tick);
+        watchdog_thread_init(o, &only_tick);
         dog.thread = true;
         pages_on_refill = on_refill;
         return;
@@ -400,7 +401,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     o->headroom_bytes = c->headroom_bytes;
     o->interval_ms = c->interval_ms;
     o->cooldown_ms = c->cooldown_ms;
-    o->watch_min_bytes = c->watch_min_bytes;
+    o->evaluate_min_bytes = c->evaluate_min_bytes;
     o->on_limit = c->on_limit_enomem ? PRESSURE_ON_LIMIT_ENOMEM : PRESSURE_ON_LIMIT_GROW;
     o->on_limit_min_bytes = c->on_limit_size_bytes;
     o->watch_path = keep_text(secure_getenv("MEMORY_PRESSURE_WATCH"));
@@ -412,7 +413,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
         hooks.reclaimed = verbose_reclaimed;
     if (c->verbose >= 3)
         hooks.looked = verbose_looked;
-    monitor_init(o, &hooks);
+    watchdog_thread_init(o, &hooks);
     dog.on = dog.thread = true;
     if (promise_is_on && o->on_limit_min_bytes < SIZE_CLASS_MIN_BYTES)
         pages_may_refill = may_refill;
@@ -424,19 +425,19 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
 void watchdog_want_thread(void)
 {
     if (dog.thread)
-        monitor_want();
+        watchdog_thread_want();
 }
 
 void watchdog_want_thread_later(void)
 {
     if (dog.thread)
-        monitor_want_later();
+        watchdog_thread_want_later();
 }
 
 void watchdog_start_thread(void)
 {
     if (dog.thread)
-        monitor_start();
+        watchdog_thread_start();
 }
 
 size_t watchdog_reclaim(uint64_t keep_bytes)
@@ -452,8 +453,8 @@ size_t watchdog_reclaim(uint64_t keep_bytes)
 // Grows by what is freed, whether it stays in lists or goes further.
 static uint64_t freed_bytes(void)
 {
-    return held(NULL) + atomic_load_explicit(&assist_freed.total, memory_order_relaxed) +
-           atomic_load_explicit(&assist_shrunk.total, memory_order_relaxed);
+    return held(NULL) + atomic_load_explicit(&direct_freed.total, memory_order_relaxed) +
+           atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
 }
 
 bool watchdog_reclaim_for(size_t bytes)

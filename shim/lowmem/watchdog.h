@@ -27,7 +27,7 @@ static inline void watchdog_before(size_t bytes)
 static inline void watchdog_after(void)
 {
     exporter_poke();
-    monitor_poke();
+    watchdog_thread_poke();
 }
 
 // The thread is to be there from the next safe point on, whatever there is to watch. For what needs

@@ -18,13 +18,13 @@ enum one_thread one_thread_begin(void)
 
     // A child with a memory of its own, which it does not know yet.
     raw_fork_notice();
-    bool ours = monitor_owns_memory() && !monitor_is_self();
+    bool ours = watchdog_thread_owns_memory() && !watchdog_thread_is_self();
 
     errno = saved;
     if (!ours)
         return ONE_THREAD_NOT_OURS;
     bool gone = mfile_suspend(AWAIT_MS);
-    gone &= monitor_suspend(AWAIT_MS);
+    gone &= watchdog_thread_suspend(AWAIT_MS);
     return gone ? ONE_THREAD_GONE : ONE_THREAD_STAYS;
 }
 
@@ -33,10 +33,10 @@ void one_thread_end(enum one_thread was, bool sandboxed)
     if (was == ONE_THREAD_NOT_OURS)
         return;
     if (sandboxed) {
-        monitor_ban();
+        watchdog_thread_ban();
         region_limits_are_final();
     }
-    monitor_resume();
+    watchdog_thread_resume();
     // Where a filter is in force, its hold stays.
     if (!sandboxed)
         mfile_resume();

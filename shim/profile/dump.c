@@ -100,7 +100,7 @@ int dump_write(const char *why, const char **path)
 {
     int e;
 
-    if (!pace_is_on())
+    if (!sampler_is_on())
         return -ENODEV;
     if (!claim())
         return -EBUSY;
@@ -125,7 +125,7 @@ void dump_in_need(void)
     int64_t now = now_s(CLOCK_MONOTONIC);
     int saved = errno;
 
-    if (!pace_is_on() || !claim())
+    if (!sampler_is_on() || !claim())
         return;
     if (!dump.needs || now - dump.needed_s >= NEED_GAP_S) {
         dump.needed_s = now;

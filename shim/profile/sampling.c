@@ -93,11 +93,11 @@ void *sampling_try(size_t alignment, size_t size, bool zero)
 {
     uint64_t interval;
 
-    if (!pace_counts(size, &interval))
+    if (!sampler_counts(size, &interval))
         return NULL;
     // For what is larger than the pools serve the callers have asked.
     return (size > SIZE_CLASS_MAX_BYTES ? run : ask_and_run)(alignment, size, size, zero,
-                                                             pace_probability(size, interval));
+                                                             sampler_probability(size, interval));
 }
 
 bool sampling_due(size_t size, double *probability)
@@ -107,7 +107,7 @@ bool sampling_due(size_t size, double *probability)
 
     if (!pool_sample(size, &trial, &interval))
         return false;
-    *probability = pace_probability(trial, interval);
+    *probability = sampler_probability(trial, interval);
     return true;
 }
 
@@ -141,8 +141,8 @@ static __attribute__((noinline)) void *small_slow(size_t size, uint64_t from)
     uint64_t interval;
     void *ptr = NULL;
 
-    if (pace_reached(from, size, &interval))
-        ptr = sampling_run(size, size, false, pace_probability(size, interval));
+    if (sampler_reached(from, size, &interval))
+        ptr = sampling_run(size, size, false, sampler_probability(size, interval));
     return ptr ? ptr : guarded_malloc(size);
 }
 
@@ -150,7 +150,7 @@ static void *near_hit(size_t size)
 {
     uint64_t from = count_of_thread();
 
-    return unlikely(pace_reaches(from, size)) ? small_slow(size, from) : guarded_malloc(size);
+    return unlikely(sampler_reaches(from, size)) ? small_slow(size, from) : guarded_malloc(size);
 }
 
 static _Thread_local bool far __attribute__((tls_model("initial-exec")));
@@ -162,10 +162,10 @@ static void *small(size_t size)
 
 static uint64_t on_count(uint64_t allocated_bytes)
 {
-    bool near = pace_reaches(allocated_bytes, NEAR_BYTES);
+    bool near = sampler_reaches(allocated_bytes, NEAR_BYTES);
 
     far = !near;
-    return near ? UINT64_MAX : pace_self.hit - NEAR_BYTES;
+    return near ? UINT64_MAX : sampler_self.hit - NEAR_BYTES;
 }
 
 static bool find_count(void)
@@ -218,7 +218,7 @@ void sampling_start(const struct config *config)
         return;
     }
     callsite_init(config->sample_unwind);
-    pace_interval_bytes = config->sample_bytes;
+    sampler_interval_bytes = config->sample_bytes;
     pages_on_count = on_count;
     heap_small = small;
     heap_small_zeroed = small_zeroed;
@@ -227,7 +227,7 @@ void sampling_start(const struct config *config)
 
 void sampling_begin(void)
 {
-    if (pace_is_on() && !callsite_load())
+    if (sampler_is_on() && !callsite_load())
         log_line(LOG_FEATURE,
                  "libunwind.so.8 is missing: stacks are walked by the built-in walker");
 }
@@ -258,11 +258,11 @@ void sampling_stats(struct sampling_stats *out)
     struct sites_stats s;
 
     *out = (struct sampling_stats){0};
-    if (!pace_is_on())
+    if (!sampler_is_on())
         return;
     sites_stats(&s);
     *out = (struct sampling_stats){
-        .interval_bytes = pace_interval_bytes,
+        .interval_bytes = sampler_interval_bytes,
         .samples = s.samples,
         .dropped = atomic_load_explicit(&dropped, memory_order_relaxed),
         .live = s.live,
@@ -274,7 +274,7 @@ void sampling_stats(struct sampling_stats *out)
 
 void sampling_child(void)
 {
-    pace_child();
+    sampler_child();
     taking = false;
     atomic_store_explicit(&thread_wanted, false, memory_order_relaxed);
 }

@@ -127,9 +127,9 @@ static void print(const char *what, uint64_t *ns, size_t count)
 
 int main(int argc, char **argv)
 {
-    static const struct credit_bucket buckets[] = {{1 << 10, 500, false},   {4 << 10, 500, false},
-                                                   {16 << 10, 500, false},  {64 << 10, 500, false},
-                                                   {256 << 10, 500, false}, {1 << 20, 500, false}};
+    static const struct quota_bucket buckets[] = {{1 << 10, 500, false},   {4 << 10, 500, false},
+                                                  {16 << 10, 500, false},  {64 << 10, 500, false},
+                                                  {256 << 10, 500, false}, {1 << 20, 500, false}};
     static const struct pressure_hooks hooks;
     static uint64_t ns[WRITES];
     static struct metrics m;
@@ -144,7 +144,7 @@ int main(int argc, char **argv)
             &(struct pool_options){.bucket = buckets, .bucket_count = 6, .max_bytes = 1 << 30},
             &can_drain))
         return 1;
-    monitor_init(&pressure_defaults, &hooks);
+    watchdog_thread_init(&pressure_defaults, &hooks);
     pressure_grow(64 << 20); // a first look, so that all families are there
     metrics_init(&(struct metrics_options){.labels = "service=bench,shard=3"});
     textfile_init(&(struct textfile_options){.dir = dir, .interval_ms = 60000, .log = complain}, 0);

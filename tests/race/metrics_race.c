@@ -25,7 +25,7 @@
 #define LIVES 8
 #define HELD 40
 
-static const struct credit_bucket buckets[] = {
+static const struct quota_bucket buckets[] = {
     {4096, 60, false}, {65536, 1 << 20, true}, {1 << 20, 20, false}};
 #define BUCKETS 3
 

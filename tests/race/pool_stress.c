@@ -40,7 +40,7 @@
 #define POSTBOXES 64 // blocks on their way to anyone
 
 // Limits low enough that all threads together meet them, both kinds.
-static const struct credit_bucket buckets[] = {
+static const struct quota_bucket buckets[] = {
     {4 * K, 200, false},
     {64 * K, 4096 * K, true},
     {256 * K, 30, false},
@@ -183,7 +183,7 @@ static void look(void)
               "a counter that goes back");
         before[b] = s[b];
     }
-    check(credit_taken_bytes() <= CEILING, "more bytes than the ceiling");
+    check(quota_taken_bytes() <= CEILING, "more bytes than the ceiling");
     check(pool_free_bytes() <= 2 * CEILING, "nonsense");
     atomic_fetch_add(&looks, 1);
 }
@@ -205,7 +205,7 @@ static void *torment(void *arg)
             pool_age();
             break;
         case 3:
-            credit_set_max(next(&state) % 4 ? CEILING : next(&state) % CEILING);
+            quota_set_max(next(&state) % 4 ? CEILING : next(&state) % CEILING);
             break;
         default:
             look();
@@ -264,9 +264,9 @@ static void nothing_leaked(void)
         check(s[b].free_blocks == 0 && s[b].free_bytes == 0, "free blocks after trim");
         check(s[b].created + s[b].reused == s[b].freed, "requests and frees differ");
         check(s[b].created == s[b].released, "blocks that jemalloc did not get back");
-        check(credit_bucket_taken(b) == 0, "credit that nobody returned");
+        check(quota_bucket_taken(b) == 0, "quota that nobody returned");
     }
-    check(credit_taken_bytes() == 0, "bytes of credit that nobody returned");
+    check(quota_taken_bytes() == 0, "bytes of quota that nobody returned");
 }
 
 static void run(bool with_forks, bool *can_drain)

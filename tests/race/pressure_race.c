@@ -90,7 +90,7 @@ static void *grow_and_shrink(void *arg)
     for (int turn = 0; turn < TURNS; turn++) {
         size_t size = (1 + (size_t)rand_r(&seed) % 16) * M;
         pressure_grow(size);
-        monitor_poke();
+        watchdog_thread_poke();
         char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         check(p != MAP_FAILED, "mmap");
         for (size_t i = 0; i < size; i += 4096)
@@ -116,7 +116,7 @@ static void *read_numbers(void *arg)
         check((unsigned)s.level < PRESSURE_LEVELS && s.sample.used_bytes < 1 << 30, "nonsense");
         check(s.looks >= looks && all >= reclaimed, "numbers that go back");
         looks = s.looks, reclaimed = all;
-        monitor_wake();
+        watchdog_thread_wake();
         usleep(500);
     }
     return NULL;
@@ -126,7 +126,7 @@ static void *read_numbers(void *arg)
 static void in_child(void)
 {
     struct pressure_stats s;
-    monitor_child();
+    watchdog_thread_child();
     pressure_stats(&s);
     check(!s.thread && !s.looks, "a child that inherits");
     alarm(20);
@@ -135,14 +135,14 @@ static void in_child(void)
     pressure_stats(&s);
     check(s.looks > 0, "a child that does not look");
 #ifndef __SANITIZE_THREAD__
-    check(atomic_load(&monitor_wanted), "a child that wants no thread");
-    monitor_poke();
+    check(atomic_load(&watchdog_thread_wanted), "a child that wants no thread");
+    watchdog_thread_poke();
     for (int i = 0; i < 2000 && !s.thread; i++) {
         usleep(1000);
         pressure_stats(&s);
     }
     check(s.thread, "a child without its thread");
-    monitor_stop();
+    watchdog_thread_stop();
 #endif
     _exit(0);
 }
@@ -151,11 +151,11 @@ static void *forks(void *arg)
 {
     (void)arg;
     for (int i = 0; i < FORKS; i++) {
-        monitor_prefork();
+        watchdog_thread_prefork();
         pid_t pid = fork();
         if (pid == 0)
             in_child();
-        monitor_parent();
+        watchdog_thread_parent();
         int status = -1;
         waitpid(pid, &status, 0);
         check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child failed");
@@ -175,9 +175,9 @@ int main(void)
     options.source = PRESSURE_USAGE_RSS;
     options.interval_ms = 20;
     options.cooldown_ms = 5;
-    options.watch_min_bytes = 8 * M;
+    options.evaluate_min_bytes = 8 * M;
     options.on_limit = PRESSURE_ON_LIMIT_ENOMEM;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
 
     for (size_t i = 0; i < THREADS; i++)
         pthread_create(&grower[i], NULL, grow_and_shrink, (void *)(i + 1)); // NOLINT
@@ -192,14 +192,14 @@ int main(void)
     pressure_stats(&s);
     check(s.thread, "no thread");
     check(atomic_load(&reclaims) > 0 && atomic_load(&keeps) > 0, "nothing was reclaimed");
-    check(s.looks > s.assist_looks && s.assist_looks > 0, "looks from one side only");
-    monitor_stop();
+    check(s.looks > s.direct_looks && s.direct_looks > 0, "looks from one side only");
+    watchdog_thread_stop();
     unsigned before = atomic_load(&ticks) + atomic_load(&levels);
-    monitor_wake();
+    watchdog_thread_wake();
     usleep(20000);
     check(before == atomic_load(&ticks) + atomic_load(&levels), "hooks after stop");
     printf("pressure_race: %llu looks, %llu by growth, %u reclaims, %u levels, %u decays\n",
-           (unsigned long long)s.looks, (unsigned long long)s.assist_looks, atomic_load(&reclaims),
+           (unsigned long long)s.looks, (unsigned long long)s.direct_looks, atomic_load(&reclaims),
            atomic_load(&levels), atomic_load(&decays));
     return 0;
 }

@@ -64,7 +64,7 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
     HOLDS(c.watchdog && c.limit_bytes == 0 && c.source == CONFIG_SOURCE_MAX);
     HOLDS(c.moderate_ratio == 0.60 && c.high_ratio == 0.75 && c.critical_ratio == 0.90);
     HOLDS(c.hysteresis_ratio == 0.05 && c.headroom_bytes == 0);
-    HOLDS(c.interval_ms == 5000 && c.cooldown_ms == 10000 && c.watch_min_bytes == 32 << 20);
+    HOLDS(c.interval_ms == 5000 && c.cooldown_ms == 10000 && c.evaluate_min_bytes == 32 << 20);
     HOLDS(!c.on_limit_enomem && c.on_limit_size_bytes == 64 << 10);
     HOLDS(!c.prom_dir && c.prom_interval_ms == 15000 && !c.prom_keep && !c.labels);
     HOLDS(!c.mfile && !c.ksm && !c.sample_bytes && !c.sample_dump_at_exit);
@@ -96,7 +96,7 @@ Test(config, takes_every_setting)
     HOLDS(c.limit_bytes == 512ull << 20 && c.source == CONFIG_SOURCE_CGROUP);
     HOLDS(c.moderate_ratio == 0.10 && c.high_ratio == 0.625 && c.critical_ratio == 1.0);
     HOLDS(c.hysteresis_ratio == 0.0 && c.headroom_bytes == 1ull << 40);
-    HOLDS(c.interval_ms == 250 && c.cooldown_ms == 120000 && c.watch_min_bytes == 0);
+    HOLDS(c.interval_ms == 250 && c.cooldown_ms == 120000 && c.evaluate_min_bytes == 0);
     HOLDS(c.on_limit_enomem && c.on_limit_size_bytes == 1 << 20);
 }
 

@@ -10,7 +10,7 @@
 
 #define K ((size_t)1024)
 
-static const struct credit_bucket buckets[] = {
+static const struct quota_bucket buckets[] = {
     {4 * K, 1000, false},
     {64 * K, 200, false},
     {1024 * K, 40, false},
@@ -24,7 +24,7 @@ static void start(void)
     const struct pool_options options = {buckets, 3, UINT64_MAX, REGION_THP_DEFAULT};
     bool can_drain;
 
-    pace_interval_bytes = 16 * K;
+    sampler_interval_bytes = 16 * K;
     cr_assert(eq(int, pool_init(&options, &can_drain), 0));
 }
 
@@ -36,9 +36,9 @@ static bool sampled(size_t size)
     if (!pool_sample(size, &trial, &interval))
         return false;
     samples++;
-    estimate += 1 / pace_probability(trial, interval);
+    estimate += 1 / sampler_probability(trial, interval);
     // The clock of a test is none: the allowance is given anew.
-    pace_self.overdrawn = overdrawn & 0xffffff;
+    sampler_self.overdrawn = overdrawn & 0xffffff;
     return true;
 }
 
@@ -132,7 +132,7 @@ Test(counted, each_place_in_a_pattern_is_sampled_alike)
         for (int i = 0; i < PLACES; i++)
             put(p[i]);
     }
-    double expected = ROUNDS * pace_probability(K, 16 * K);
+    double expected = ROUNDS * sampler_probability(K, 16 * K);
     for (int i = 0; i < PLACES; i++)
         cr_expect(fabs((double)hits[i] / expected - 1) < 6 / sqrt(expected), "place %d: %lu of %f",
                   i, hits[i], expected);
@@ -147,7 +147,7 @@ Test(counted, the_last_hit_of_a_burst_counts)
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < 2 * TURN; i++) {
             overdrawn = i < TURN ? (PACE_AT_ONCE + 6 * PACE_A_DOUBLING) << PACE_CHARGE_LG : 0;
-            pace_self.overdrawn = overdrawn & 0xffffff;
+            sampler_self.overdrawn = overdrawn & 0xffffff;
             put(get(2 * K));
         }
     double got = estimate / (2.0 * TURN * ROUNDS);

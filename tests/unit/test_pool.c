@@ -16,7 +16,7 @@
 #define M (K * K)
 
 enum { SMALL, MIDDLE, OFF, LARGE, BUCKETS };
-static const struct credit_bucket buckets[BUCKETS] = {
+static const struct quota_bucket buckets[BUCKETS] = {
     [SMALL] = {4 * K, 100, false},
     [MIDDLE] = {64 * K, 2 * M, true},
     [OFF] = {128 * K, 0, false},
@@ -51,7 +51,7 @@ static struct pool_bucket_stats stats(unsigned bucket)
 {
     struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
 
-    cr_assert(eq(uint, pool_stats(s), credit_bucket_count()));
+    cr_assert(eq(uint, pool_stats(s), quota_bucket_count()));
     return s[bucket];
 }
 
@@ -90,7 +90,7 @@ Test(pool, a_bucket_that_is_off_gives_nothing)
 Test(pool, with_every_bucket_off_nothing_is_pooled)
 {
     // A second pool_init(), for what it says only.
-    const struct credit_bucket off = {1024 * K, 0, false};
+    const struct quota_bucket off = {1024 * K, 0, false};
     const struct pool_options options = {&off, 1, UINT64_MAX, REGION_THP_DEFAULT};
     bool can_drain = true;
 
@@ -282,14 +282,14 @@ static void *put_one(void *p)
     return NULL;
 }
 
-// Each thread that ends leaves one block, more of them than a shelf of the depot has room for at
-// first.
+// Each thread that ends leaves one block, more of them than a shelf of the transfer cache has room
+// for at first.
 Test(pool, what_many_threads_leave_is_all_there)
 {
     static void *p[400];
-    const struct credit_bucket wide = {64 * K, 1000, false};
+    const struct quota_bucket wide = {64 * K, 1000, false};
 
-    credit_init(&wide, 1, UINT64_MAX);
+    quota_init(&wide, 1, UINT64_MAX);
     get_all(p, 400, 5 * K);
     for (int i = 0; i < 400; i++) {
         pthread_t thread;
@@ -308,14 +308,14 @@ Test(pool, what_many_threads_leave_is_all_there)
 Test(pool, a_shelf_full_of_any_size_goes_back)
 {
     static void *p[400];
-    const struct credit_bucket wide = {512 * K, 1000, false};
+    const struct quota_bucket wide = {512 * K, 1000, false};
 
-    credit_init(&wide, 1, UINT64_MAX);
+    quota_init(&wide, 1, UINT64_MAX);
     for (size_t size = 1 * K; size <= 256 * K; size *= 4) {
         get_all(p, 400, size);
         put_all(p, 400);
         cr_expect(eq(u64, pool_trim(0), 400 * (uint64_t)size));
-        cr_expect(eq(u64, credit_taken_bytes(), 0));
+        cr_expect(eq(u64, quota_taken_bytes(), 0));
     }
 }
 
@@ -408,7 +408,7 @@ Test(pool, age_gives_back_what_lies_still_and_no_more)
 
     get_all(idle, 10, 50 * K);
     put_all(idle, 10);
-    // Four ticks: seen in the cache, moved to the depot, seen there, gone.
+    // Four ticks: seen in the cache, moved to the transfer cache, seen there, gone.
     for (int tick = 0; tick < 5; tick++) {
         get_all(used, 2, 3 * K);
         put_all(used, 2);
@@ -440,11 +440,11 @@ Test(pool, what_lay_still_since_the_last_call_is_left)
     put_all(q, 10);
     get_all(p, 20, 512 * K);
     put_all(p, 20);
-    cr_expect(eq(u64, pool_release_left(), 0), "taken since the start");
-    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    cr_expect(eq(u64, pool_release_stale(), 0), "taken since the start");
+    cr_expect(eq(u64, pool_release_stale(), 10 * M));
     cr_expect(eq(u64, stats(LARGE).free_blocks, 0));
     cr_expect(eq(u64, stats(MIDDLE).free_blocks, 10), "too little");
-    cr_expect(eq(u64, pool_release_left(), 0));
+    cr_expect(eq(u64, pool_release_stale(), 0));
 }
 
 Test(pool, what_is_taken_from_is_not_left)
@@ -456,13 +456,13 @@ Test(pool, what_is_taken_from_is_not_left)
     for (int i = 0; i < 5; i++) {
         get_all(p, 1, 512 * K);
         put_all(p, 1);
-        cr_expect(eq(u64, pool_release_left(), 0));
+        cr_expect(eq(u64, pool_release_stale(), 0));
     }
     // To give is not to need.
     get_all(p, 2, 512 * K);
-    pool_release_left();
+    pool_release_stale();
     put_all(p, 2);
-    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    cr_expect(eq(u64, pool_release_stale(), 10 * M));
 }
 
 Test(pool, what_was_warmed_up_is_not_left_before_it_was_used)
@@ -471,11 +471,11 @@ Test(pool, what_was_warmed_up_is_not_left_before_it_was_used)
 
     cr_assert(eq(u32, pool_warm_up(512 * K, 20), 20));
     for (int i = 0; i < 3; i++)
-        cr_expect(eq(u64, pool_release_left(), 0));
+        cr_expect(eq(u64, pool_release_stale(), 0));
     get_all(p, 20, 512 * K);
     put_all(p, 20);
-    cr_expect(eq(u64, pool_release_left(), 0));
-    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    cr_expect(eq(u64, pool_release_stale(), 0));
+    cr_expect(eq(u64, pool_release_stale(), 10 * M));
 }
 
 static void *leave_and_sleep(void *barrier)
@@ -497,8 +497,8 @@ Test(pool, what_other_threads_left_is_left)
     pthread_barrier_init(&barrier, NULL, 2);
     cr_assert(eq(int, pthread_create(&thread, NULL, leave_and_sleep, &barrier), 0));
     pthread_barrier_wait(&barrier);
-    cr_expect(eq(u64, pool_release_left(), 0));
-    cr_expect(eq(u64, pool_release_left(), 10 * M));
+    cr_expect(eq(u64, pool_release_stale(), 0));
+    cr_expect(eq(u64, pool_release_stale(), 10 * M));
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);
 }

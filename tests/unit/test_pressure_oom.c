@@ -113,7 +113,7 @@ static void fill_shelf(void)
     shelf.base = map(SHELF);
     for (size_t i = 0; i < SHELF; i += BLOCK) {
         pressure_grow(BLOCK);
-        monitor_poke();
+        watchdog_thread_poke();
         touch(shelf.base + i, BLOCK);
     }
     atomic_store(&shelf.held, SHELF);
@@ -125,7 +125,7 @@ static void grow_and_touch(void)
     char *live = map(LIVE);
     for (size_t i = 0; i < LIVE; i += BLOCK) {
         pressure_grow(BLOCK);
-        monitor_poke();
+        watchdog_thread_poke();
         touch(live + i, BLOCK);
     }
 }
@@ -136,7 +136,7 @@ static void grow_then_touch(void)
     char *live = map(LIVE);
     for (size_t i = 0; i < LIVE; i += BLOCK) {
         pressure_grow(BLOCK);
-        monitor_poke();
+        watchdog_thread_poke();
     }
     touch(live, LIVE);
 }
@@ -158,7 +158,7 @@ static pid_t start(void (*body)(void), bool watched, bool thread)
     options.thread = thread;
     options.accelerators = accelerators;
     static const struct pressure_hooks none;
-    monitor_init(&options, watched ? &hooks : &none);
+    watchdog_thread_init(&options, watched ? &hooks : &none);
     body();
     _exit(0);
 }

@@ -18,7 +18,7 @@ static bool put(unsigned class, uint32_t first, uint32_t count)
 
     for (uint32_t i = 0; i < count; i++)
         units[i] = first + i;
-    return depot_put(class, units, count);
+    return transfer_put(class, units, count);
 }
 
 // Takes `max`, and expects first, first + 1 and so on.
@@ -33,49 +33,49 @@ static bool takes(uint32_t (*take)(unsigned, uint32_t *, uint32_t), unsigned cla
     return right;
 }
 
-Test(depot, an_empty_shelf_gives_nothing)
+Test(transfer_cache, an_empty_shelf_gives_nothing)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; class ++) {
-        cr_expect(takes(depot_take, class, 9, 0, 0));
-        cr_expect(takes(depot_take_oldest, class, 9, 0, 0));
-        cr_expect(eq(u64, depot_count(class), 0));
-        cr_expect(eq(u64, depot_idle(class), 0));
+        cr_expect(takes(transfer_take, class, 9, 0, 0));
+        cr_expect(takes(transfer_take_oldest, class, 9, 0, 0));
+        cr_expect(eq(u64, transfer_count(class), 0));
+        cr_expect(eq(u64, transfer_idle(class), 0));
     }
 }
 
-Test(depot, gives_the_latest_first_and_the_oldest_on_demand)
+Test(transfer_cache, gives_the_latest_first_and_the_oldest_on_demand)
 {
     cr_assert(put(7, 1, 10) && put(7, 11, 90));
-    cr_expect(eq(u64, depot_count(7), 100));
-    cr_expect(takes(depot_take, 7, 30, 71, 30));
-    cr_expect(takes(depot_take_oldest, 7, 15, 1, 15));
-    cr_expect(takes(depot_take, 7, 50, 21, 50));
-    cr_expect(takes(depot_take, 7, 50, 16, 5), "what there is");
-    cr_expect(takes(depot_take, 7, 50, 0, 0));
-    cr_expect(eq(u64, depot_count(7), 0));
+    cr_expect(eq(u64, transfer_count(7), 100));
+    cr_expect(takes(transfer_take, 7, 30, 71, 30));
+    cr_expect(takes(transfer_take_oldest, 7, 15, 1, 15));
+    cr_expect(takes(transfer_take, 7, 50, 21, 50));
+    cr_expect(takes(transfer_take, 7, 50, 16, 5), "what there is");
+    cr_expect(takes(transfer_take, 7, 50, 0, 0));
+    cr_expect(eq(u64, transfer_count(7), 0));
 }
 
-Test(depot, classes_do_not_meet)
+Test(transfer_cache, classes_do_not_meet)
 {
     cr_assert(put(1, 11, 1) && put(SIZE_CLASS_COUNT, 12, 2));
-    cr_expect(takes(depot_take, 2, 9, 0, 0));
-    cr_expect(takes(depot_take, SIZE_CLASS_COUNT, 9, 12, 2));
-    cr_expect(takes(depot_take, 1, 9, 11, 1));
+    cr_expect(takes(transfer_take, 2, 9, 0, 0));
+    cr_expect(takes(transfer_take, SIZE_CLASS_COUNT, 9, 12, 2));
+    cr_expect(takes(transfer_take, 1, 9, 11, 1));
 }
 
-Test(depot, a_shelf_grows_as_it_has_to)
+Test(transfer_cache, a_shelf_grows_as_it_has_to)
 {
     // From a ring that has gone round: its end lies before its beginning.
     cr_assert(put(3, 1, 1000));
-    cr_assert(takes(depot_take_oldest, 3, 900, 1, 900));
+    cr_assert(takes(transfer_take_oldest, 3, 900, 1, 900));
     cr_assert(put(3, 1001, 800));
     cr_assert(put(3, 1801, MANY - 1800));
-    cr_expect(eq(u64, depot_count(3), MANY - 900));
-    cr_expect(takes(depot_take_oldest, 3, 1000, 901, 1000));
-    cr_expect(takes(depot_take, 3, MANY, 1901, MANY - 1900));
+    cr_expect(eq(u64, transfer_count(3), MANY - 900));
+    cr_expect(takes(transfer_take_oldest, 3, 1000, 901, 1000));
+    cr_expect(takes(transfer_take, 3, MANY, 1901, MANY - 1900));
 }
 
-Test(depot, where_there_is_no_memory_for_it_nothing_is_shelved)
+Test(transfer_cache, where_there_is_no_memory_for_it_nothing_is_shelved)
 {
     const struct rlimit none = {0, 0};
 
@@ -86,45 +86,45 @@ Test(depot, where_there_is_no_memory_for_it_nothing_is_shelved)
     cr_expect(put(4, 1, 100) && !put(4, 101, 100));
     cr_expect(eq(int, errno, EDOM));
     cr_expect(put(3, 1001, 24));
-    cr_expect(takes(depot_take, 3, MANY, 1, 1024));
+    cr_expect(takes(transfer_take, 3, MANY, 1, 1024));
 }
 
-Test(depot, goes_round_its_ring_many_times)
+Test(transfer_cache, goes_round_its_ring_many_times)
 {
     // Some in at the top, some out at the bottom: both ends pass the end of the array.
     cr_assert(put(5, 1, 30));
     for (uint32_t i = 31; i < 30 * MANY; i += 30) {
         cr_assert(put(5, i, 30));
-        cr_assert(takes(depot_take_oldest, 5, 30, i - 30, 30));
+        cr_assert(takes(transfer_take_oldest, 5, 30, i - 30, 30));
     }
-    cr_expect(eq(u64, depot_count(5), 30));
+    cr_expect(eq(u64, transfer_count(5), 30));
 }
 
-Test(depot, an_empty_shelf_is_tidied_away)
+Test(transfer_cache, an_empty_shelf_is_tidied_away)
 {
     cr_assert(put(5, 1, MANY) && put(6, 1, 10));
-    cr_assert(takes(depot_take, 5, MANY, 1, MANY));
-    depot_tidy();
-    cr_expect(takes(depot_take, 5, 9, 0, 0));
+    cr_assert(takes(transfer_take, 5, MANY, 1, MANY));
+    transfer_tidy();
+    cr_expect(takes(transfer_take, 5, 9, 0, 0));
     cr_expect(put(5, 1, 10));
-    cr_expect(takes(depot_take_oldest, 5, 10, 1, 10));
-    cr_expect(takes(depot_take, 6, 10, 1, 10));
+    cr_expect(takes(transfer_take_oldest, 5, 10, 1, 10));
+    cr_expect(takes(transfer_take, 6, 10, 1, 10));
 }
 
-Test(depot, idle_is_what_was_never_needed_since_the_last_look)
+Test(transfer_cache, idle_is_what_was_never_needed_since_the_last_look)
 {
     cr_assert(put(9, 1, 6));
     // They came after the last look, so that the shelf once held none.
-    cr_expect(eq(u64, depot_idle(9), 0));
-    cr_expect(eq(u64, depot_idle(9), 6));
+    cr_expect(eq(u64, transfer_idle(9), 0));
+    cr_expect(eq(u64, transfer_idle(9), 6));
     // Two were taken and put back: four lay still.
-    cr_expect(takes(depot_take, 9, 2, 5, 2));
+    cr_expect(takes(transfer_take, 9, 2, 5, 2));
     cr_assert(put(9, 5, 2));
-    cr_expect(eq(u64, depot_idle(9), 4));
-    cr_expect(eq(u64, depot_idle(9), 6));
+    cr_expect(eq(u64, transfer_idle(9), 4));
+    cr_expect(eq(u64, transfer_idle(9), 6));
     // What went from the other end counts as needed, too.
-    cr_expect(takes(depot_take_oldest, 9, 1, 1, 1));
-    cr_expect(eq(u64, depot_idle(9), 5));
+    cr_expect(takes(transfer_take_oldest, 9, 1, 1, 1));
+    cr_expect(eq(u64, transfer_idle(9), 5));
 }
 
 enum { THREADS = 8, TURNS = 200000, EACH = 3000 };
@@ -137,17 +137,17 @@ static void *shuffle(void *arg)
     for (int turn = 0; turn < TURNS; turn++) {
         unsigned class = 1 + (unsigned)turn / 64 % 3;
         uint32_t max = (uint32_t)rand_r(&seed) % 100;
-        uint32_t count = rand_r(&seed) % 2 ? depot_take(class, units, max)
-                                           : depot_take_oldest(class, units, max);
-        cr_assert(count <= max && depot_put(class, units, count));
+        uint32_t count = rand_r(&seed) % 2 ? transfer_take(class, units, max)
+                                           : transfer_take_oldest(class, units, max);
+        cr_assert(count <= max && transfer_put(class, units, count));
         if (turn % 1024 == 0)
-            depot_tidy();
+            transfer_tidy();
     }
     return NULL;
 }
 
 // Each block has a number of its own, so one that was given twice, or lost, is missed.
-Test(depot, eight_threads_neither_lose_nor_double_a_block)
+Test(transfer_cache, eight_threads_neither_lose_nor_double_a_block)
 {
     pthread_t t[THREADS];
 
@@ -160,8 +160,8 @@ Test(depot, eight_threads_neither_lose_nor_double_a_block)
     for (unsigned class = 1; class <= 3; class ++) {
         bool seen[EACH] = {false};
         uint32_t unit;
-        cr_expect(eq(u64, depot_count(class), EACH));
-        while (depot_take(class, &unit, 1)) {
+        cr_expect(eq(u64, transfer_count(class), EACH));
+        while (transfer_take(class, &unit, 1)) {
             cr_assert(unit < EACH && !seen[unit]);
             seen[unit] = true;
         }
@@ -170,10 +170,10 @@ Test(depot, eight_threads_neither_lose_nor_double_a_block)
     }
 }
 
-Test(depot, works_after_all_locks_were_taken_and_let_go)
+Test(transfer_cache, works_after_all_locks_were_taken_and_let_go)
 {
     cr_assert(put(4, 1, 1));
-    depot_lock_all();
-    depot_unlock_all();
-    cr_expect(takes(depot_take, 4, 9, 1, 1));
+    transfer_lock_all();
+    transfer_unlock_all();
+    cr_expect(takes(transfer_take, 4, 9, 1, 1));
 }

@@ -15,7 +15,7 @@
 #define M (1ull << 20)
 #define PLAIN "tests/fixtures/cgroup/plain"
 
-Test(source_proc, statm_counts_pages)
+Test(usage_proc, statm_counts_pages)
 {
     struct proc_rss r;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -24,7 +24,7 @@ Test(source_proc, statm_counts_pages)
     cr_expect(eq(ulong, r.anon_bytes, 800 * page));
 }
 
-Test(source_proc, own_rss_follows_what_is_touched)
+Test(usage_proc, own_rss_follows_what_is_touched)
 {
     struct proc_rss before, after;
     cr_assert(eq(int, proc_read_rss("", &before), 0));
@@ -35,7 +35,7 @@ Test(source_proc, own_rss_follows_what_is_touched)
     free(p);
 }
 
-Test(source_proc, meminfo_is_in_kib)
+Test(usage_proc, meminfo_is_in_kib)
 {
     struct proc_ram r;
     cr_assert(eq(int, proc_read_ram(PLAIN, &r), 0));
@@ -43,7 +43,7 @@ Test(source_proc, meminfo_is_in_kib)
     cr_expect(eq(ulong, r.available_bytes, 24000000ull * 1024));
 }
 
-Test(source_proc, what_is_missing_is_an_error)
+Test(usage_proc, what_is_missing_is_an_error)
 {
     struct proc_rss r;
     struct proc_ram m;
@@ -51,7 +51,7 @@ Test(source_proc, what_is_missing_is_an_error)
     cr_expect(eq(int, proc_read_ram("/nonexistent", &m), -ENOENT));
 }
 
-Test(source_proc, the_smaller_rlimit_counts)
+Test(usage_proc, the_smaller_rlimit_counts)
 {
     struct rlimit as = {700 * M, RLIM_INFINITY}, data = {800 * M, RLIM_INFINITY};
     cr_assert(eq(ulong, proc_rlimit(), UINT64_MAX));

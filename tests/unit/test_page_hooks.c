@@ -32,7 +32,7 @@ static void hear(size_t bytes)
 }
 
 // Small objects never pass through malloc's slow paths of ours; only the wrap sees their pages.
-Test(pages, the_heap_of_small_objects_is_seen_to_grow_and_to_shrink)
+Test(page_hooks, the_heap_of_small_objects_is_seen_to_grow_and_to_shrink)
 {
     enum { OBJECTS = 256 * 1024 };
     static void *p[OBJECTS];
@@ -52,7 +52,7 @@ Test(pages, the_heap_of_small_objects_is_seen_to_grow_and_to_shrink)
     cr_expect(le(u64, pages_returned() - returned, pages_taken() - taken));
 }
 
-Test(pages, what_was_given_back_and_is_taken_again_counts_again)
+Test(page_hooks, what_was_given_back_and_is_taken_again_counts_again)
 {
     size_t bytes = 8 * M;
     uint64_t taken;
@@ -67,7 +67,7 @@ Test(pages, what_was_given_back_and_is_taken_again_counts_again)
 }
 
 // Slabs of 3 pages with 4 blocks each: a program that goes on with larger sizes uses their pages.
-Test(pages, what_lies_free_side_by_side_is_used_as_one)
+Test(page_hooks, what_lies_free_side_by_side_is_used_as_one)
 {
     enum { BLOCKS = 4096 };
     static void *p[BLOCKS];
@@ -87,7 +87,7 @@ static void *region_block(size_t bytes)
     return region_block_new(size_class_of(bytes), false);
 }
 
-Test(pages, a_frozen_thread_gets_pages_that_lie_free_or_none)
+Test(page_hooks, a_frozen_thread_gets_pages_that_lie_free_or_none)
 {
     size_class_init();
     cr_assert(eq(int, region_init(REGION_THP_DEFAULT), 0));
@@ -122,7 +122,7 @@ static void *request_frozen(void *arg)
 
 // At a thread's first request jemalloc makes what it keeps for the thread, some 28 KiB, and crashes
 // where it does not get them.
-Test(pages, threads_whose_first_request_is_frozen_live)
+Test(page_hooks, threads_whose_first_request_is_frozen_live)
 {
     enum { THREADS = 200 };
     pthread_t thread[THREADS];

@@ -114,7 +114,7 @@ static void remove_tree(void)
     cr_assert(eq(int, system(command), 0));
 }
 
-TestSuite(source_cgroup_tree, .init = make_tree, .fini = remove_tree);
+TestSuite(usage_cgroup_tree, .init = make_tree, .fini = remove_tree);
 
 static struct cgroup_source source;
 
@@ -124,7 +124,7 @@ static uint64_t limit_at(uint64_t now_ms)
     return cgroup_read(&source, false, now_ms, &r) == 0 ? r.limit_bytes : 0;
 }
 
-Test(source_cgroup_tree, limits_are_read_again_on_every_look)
+Test(usage_cgroup_tree, limits_are_read_again_on_every_look)
 {
     put_cgroup("a", "1000\n", "10\n");
     cgroup_init(&source, tree);
@@ -137,7 +137,7 @@ Test(source_cgroup_tree, limits_are_read_again_on_every_look)
     cr_expect(eq(ulong, limit_at(1), 1));
 }
 
-Test(source_cgroup_tree, a_removed_cgroup_is_looked_for_at_once)
+Test(usage_cgroup_tree, a_removed_cgroup_is_looked_for_at_once)
 {
     put_cgroup("a", "1000\n", "10\n");
     cgroup_init(&source, tree);
@@ -149,7 +149,7 @@ Test(source_cgroup_tree, a_removed_cgroup_is_looked_for_at_once)
     cr_expect(eq(ulong, limit_at(2), 700));
 }
 
-Test(source_cgroup_tree, a_moved_process_is_noticed_at_once)
+Test(usage_cgroup_tree, a_moved_process_is_noticed_at_once)
 {
     put_cgroup("a", "1000\n", "10\n");
     cgroup_init(&source, tree);
@@ -162,7 +162,7 @@ Test(source_cgroup_tree, a_moved_process_is_noticed_at_once)
     cr_expect(eq(ulong, limit_at(1), 1000), "back from where no limit was to be seen");
 }
 
-Test(source_cgroup_tree, a_limit_of_any_level_and_a_move_are_changes)
+Test(usage_cgroup_tree, a_limit_of_any_level_and_a_move_are_changes)
 {
     put_cgroup("a", "1000\n", "10\n");
     put("cg/a/memory.high", "900\n");
@@ -183,7 +183,7 @@ Test(source_cgroup_tree, a_limit_of_any_level_and_a_move_are_changes)
 }
 
 // Between full readings, too, which are 250 ms apart.
-Test(source_cgroup_tree, a_look_sees_a_limit_that_was_just_set)
+Test(usage_cgroup_tree, a_look_sees_a_limit_that_was_just_set)
 {
     static struct sample_source looks;
     struct pressure_options options = pressure_defaults;
@@ -200,7 +200,7 @@ Test(source_cgroup_tree, a_look_sees_a_limit_that_was_just_set)
     cr_expect(eq(ulong, s.limit_bytes, 100000000));
 }
 
-Test(source_cgroup_tree, a_controller_may_appear_later)
+Test(usage_cgroup_tree, a_controller_may_appear_later)
 {
     cgroup_init(&source, tree);
     put("proc/self/mountinfo", "\n");
@@ -236,7 +236,7 @@ static bool alone_with(unsigned anon_mib, unsigned own_mib, unsigned else_mib, u
     return s.alone;
 }
 
-Test(source_cgroup_tree, who_has_all_anonymous_memory_is_alone)
+Test(usage_cgroup_tree, who_has_all_anonymous_memory_is_alone)
 {
     put_cgroup("a", "314572800\n", "0\n");
     cr_expect(eq(int, alone_with(200, 200, 40, 1), 1), "page cache is nobody's");
@@ -249,7 +249,7 @@ Test(source_cgroup_tree, who_has_all_anonymous_memory_is_alone)
     cr_expect(eq(int, alone_with(221, 220, 40, 2000), 0));
 }
 
-Test(source_cgroup_tree, where_nothing_is_said_of_anonymous_memory_there_are_others)
+Test(usage_cgroup_tree, where_nothing_is_said_of_anonymous_memory_there_are_others)
 {
     struct cgroup_reading r;
     put_cgroup("a", "1000\n", "10\n");
@@ -259,7 +259,7 @@ Test(source_cgroup_tree, where_nothing_is_said_of_anonymous_memory_there_are_oth
     cr_expect(eq(ulong, r.anon_bytes, UINT64_MAX));
 }
 
-Test(source_cgroup, own_usage_is_there_without_a_limit)
+Test(usage_cgroup, own_usage_is_there_without_a_limit)
 {
     static struct cgroup_source s;
     struct cgroup_reading r;
@@ -269,7 +269,7 @@ Test(source_cgroup, own_usage_is_there_without_a_limit)
     cr_expect(eq(ulong, r.own_used_bytes, 90 * M));
 }
 
-Test(source_cgroup, psi_is_looked_for_in_the_unified_tree_of_a_hybrid_host)
+Test(usage_cgroup, psi_is_looked_for_in_the_unified_tree_of_a_hybrid_host)
 {
     static struct cgroup_found f = {.root = "tests/fixtures/cgroup/hybrid"};
     cr_assert(eq(int, cgroup_find(&f), 0));

@@ -21,7 +21,7 @@
 #define K ((size_t)1024)
 #define KEPT 8
 
-static const struct credit_bucket buckets[] = {
+static const struct quota_bucket buckets[] = {
     {4 * K, 1000, false},
     {64 * K, 200, false},
     {1024 * K, 40, false},
@@ -72,9 +72,9 @@ static uint64_t free_blocks(void)
     return sum;
 }
 
-TestSuite(cache, .init = start, .timeout = 60);
+TestSuite(thread_cache, .init = start, .timeout = 60);
 
-Test(cache, the_block_freed_last_is_handed_out_first)
+Test(thread_cache, the_block_freed_last_is_handed_out_first)
 {
     void *a = get(8 * K), *b = get(8 * K);
 
@@ -85,7 +85,7 @@ Test(cache, the_block_freed_last_is_handed_out_first)
     cr_expect(eq(ptr, pool_get(8 * K), NULL));
 }
 
-Test(cache, drain_self_moves_all_to_the_depot_and_says_how_much)
+Test(thread_cache, drain_self_moves_all_to_the_transfer_cache_and_says_how_much)
 {
     keep(2 * K, KEPT);
     cr_expect(eq(u64, pool_drain_self(), KEPT * 2 * K));
@@ -97,12 +97,12 @@ Test(cache, drain_self_moves_all_to_the_depot_and_says_how_much)
     cr_expect(ne(ptr, pool_get(2 * K), NULL));
 }
 
-Test(cache, what_a_drain_left_behind_holds_no_credit)
+Test(thread_cache, what_a_drain_left_behind_holds_no_credit)
 {
     keep(2 * K, KEPT);
     keep(100 * K, KEPT);
     pool_trim(0);
-    cr_expect(eq(u64, credit_taken_bytes(), 0));
+    cr_expect(eq(u64, quota_taken_bytes(), 0));
 }
 
 // A thread that keeps some blocks and sleeps in read(2).
@@ -146,7 +146,7 @@ static void sleeper_join(struct sleeper *s)
     cr_expect(eq(ptr, ok, s));
 }
 
-Test(cache, the_cache_of_a_thread_that_sleeps_is_drained)
+Test(thread_cache, the_cache_of_a_thread_that_sleeps_is_drained)
 {
     struct sleeper s;
 
@@ -155,22 +155,22 @@ Test(cache, the_cache_of_a_thread_that_sleeps_is_drained)
     cr_expect(eq(u64, free_blocks(), KEPT));
     cr_expect(eq(u64, pool_trim(0), KEPT * 4 * K));
     cr_expect(eq(u64, free_blocks(), 0));
-    cr_expect(eq(u64, credit_taken_bytes(), 0));
+    cr_expect(eq(u64, quota_taken_bytes(), 0));
     sleeper_join(&s);
 }
 
-Test(cache, a_thread_that_exits_leaves_its_blocks_and_no_credit_but_theirs)
+Test(thread_cache, a_thread_that_exits_leaves_its_blocks_and_no_credit_but_theirs)
 {
     struct sleeper s;
 
     sleeper_start(&s);
     sleeper_join(&s);
     cr_expect(eq(u64, free_blocks(), KEPT));
-    cr_expect(eq(u64, credit_taken_bytes(), KEPT * 4 * K));
+    cr_expect(eq(u64, quota_taken_bytes(), KEPT * 4 * K));
     cr_expect(ne(ptr, pool_get_shelved(4 * K, false), NULL));
 }
 
-Test(cache, threads_that_come_and_go_use_the_same_caches)
+Test(thread_cache, threads_that_come_and_go_use_the_same_caches)
 {
     for (int i = 0; i < 100; i++) {
         struct sleeper s;
@@ -211,7 +211,7 @@ static void *exits_late(void *arg)
     return arg;
 }
 
-Test(cache, destructors_that_run_after_ours_are_served)
+Test(thread_cache, destructors_that_run_after_ours_are_served)
 {
     pthread_t t;
     struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
@@ -224,7 +224,7 @@ Test(cache, destructors_that_run_after_ours_are_served)
     cr_expect(eq(u64, s[0].live_blocks, 0));
 }
 
-Test(cache, a_thread_inside_its_cache_is_served_around_it)
+Test(thread_cache, a_thread_inside_its_cache_is_served_around_it)
 {
     keep(2 * K, KEPT);
     cr_expect(not(pool_entered()));
@@ -242,7 +242,7 @@ Test(cache, a_thread_inside_its_cache_is_served_around_it)
     cr_expect(eq(u64, region_released(size_class_of(4 * K)), 1));
 }
 
-Test(cache, a_drain_that_meets_a_busy_cache_gives_up_on_it)
+Test(thread_cache, a_drain_that_meets_a_busy_cache_gives_up_on_it)
 {
     keep(2 * K, KEPT);
     // Left for ever, as by a longjmp out of a handler: nobody may touch its lists.
@@ -275,16 +275,16 @@ static int gives_all_back(void)
 
     if (cache_threads() != 1 || free_blocks() != 2 * KEPT)
         return 1;
-    // From the depot, where the sleeper's went.
+    // From the transfer cache, where the sleeper's went.
     void *p = pool_get_shelved(4 * K, false);
     if (!p || pool_stats(s) != 3 || s[0].live_blocks != 1)
         return 2;
     put(p);
     pool_trim(0);
-    return free_blocks() == 0 && credit_taken_bytes() == 0 ? 0 : 3;
+    return free_blocks() == 0 && quota_taken_bytes() == 0 ? 0 : 3;
 }
 
-Test(cache, a_child_has_the_blocks_of_the_threads_that_it_does_not_have)
+Test(thread_cache, a_child_has_the_blocks_of_the_threads_that_it_does_not_have)
 {
     struct sleeper s;
 
@@ -304,14 +304,14 @@ static int drains_its_own_thread(void)
     return pool_trim(0) == KEPT * 4 * K ? 0 : 1;
 }
 
-Test(cache, a_child_drains_the_caches_of_its_own_threads)
+Test(thread_cache, a_child_drains_the_caches_of_its_own_threads)
 {
     keep(2 * K, KEPT);
     cr_expect(eq(int, child_of_fork(drains_its_own_thread), 0));
 }
 
-// What handlers of the program's do that run between ours: with the depot locked.
-Test(cache, between_fork_handlers_everything_is_served)
+// What handlers of the program's do that run between ours: with the transfer cache locked.
+Test(thread_cache, between_fork_handlers_everything_is_served)
 {
     enum { MANY = 900 };
     static void *p[MANY];
@@ -411,7 +411,7 @@ static void on_free(size_t bytes)
 }
 
 // jemalloc may take milliseconds for each, and nobody else gets at the cache meanwhile.
-Test(cache, blocks_go_back_to_jemalloc_when_the_cache_has_been_left)
+Test(thread_cache, blocks_go_back_to_jemalloc_when_the_cache_has_been_left)
 {
     pages_on_free = on_free;
     // One bucket: what is too many, and what lies there for another size.

@@ -110,20 +110,20 @@ static unsigned threads(void)
         cr_expect(eq(int, !(x), 0), #x);                                                           \
     } while (0)
 
-Test(monitor, small_programs_stay_single_threaded)
+Test(watchdog_thread, small_programs_stay_single_threaded)
 {
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     unsigned before = threads();
     for (int i = 0; i < 31; i++) {
         pressure_grow(M);
-        monitor_poke();
+        watchdog_thread_poke();
     }
     cr_expect(eq(uint, threads(), before));
     cr_expect(eq(int, stats().thread, 0));
     for (int i = 0; i < 64; i++) {
         pressure_grow(M);
-        monitor_poke();
+        watchdog_thread_poke();
     }
     SOON(stats().thread);
     cr_expect(eq(uint, threads(), before + 1));
@@ -154,15 +154,15 @@ static bool status_of_thread(const char *key, char *out, size_t size)
     return named && found;
 }
 
-Test(monitor, the_thread_is_named_blocks_signals_and_takes_no_low_descriptor)
+Test(watchdog_thread, the_thread_is_named_blocks_signals_and_takes_no_low_descriptor)
 {
     char blocked[64];
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     int lowest = dup(2);
     close(lowest);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(atomic_load(&ticks) > 0);
     cr_assert(eq(int, status_of_thread("SigBlk:\t", blocked, sizeof blocked), 1));
     // All but KILL, STOP and the two that glibc keeps for itself.
@@ -171,11 +171,11 @@ Test(monitor, the_thread_is_named_blocks_signals_and_takes_no_low_descriptor)
     cr_expect(eq(int, now, lowest));
 }
 
-Test(monitor, growth_reclaims_before_it_passes_the_limit)
+Test(watchdog_thread, growth_reclaims_before_it_passes_the_limit)
 {
     limit_to(100 * M);
     options.thread = false;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     for (int i = 0; i < 88; i++) {
         pressure_grow(M);
         touch_new(M);
@@ -187,27 +187,27 @@ Test(monitor, growth_reclaims_before_it_passes_the_limit)
     cr_expect(eq(ulong, stats().reclaims[PRESSURE_CAUSE_ASSIST], atomic_load(&reclaims)));
 }
 
-Test(monitor, growth_leaves_errno_alone)
+Test(watchdog_thread, growth_leaves_errno_alone)
 {
     limit_to(20 * M);
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     touch_new(19 * M);
     errno = EDOM;
     pressure_grow(64 * M);
     pressure_shrink(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     pressure_reclaim(0, PRESSURE_CAUSE_API);
     cr_expect(eq(int, errno, EDOM));
     cr_expect(gt(uint, atomic_load(&reclaims), 1));
 }
 
-Test(monitor, levels_are_reported_by_the_thread)
+Test(watchdog_thread, levels_are_reported_by_the_thread)
 {
     limit_to(100 * M);
     options.interval_ms = 20;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(40 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(stats().thread);
     cr_expect(eq(int, atomic_load(&level_seen), PRESSURE_NORMAL));
     touch_new(95 * M);
@@ -215,13 +215,13 @@ Test(monitor, levels_are_reported_by_the_thread)
     cr_expect(gt(ulong, stats().transitions[PRESSURE_CRITICAL], 0));
 }
 
-Test(monitor, requests_past_the_limit_are_refused_only_if_asked)
+Test(watchdog_thread, requests_past_the_limit_are_refused_only_if_asked)
 {
     limit_to(64 * M);
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     cr_expect(eq(int, promise_is_on, 0));
     options.on_limit = PRESSURE_ON_LIMIT_ENOMEM;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     cr_expect(eq(int, promise_begin(512 * M), 0));
     cr_expect(eq(int, promise_begin(16 * M), 1));
     promise_keep(16 * M);
@@ -231,21 +231,21 @@ Test(monitor, requests_past_the_limit_are_refused_only_if_asked)
 }
 
 // The request is refused, or its pages are never touched: growth does not tell.
-Test(monitor, a_ceiling_made_for_one_request_is_lifted_again)
+Test(watchdog_thread, a_ceiling_made_for_one_request_is_lifted_again)
 {
     limit_to(100 * M);
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_ask(95 * M);
     cr_expect(ne(ulong, pressure_keep_bytes(), PRESSURE_UNLIMITED));
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(pressure_keep_bytes() == PRESSURE_UNLIMITED);
     cr_expect(eq(int, stats().thread, 1));
 }
 
-Test(monitor, a_request_larger_than_the_limit_leaves_no_ceiling)
+Test(watchdog_thread, a_request_larger_than_the_limit_leaves_no_ceiling)
 {
     limit_to(100 * M);
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     // No address space holds the first; the limit is not known when the second comes.
     pressure_ask((size_t)1 << 60);
     cr_expect(eq(ulong, stats().looks, 0));
@@ -257,11 +257,11 @@ Test(monitor, a_request_larger_than_the_limit_leaves_no_ceiling)
 }
 
 // The pools are sized by it.
-Test(monitor, a_limit_that_moves_is_told)
+Test(watchdog_thread, a_limit_that_moves_is_told)
 {
     limit_to(1024 * M);
     options.thread = false;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
     cr_expect(eq(ulong, atomic_load(&ceiling_limit), options.limit_bytes));
     options.limit_bytes -= 512 * M;
@@ -273,13 +273,13 @@ Test(monitor, a_limit_that_moves_is_told)
 // In a child; its status.
 static int in_child(int (*body)(void))
 {
-    monitor_prefork();
+    watchdog_thread_prefork();
     pid_t pid = fork();
     if (pid == 0) {
-        monitor_child();
+        watchdog_thread_child();
         _exit(body());
     }
-    monitor_parent();
+    watchdog_thread_parent();
     int status = -1;
     waitpid(pid, &status, 0);
     return status;
@@ -291,11 +291,11 @@ static int has_a_ceiling(void)
            pressure_keep_bytes() != PRESSURE_UNLIMITED;
 }
 
-Test(monitor, a_child_begins_without_its_parents_ceiling)
+Test(watchdog_thread, a_child_begins_without_its_parents_ceiling)
 {
     limit_to(100 * M);
     options.thread = false;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_ask(95 * M);
     cr_expect(eq(int, has_a_ceiling(), 1));
     cr_expect(eq(int, in_child(has_a_ceiling), 0));
@@ -312,58 +312,58 @@ static void allow_threads(bool allow)
 static int gets_a_thread(void)
 {
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     for (int ms = 0; ms < PATIENCE_MS && !stats().thread; ms++)
         usleep(1000);
     return !stats().thread;
 }
 
-Test(monitor, a_thread_that_cannot_be_had_is_tried_again_in_a_child_only)
+Test(watchdog_thread, a_thread_that_cannot_be_had_is_tried_again_in_a_child_only)
 {
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     // Root may have as many as it likes. Not setuid(), which tells every thread.
     allow_threads(false);
     if (geteuid() == 0)
         cr_assert(eq(int, (int)syscall(SYS_setresuid, 65534, 65534, 65534), 0));
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     cr_expect(eq(int, stats().thread, 0));
     allow_threads(true);
     pressure_grow(512 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     usleep(20000);
     cr_expect(eq(int, stats().thread, 0));
     cr_expect(eq(int, in_child(gets_a_thread), 0));
 }
 
-Test(monitor, stopping_is_quick_and_final)
+Test(watchdog_thread, stopping_is_quick_and_final)
 {
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(atomic_load(&ticks) > 0);
-    monitor_stop();
+    watchdog_thread_stop();
     unsigned before = atomic_load(&ticks);
     usleep(1500000);
     cr_expect(eq(uint, atomic_load(&ticks), before));
     pressure_grow(1024 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(!stats().thread);
 }
 
-Test(monitor, wakes_without_end_lead_to_a_look_in_20_ms_and_no_more)
+Test(watchdog_thread, wakes_without_end_lead_to_a_look_in_20_ms_and_no_more)
 {
     options = pressure_defaults;
     options.accelerators = false; // beside which wakes are heard in slices
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(atomic_load(&ticks) > 0);
-    uint64_t before = stats().looks, start = watch_now_ms(), now;
-    while ((now = watch_now_ms()) < start + 400) {
-        monitor_wake();
+    uint64_t before = stats().looks, start = clock_now_ms(), now;
+    while ((now = clock_now_ms()) < start + 400) {
+        watchdog_thread_wake();
         usleep(100);
     }
     cr_expect(le(ulong, stats().looks - before, (now - start) / 20 + 2));
@@ -373,17 +373,17 @@ Test(monitor, wakes_without_end_lead_to_a_look_in_20_ms_and_no_more)
 static uint64_t ticked_after(uint64_t start)
 {
     SOON(atomic_load(&ticks) > 0);
-    return watch_now_ms() - start;
+    return clock_now_ms() - start;
 }
 
-Test(monitor, what_has_time_lets_the_thread_rest_first)
+Test(watchdog_thread, what_has_time_lets_the_thread_rest_first)
 {
-    uint64_t start = watch_now_ms();
+    uint64_t start = clock_now_ms();
 
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
-    monitor_want_later();
-    monitor_poke();
+    watchdog_thread_init(&options, &hooks);
+    watchdog_thread_want_later();
+    watchdog_thread_poke();
     cr_expect(ge(ulong, ticked_after(start), 100));
     cr_expect(eq(int, stats().thread, 1));
 }
@@ -392,13 +392,13 @@ static int starts_alone(void)
 {
     bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
     pressure_grow(8 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     alone &= threads() == 1;
     return alone ? gets_a_thread() : 2;
 }
 
 // A FIFO that nobody reads stands for the kernel, which takes its time to register a threshold.
-Test(monitor, whoever_grows_looks_while_the_thread_opens_its_accelerators)
+Test(watchdog_thread, whoever_grows_looks_while_the_thread_opens_its_accelerators)
 {
     char tree[] = "/tmp/tidepool.XXXXXX", root[64], control[128], command[128];
     cr_assert(ne(ptr, mkdtemp(tree), NULL));
@@ -409,13 +409,13 @@ Test(monitor, whoever_grows_looks_while_the_thread_opens_its_accelerators)
     cr_assert(eq(int, mkfifo(control, 0600), 0));
     options = pressure_defaults;
     options.root = root;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(stats().thread);
     usleep(100000);
     cr_expect(eq(uint, stats().accelerators, 0));
-    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 0), 1));
+    cr_expect(eq(int, evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0), 1));
     int fd = open(control, O_RDONLY | O_NONBLOCK);
     cr_assert(ge(int, fd, 0));
     SOON(stats().accelerators > 0);
@@ -424,12 +424,12 @@ Test(monitor, whoever_grows_looks_while_the_thread_opens_its_accelerators)
     cr_expect(eq(int, system(command), 0));
 }
 
-Test(monitor, a_child_starts_its_own_once_it_has_grown)
+Test(watchdog_thread, a_child_starts_its_own_once_it_has_grown)
 {
     options = pressure_defaults;
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
     SOON(stats().thread);
     cr_expect(eq(int, in_child(starts_alone), 0));
     cr_expect(eq(int, stats().thread, 1));

@@ -31,7 +31,7 @@ static const struct pressure_hooks hooks = {.held = held};
 static void *look(void *arg)
 {
     (void)arg;
-    watch_look(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
+    evaluate_run(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
     return NULL;
 }
 
@@ -43,8 +43,8 @@ static void begin(void)
     options.source = PRESSURE_USAGE_RSS;
     options.limit_bytes = rss.anon_bytes + 100 * M;
     options.thread = false;
-    monitor_init(&options, &hooks);
-    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    watchdog_thread_init(&options, &hooks);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
     atomic_store(&hold_up, true);
     cr_assert(eq(int, pthread_create(&other, NULL, look, NULL), 0));
     while (!atomic_load(&inside))
@@ -57,22 +57,22 @@ static void end(void)
     pthread_join(other, NULL);
 }
 
-TestSuite(assist, .init = begin, .timeout = 60);
+TestSuite(direct_reclaim, .init = begin, .timeout = 60);
 
 // How long that takes, at best, while the other is looking.
 static uint64_t grow_ms(size_t bytes, int times)
 {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < times; i++) {
-        uint64_t start = watch_now_ms();
+        uint64_t start = clock_now_ms();
         pressure_grow(bytes);
-        uint64_t took = watch_now_ms() - start;
+        uint64_t took = clock_now_ms() - start;
         least = took < least ? took : least;
     }
     return least;
 }
 
-Test(assist, growth_goes_on_while_there_is_room)
+Test(direct_reclaim, growth_goes_on_while_there_is_room)
 {
     // 20 MiB: a look is due, but the rest and 2 MiB are more than half of what there was.
     pressure_grow(18 * M);
@@ -80,19 +80,19 @@ Test(assist, growth_goes_on_while_there_is_room)
     end();
 }
 
-Test(assist, growth_waits_for_the_look_of_another_when_room_is_short)
+Test(direct_reclaim, growth_waits_for_the_look_of_another_when_room_is_short)
 {
     // 60 MiB of 100: it waits for 50 ms, and then goes on.
     cr_expect(ge(ulong, grow_ms(60 * M, 1), 50));
     end();
 }
 
-Test(assist, a_look_waits_where_it_is_told_to)
+Test(direct_reclaim, a_look_waits_where_it_is_told_to)
 {
-    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 0), 0));
-    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 5), 0));
+    cr_expect(eq(int, evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0), 0));
+    cr_expect(eq(int, evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 5), 0));
     atomic_store(&hold_up, false);
-    cr_expect(eq(int, watch_look(PRESSURE_CAUSE_ASSIST, 0, 10000), 1));
+    cr_expect(eq(int, evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 10000), 1));
     end();
 }
 
@@ -109,8 +109,8 @@ static uint64_t looks_while_reused(size_t room_bytes, size_t bytes)
     options.source = PRESSURE_USAGE_RSS;
     options.limit_bytes = rss.anon_bytes + room_bytes;
     options.thread = false;
-    monitor_init(&options, &hooks);
-    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    watchdog_thread_init(&options, &hooks);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
     pressure_stats(&before);
     for (size_t done = 0; done < bytes; done += M / 8)
         pressure_reuse(M / 8);
@@ -119,21 +119,21 @@ static uint64_t looks_while_reused(size_t room_bytes, size_t bytes)
 }
 
 // There pages may be missing in what lies free.
-Test(assist_reuse, is_looked_after_where_blocks_are_trimmed)
+Test(direct_reuse, is_looked_after_where_blocks_are_trimmed)
 {
     uint64_t looks = looks_while_reused(4 * M, 32 * M);
     cr_expect(ge(ulong, looks, 16), "each 2 MiB at the latest");
     cr_expect(le(ulong, looks, 32));
 }
 
-Test(assist_reuse, costs_no_look_elsewhere)
+Test(direct_reuse, costs_no_look_elsewhere)
 {
     cr_expect(eq(ulong, looks_while_reused(20 * M, 1024 * M), 0));
 }
 
 // The room that a look saw may be gone: a limit was set, or the process was moved. An old look is
 // followed by the next after a MiB of growth, however much room there was.
-Test(assist_age, an_old_look_holds_for_one_more_mib)
+Test(direct_age, an_old_look_holds_for_one_more_mib)
 {
     struct pressure_stats before, after;
 
@@ -141,8 +141,8 @@ Test(assist_age, an_old_look_holds_for_one_more_mib)
     options.source = PRESSURE_USAGE_RSS;
     options.limit_bytes = (uint64_t)1 << 40;
     options.thread = false;
-    monitor_init(&options, &hooks);
-    watch_look(PRESSURE_CAUSE_API, 0, 0);
+    watchdog_thread_init(&options, &hooks);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
     pressure_stats(&before);
     usleep(20000);
     for (int i = 0; i < 9; i++)

@@ -52,9 +52,9 @@ static void start(bool accelerators)
     options.accelerators = accelerators;
     options.interval_ms = 600000;
     cr_assert(eq(int, pipe(ends), 0));
-    monitor_init(&options, &hooks);
+    watchdog_thread_init(&options, &hooks);
     pressure_grow(64 * M);
-    monitor_poke();
+    watchdog_thread_poke();
 }
 
 static void call(void)
@@ -82,18 +82,18 @@ static void serve_five(bool accelerators)
     cr_expect(eq(uint, atomic_load(&overlapping), 0));
 }
 
-Test(monitor, each_call_is_served_once)
+Test(watchdog_thread, each_call_is_served_once)
 {
     serve_five(false);
 }
 
-Test(monitor, each_call_is_served_once_beside_other_descriptors)
+Test(watchdog_thread, each_call_is_served_once_beside_other_descriptors)
 {
     serve_five(true);
 }
 
 // Beside descriptors of the thread's own, which it waits for without a break.
-Test(monitor, a_caller_who_never_stops_is_heard_once_in_10_ms)
+Test(watchdog_thread, a_caller_who_never_stops_is_heard_once_in_10_ms)
 {
     start(true);
     call();
@@ -103,7 +103,7 @@ Test(monitor, a_caller_who_never_stops_is_heard_once_in_10_ms)
 }
 
 // The thread's first look beside that of the growth, and one for memory that piled up, perhaps.
-Test(monitor, looks_and_ticks_go_on_as_if_nobody_called)
+Test(watchdog_thread, looks_and_ticks_go_on_as_if_nobody_called)
 {
     struct pressure_stats s;
     start(false);
@@ -114,12 +114,12 @@ Test(monitor, looks_and_ticks_go_on_as_if_nobody_called)
     cr_expect(le(ulong, s.looks, 4));
 }
 
-Test(monitor, nobody_is_served_after_the_end)
+Test(watchdog_thread, nobody_is_served_after_the_end)
 {
     start(false);
     call();
     wait_for(&served, 1);
-    monitor_stop();
+    watchdog_thread_stop();
     unsigned before = atomic_load(&served);
     usleep(300000);
     cr_expect(eq(uint, atomic_load(&served), before));

@@ -105,7 +105,7 @@ static void tidy(void)
 }
 
 // A read of what is not ours may wait for ever.
-TestSuite(source_psi_fds, .init = prepare, .fini = tidy, .timeout = 20);
+TestSuite(triggers_psi_fds, .init = prepare, .fini = tidy, .timeout = 20);
 
 static int arm_fifo(void)
 {
@@ -115,14 +115,14 @@ static int arm_fifo(void)
     return fds[0].fd;
 }
 
-Test(source_psi_fds, live_high_and_close_on_exec)
+Test(triggers_psi_fds, live_high_and_close_on_exec)
 {
     int fd = arm_fifo();
     cr_expect(ge(int, fd, PSI_LOWEST_FD));
     cr_expect(eq(int, fcntl(fd, F_GETFD), FD_CLOEXEC));
 }
 
-Test(source_psi_fds, fit_under_a_small_limit)
+Test(triggers_psi_fds, fit_under_a_small_limit)
 {
     struct rlimit small = {64, 64};
     cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &small), 0));
@@ -130,7 +130,7 @@ Test(source_psi_fds, fit_under_a_small_limit)
     cr_expect(ge(int, fd, 40));
 }
 
-Test(source_psi_fds, a_fifo_is_read_and_believed)
+Test(triggers_psi_fds, a_fifo_is_read_and_believed)
 {
     int fd = arm_fifo();
     int to = open(path, O_WRONLY);
@@ -143,7 +143,7 @@ Test(source_psi_fds, a_fifo_is_read_and_believed)
     cr_expect(eq(int, fcntl(fd, F_GETFD), FD_CLOEXEC));
 }
 
-Test(source_psi_fds, a_socket_gets_the_blob_and_gives_events)
+Test(triggers_psi_fds, a_socket_gets_the_blob_and_gives_events)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     strcpy(at.sun_path, path);
@@ -167,7 +167,7 @@ Test(source_psi_fds, a_socket_gets_the_blob_and_gives_events)
     cr_expect(eq(uint, psi_fill(&source, fds, which, 3), 0));
 }
 
-Test(source_psi_fds, a_file_that_is_not_the_kernels_is_not_written_to)
+Test(triggers_psi_fds, a_file_that_is_not_the_kernels_is_not_written_to)
 {
     int fd = open(path, O_RDWR | O_CREAT, 0600);
     cr_assert(eq(int, (int)write(fd, "mine", 4), 4));
@@ -179,20 +179,20 @@ Test(source_psi_fds, a_file_that_is_not_the_kernels_is_not_written_to)
     close(fd);
 }
 
-Test(source_psi_fds, dev_null_means_off)
+Test(triggers_psi_fds, dev_null_means_off)
 {
     options.watch_path = "/dev/null";
     cr_expect(eq(uint, psi_arm(&source, &options, &nowhere, 1), 0));
 }
 
-Test(source_psi_fds, what_cannot_be_decoded_is_not_armed)
+Test(triggers_psi_fds, what_cannot_be_decoded_is_not_armed)
 {
     cr_assert(eq(int, mkfifo(path, 0600), 0));
     options.watch_write = "not base64!";
     cr_expect(eq(uint, psi_arm(&source, &options, &nowhere, 1), 0));
 }
 
-Test(source_psi_fds, a_number_that_became_another_file_is_left_alone)
+Test(triggers_psi_fds, a_number_that_became_another_file_is_left_alone)
 {
     int fd = arm_fifo();
     // As a program that closes everything and opens its own does.
@@ -203,7 +203,7 @@ Test(source_psi_fds, a_number_that_became_another_file_is_left_alone)
     cr_expect(ge(int, fcntl(fd, F_GETFD), 0), "theirs is open still");
 }
 
-Test(source_psi_fds, a_number_that_changes_during_the_poll_is_not_read)
+Test(triggers_psi_fds, a_number_that_changes_during_the_poll_is_not_read)
 {
     int fd = arm_fifo();
     int theirs[2];
@@ -215,7 +215,7 @@ Test(source_psi_fds, a_number_that_changes_during_the_poll_is_not_read)
     cr_expect(eq(int, (int)read(fd, &c, 1), 1), "their byte is still there");
 }
 
-Test(source_psi_fds, a_lost_one_comes_back_a_few_times)
+Test(triggers_psi_fds, a_lost_one_comes_back_a_few_times)
 {
     uint64_t now = 1;
     unsigned came_back = 0;
@@ -230,20 +230,20 @@ Test(source_psi_fds, a_lost_one_comes_back_a_few_times)
     cr_expect(eq(uint, came_back, 2), "three in all");
 }
 
-Test(source_psi_fds, eventfds_are_told_apart)
+Test(triggers_psi_fds, eventfds_are_told_apart)
 {
     dev_t dev;
     ino_t ino;
     uint64_t id;
-    int a = high_fd_move(eventfd(0, EFD_CLOEXEC));
-    cr_assert(eq(int, high_fd_identify(a, &dev, &ino, &id), 0));
-    cr_expect(eq(int, high_fd_is(a, dev, ino, id), 1));
+    int a = private_fd_move(eventfd(0, EFD_CLOEXEC));
+    cr_assert(eq(int, private_fd_identify(a, &dev, &ino, &id), 0));
+    cr_expect(eq(int, private_fd_is(a, dev, ino, id), 1));
     int b = eventfd(0, EFD_CLOEXEC);
     cr_assert(eq(int, dup2(b, a), a));
-    cr_expect(eq(int, high_fd_is(a, dev, ino, id), 0));
+    cr_expect(eq(int, private_fd_is(a, dev, ino, id), 0));
 }
 
-Test(source_psi_fds, this_kernels_psi_takes_the_trigger)
+Test(triggers_psi_fds, this_kernels_psi_takes_the_trigger)
 {
     options = pressure_defaults;
     if (access("/proc/pressure/memory", W_OK) != 0) {
@@ -254,7 +254,7 @@ Test(source_psi_fds, this_kernels_psi_takes_the_trigger)
     cr_expect(eq(int, source.accel[PSI_TRIGGER].open, 1));
 }
 
-Test(source_psi_fds, the_cgroups_own_psi_comes_first)
+Test(triggers_psi_fds, the_cgroups_own_psi_comes_first)
 {
     static struct cgroup_found found = {.root = ""};
     struct psi_place here = {0};
