@@ -2,8 +2,8 @@
 #                                the whole library, shim/ included, under a sanitizer: victims of tests/preload, linked with it
 #
 # A sanitizer brings its own malloc, so a library that defines one cannot be preloaded under it. Here the names that the
-# library exports get a prefix, in its objects and in the victims', which then call it directly. But for syscall(), by
-# which the library calls itself (--wrap).
+# library exports get a prefix, in its objects and in the victims', which then call it directly. But for syscall(), whose
+# calls by the library itself the linker binds to __wrap_syscall(), here as in the library.
 #
 # Victims to which libc hands blocks of its own heap (strdup, open_memstream) have no place here.
 INSIDE := errno_rules usable_size alignment calloc_zeroes jemalloc_api producer_consumer thread_exit trim_gives_back \
@@ -18,7 +18,7 @@ $(B)/tests/inside/names: shim/api/libtidepool.map tests/inside/rules.mk
 
 $(B)/tests/inside/library.o: $(SHIM_OBJ) $(CORE_OBJ) $(B)/tests/inside/names
 	$(call say,LD,$@)
-	$(Q)$(LD) -r -o $@.all $(SHIM_OBJ) $(CORE_OBJ)
+	$(Q)$(LD) -r --wrap=syscall -o $@.all $(SHIM_OBJ) $(CORE_OBJ)
 	$(Q)$(OBJCOPY) --redefine-syms=$(B)/tests/inside/names $@.all $@
 
 $(B)/tests/inside/%.o: $(B)/tests/preload/%.o $(B)/tests/inside/names

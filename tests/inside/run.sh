@@ -57,7 +57,7 @@ metrics="TIDEPOOL_PROM_DIR=$tmp/prom TIDEPOOL_PROM_INTERVAL=100ms TIDEPOOL_PROM_
     done
     for victim in fork_handlers short_threads producer_consumer; do run 0 $victim $sampled $near $metrics; done
     # gcc 12's own allocator locks are not given up in the child of a process of several threads.
-    case $B in
+    case ${BUILD:-$B} in
         */address) skipped=$((skipped + 1)) && echo '  SKIPPED fork_storm: AddressSanitizer itself hangs after such forks' ;;
         *) run 0 fork_storm $sampled $near $metrics ;;
     esac
