@@ -1,11 +1,13 @@
 // harness - what the benchmark programs share: the clock, the sizes, the payload, the report line.
 //
 // A program runs one cell (one pattern, one size, touched or not) under whatever allocator is
-// preloaded and prints its cost in ns. Nothing here allocates: tables are static, and what is
-// random comes from a seed that is the same in every process.
+// preloaded and prints its cost in ns, and its peak and last resident memory in KiB. Nothing here
+// allocates: tables are static, and what is random comes from a seed that is the same in every
+// process.
 #pragma once
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -98,7 +100,18 @@ static inline uint32_t log_uniform(uint32_t low, unsigned doublings, uint32_t hi
     }
 }
 
-// "mix" is 1K-1M, "smallmix" 16-1000, anything else a size with an optional K or M.
+// A size with an optional K or M; *end is what follows.
+static inline uint32_t scan_size(const char *at, char **end)
+{
+    unsigned long size = strtoul(at, end, 10);
+    unsigned shift = **end == 'K' ? 10 : **end == 'M' ? 20 : 0;
+    if (*end == at || size > 64u << 20 || size << shift < 16 || size << shift > 64u << 20)
+        die("size: 16..64M, LOW-HIGH, mix or smallmix");
+    *end += shift != 0;
+    return (uint32_t)(size << shift);
+}
+
+// "mix" is 1K-1M, "smallmix" 16-1000, "LOW-HIGH" uniform between two sizes, anything else a size.
 static inline uint32_t draw_size(const char *spec)
 {
     if (!strcmp(spec, "mix"))
@@ -106,17 +119,35 @@ static inline uint32_t draw_size(const char *spec)
     if (!strcmp(spec, "smallmix"))
         return log_uniform(16, 6, 1000);
     char *end;
-    unsigned long size = strtoul(spec, &end, 10);
-    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
-    if (end == spec || (*end && (!shift || end[1])) || size > 64u << 20 || size << shift < 16 ||
-        size << shift > 64u << 20)
-        die("size: 16..64M, mix or smallmix");
-    return (uint32_t)(size << shift);
+    uint32_t low = scan_size(spec, &end), high = *end == '-' ? scan_size(end + 1, &end) : low;
+    if (*end || high < low)
+        die("size: 16..64M, LOW-HIGH, mix or smallmix");
+    return low + (uint32_t)(next_random() % (high - low + 1));
 }
 
 static inline bool is_mixed(const char *spec)
 {
-    return strstr(spec, "mix") != NULL;
+    return strstr(spec, "mix") || strchr(spec, '-');
+}
+
+// A field of /proc/self/status in KiB; 0 where it cannot be read.
+static inline unsigned long status_kib(const char *field)
+{
+    static char text[8192];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *at = strstr(text, field);
+    return at ? strtoul(at + strlen(field), NULL, 10) : 0;
+}
+
+// The line of a cell: its cost, and the process's resident memory, at its peak and now.
+static inline void report(double ns)
+{
+    unsigned long steady = status_kib("VmRSS:"), peak = status_kib("VmHWM:");
+    printf("%.3f %lu %lu\n", ns, peak, steady);
 }
 
 // Every program begins here; one that hangs is ended. ld.so only warns about a library that it

@@ -1,5 +1,5 @@
 # report - the table and the summary from the lines that run.sh wrote:
-#   pattern  size  touch  allocator  repetition  ns
+#   pattern  size  touch  allocator  repetition  ns  peak  last RSS in KiB
 # Several files may be given; they count as one run. Numbers only; what they mean is for the reader.
 #
 #   awk -f tests/bench/report.awk build/bench/result.tsv
@@ -12,7 +12,11 @@ BEGIN { FS = "\t" }
     if (!(row in known)) { known[row] = 1; rows[++row_count] = row }
     if (!($4 in column)) { column[$4] = 1; allocs[++alloc_count] = $4 }
     if ($6 == "failed") broken[row, $4] = 1
-    else value[row, $4, ++n[row, $4]] = $6 + 0
+    else {
+        value[row, $4, ++n[row, $4]] = $6 + 0
+        if ($7 > peak[row, $4]) peak[row, $4] = $7
+        if ($8 > last[row, $4]) last[row, $4] = $8
+    }
 }
 
 function median(row, a,    i, j, k, v, t) {
@@ -30,6 +34,14 @@ function median(row, a,    i, j, k, v, t) {
 function number(x) {
     return x == 0 ? "-" : x < 100 ? sprintf("%.1f", x) : x < 1e6 ? sprintf("%.0f", x) : \
         x < 1e8 ? sprintf("%.2fms", x / 1e6) : sprintf("%.0fms", x / 1e6)
+}
+
+# The time, and peak/last RSS in MiB where they were measured.
+function cell(row, a) {
+    if ((row, a) in broken) return "FAILED"
+    if (!peak[row, a]) return number(med[row, a])
+    return sprintf("%s %7s", number(med[row, a]), \
+        int(peak[row, a] / 1024 + 0.5) "/" int(last[row, a] / 1024 + 0.5))
 }
 
 function is_among(row, patterns, sizes, touch,    f) {
@@ -61,20 +73,21 @@ function compare(label, patterns, sizes, touch, peer, other, i, row, sum, c, r, 
 
 END {
     own = "tidepool" in column
-    print "\nns an operation; ratio: tidepool to the best of its peers, below 1 is faster"
-    printf "%-10s %-8s %-9s", "pattern", "size", ""
-    for (k = 1; k <= alloc_count; k++) printf " %11s", allocs[k]
+    print "\nns an operation, highest peak/last RSS in MiB; " \
+        "ratio: tidepool to the best of its peers, below 1 is faster"
+    printf "%-10s %-8s %-17s", "pattern", "size", ""
+    for (k = 1; k <= alloc_count; k++) printf " %15s", allocs[k]
     printf "  %-11s %s\n", "best", own ? "ratio" : ""
     for (i = 1; i <= row_count; i++) {
         row = rows[i]; split(row, f, FS)
         if (f[1] != previous) print ""
         previous = f[1]
-        printf "%-10s %-8s %-9s", f[1], f[2], f[3]
+        printf "%-10s %-8s %-17s", f[1], f[2], f[3]
         best = 0
         for (k = 1; k <= alloc_count; k++) {
             a = allocs[k]
             m = med[row, a] = median(row, a)
-            printf " %11s", (row, a) in broken ? "FAILED" : number(m)
+            printf " %15s", cell(row, a)
             if (is_peer(a) && m && (!best || m < best)) { best = m; name = a }
         }
         printf "  %-11s", best ? name : "-"
@@ -95,18 +108,20 @@ function is_peer(a) {
 
 function summary(    main, large, small) {
     main = "^(pair|batch|rand)"
-    large = "^([0-9]+[KM]|mix)$"
+    large = "^([0-9]+[KM]|[0-9]+K-[0-9]+[KM]|mix)$"
     small = "^([0-9]+|smallmix)$"
     printf "\ntidepool's time to a peer's, geometric means (below 1 is faster)\n"
     compare("jemalloc, pair/batch/rand, 1K-1M", main, large, "", "jemalloc")
     compare("  untouched", main, large, "^untouched", "jemalloc")
     compare("  touched", main, large, "^touched", "jemalloc")
+    compare("  after a history", main, large, "history$", "jemalloc")
     compare("jemalloc, pair/batch/rand, below 1K", main, small, "", "jemalloc")
     compare("  untouched", main, small, "^untouched", "jemalloc")
     compare("  touched", main, small, "^touched", "jemalloc")
     compare("jemalloc, over1000, 1K-1M", "^over", large, "", "jemalloc")
     compare("best of jemalloc and tcmalloc, pc, 1K-1M", "^pc", large, "", "jemalloc", "tcmalloc")
     compare("best of jemalloc and tcmalloc, pc, below 1K", "^pc", small, "", "jemalloc", "tcmalloc")
+    compare("jemalloc, larson", "^larson", "", "", "jemalloc")
     compare("jemalloc, realloc", "^realloc", "", "", "jemalloc")
     compare("jemalloc, churn, fork, exec", "^(churn|fork|exec)", "", "", "jemalloc")
 

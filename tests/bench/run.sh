@@ -4,14 +4,18 @@
 #   make bench                              everything, about six minutes
 #   make bench BENCH='pair rand' SIZES='64K mix' TOUCH=untouched REPS=3 ALLOCS='tidepool jemalloc'
 #   make bench ALLOCS='tidepool sampling' REPS=15     what TIDEPOOL_SAMPLE=on costs
+#   make bench HISTORY=1                    each row also as it is late in a process's life
 #
 # BENCH   patterns or the beginnings of their names:
-#         pair batch over rand pc realloc churn fork exec startup
-# SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform)
+#         pair batch over rand pc larson realloc churn fork exec startup
+# SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform),
+#         or LOW-HIGH, uniform between the two
+# HISTORY 0 fresh processes, 1 each row in a fresh one and after history.h, only: after history.h
 # ALLOCS  names from the table below, or NAME=/path/of.so to compare a build of one's own
 # MS      measured time of a cell after its warm-up        RESULT  the TSV, one line a measurement
 # MAX_MIB rows of one size that touch more are left out, and named: filling is all they would do
 #
+# Beside each time stand peak and last RSS in MiB, the harness's own 1 to 5 MiB included.
 # Repetitions are the outer loop of a row and allocators the inner one, each time in another
 # order, so that what drifts drifts for all. It prints numbers, no verdict; it fails if something
 # that is installed did not run.
@@ -21,8 +25,8 @@ here=$(dirname "$0")
 B=$(realpath "${B:-build/release}")
 bin=$B/tests/bench
 RESULT=${RESULT:-$(dirname "$B")/bench/result.tsv}
-REPS=${REPS:-5} MS=${MS:-20} MAX_MIB=${MAX_MIB:-256} TOUCH=${TOUCH:-untouched touched}
-PATTERNS='pair batch32 batch256 over1000 rand64 rand1000 rand10000 realloc pc1 pc2 churn fork exec startup'
+REPS=${REPS:-5} MS=${MS:-20} MAX_MIB=${MAX_MIB:-256} TOUCH=${TOUCH:-untouched touched} HISTORY=${HISTORY:-0}
+PATTERNS='pair batch32 batch256 over1000 rand64 rand1000 rand2000 rand10000 realloc pc1 pc2 larson2 larson8 churn fork exec startup'
 SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
 
 # A peer's own settings would make it another peer.
@@ -86,50 +90,53 @@ wanted() { # PATTERN: does BENCH name it?
 }
 
 bytes() { # SIZE: on average
-    case $1 in mix) echo 151000;; smallmix) echo 240;; *K) echo $((${1%K} << 10));;
+    case $1 in *-*) echo $((($(bytes "${1%-*}") + $(bytes "${1#*-}")) / 2));; mix) echo 151000;; smallmix) echo 240;; *K) echo $((${1%K} << 10));;
         *M) echo $((${1%M} << 20));; *) echo "$1";; esac
 }
 
 resident() { # PATTERN SIZE TOUCH: bytes that filling it makes resident
     local live=0
     [ "$3" = touched ] || { echo 0; return; }
-    case $1 in rand*) live=${1#rand};; batch*) live=${1#batch};; over*) live=${1#over};; esac
+    case $1 in rand*) live=${1#rand};; larson*) live=$((${1#larson} * 1000));; batch*) live=${1#batch};; over*) live=${1#over};; esac
     echo $((live * $(bytes "$2")))
 }
 
 sizes_of() { # PATTERN
     local s own
     case $1 in
-    pair | batch* | over* | rand*) own="$SMALL $LARGE";;
+    pair | batch* | over* | rand[16]*) own="$SMALL $LARGE";;
+    rand2000) own='4K-128K';;
+    larson*) own='16-1000 1K-64K mix';;
     pc*) own='64 smallmix 1K 4K 16K 64K 1M mix';;
     realloc) own='1000 64K 1M';;
     churn | fork | exec) own='smallmix mix';;
     startup) own=-;;
     esac
     [ -n "${SIZES:-}" ] && [ "$1" != startup ] || { echo "$own"; return; }
-    case $1 in pair | batch* | over* | rand* | pc*) echo "$SIZES"; return;; esac
+    case $1 in pair | batch* | over* | rand* | pc* | larson*) echo "$SIZES"; return;; esac
     for s in $SIZES; do [[ " $own " == *" $s "* ]] && echo "$s"; done
 }
 
-record() { # PATTERN SIZE TOUCH REP ALLOC
-    local pattern=$1 size=$2 touch=$3 rep=$4 a=$5 ns program=single
-    case $pattern in pc* | churn | fork | exec) program=threads;; esac
+record() { # PATTERN SIZE TOUCH[+history] REP ALLOC
+    local pattern=$1 size=$2 touch=$3 rep=$4 a=$5 ns program=single history=0
+    [ "$touch" = "${touch%+history}" ] || history=1
+    case $pattern in pc* | larson* | churn | fork | exec) program=threads;; esac
     if [ "$pattern" = startup ]; then
         ns=$(MALLOC_CONF=${conf[$a]-} "$bin/startup" "${path[$a]}") || ns=
         [ -z "$ns" ] || printf 'startup\twall\t-\t%s\t%s\t%s\nstartup\tuser+sys\t-\t%s\t%s\t%s\n' \
             "$a" "$rep" "${ns% *}" "$a" "$rep" "${ns#* }" >>"$RESULT"
     else
         ns=$(LD_PRELOAD=${path[$a]#-} MALLOC_CONF=${conf[$a]-} TIDEPOOL_SAMPLE=${sample[$a]-off} \
-            "$bin/$program" "$pattern" "$size" "$touch" "$MS") || ns=
+            BENCH_HISTORY=$history "$bin/$program" "$pattern" "$size" "${touch%+*}" "$MS") || ns=
         printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$pattern" "$size" "$touch" "$a" "$rep" \
-            "${ns:-failed}" >>"$RESULT"
+            "$(tr ' ' '\t' <<<"${ns:-failed}")" >>"$RESULT"
     fi
     [ -n "$ns" ] || { note "FAILED: $a: $pattern $size $touch"; failed=1; }
 }
 
 row() { # PATTERN SIZE TOUCH
     local rep i n=${#present[@]} reps=$REPS
-    if [ "$(resident "$@")" -gt $((MAX_MIB << 20)) ]; then
+    if [ "$(resident "$1" "$2" "${3%+*}")" -gt $((MAX_MIB << 20)) ]; then
         [ "$2" = mix ] || { note "left out: $* (more than MAX_MIB=$MAX_MIB)"; return; }
         reps=$(((REPS + 1) / 2))
     fi
@@ -157,10 +164,13 @@ mkdir -p "$(dirname "$RESULT")"
 start=$SECONDS
 for pattern in $PATTERNS; do
     wanted "$pattern" || continue
-    touches=$TOUCH
-    case $pattern in startup) touches=-;; churn | fork | exec) touches=touched;; esac
+    touches=$TOUCH histories=$HISTORY
+    case $pattern in startup) touches=- histories=0;; churn | fork | exec) touches=touched;; esac
     for touch in $touches; do
-        for size in $(sizes_of "$pattern"); do row "$pattern" "$size" "$touch"; done
+        for size in $(sizes_of "$pattern"); do
+            [ "$histories" = only ] || row "$pattern" "$size" "$touch"
+            [ "$histories" = 0 ] || row "$pattern" "$size" "$touch+history"
+        done
     done
 done
 [ -t 2 ] && printf '\r%-40s\r' '' >&2

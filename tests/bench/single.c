@@ -1,7 +1,7 @@
-// single - patterns of one thread: pair, batch32, batch256, over1000, rand64, rand1000, rand10000,
-// realloc.
+// single - patterns of one thread: pair, batch32, batch256, over1000, rand64, rand1000, rand2000,
+// rand10000, realloc.
 //
-//   single PATTERN SIZE touched|untouched [MS]    ns an operation, one number
+//   single PATTERN SIZE touched|untouched [MS]    ns an operation, peak and last RSS in KiB
 //   single PATTERN SIZE touched|untouched =N      N rounds and no clock, for counting instructions
 //   single probe                                  exits 0 if the preloaded library is in charge
 //
@@ -12,7 +12,7 @@
 // rand    N blocks live; an operation frees a random one and allocates its successor.
 // realloc two buffers grow in turns by half from 16 bytes to SIZE, so that neither can always
 //         grow in place; an operation is one realloc, and the first and the free are part of it.
-#include "harness.h"
+#include "history.h"
 
 enum {
     PAIR_SIZES = 4096,
@@ -155,6 +155,7 @@ static const struct pattern {
     {"over1000", batch_untouched, batch_touched, 1000},
     {"rand64", replace_untouched, replace_touched, 64},
     {"rand1000", replace_untouched, replace_touched, 1000},
+    {"rand2000", replace_untouched, replace_touched, 2000},
     {"rand10000", replace_untouched, replace_touched, 10000},
     {"realloc", growth_untouched, growth_touched, 0},
 };
@@ -194,6 +195,7 @@ int main(int argc, char **argv)
     void (*run)(size_t) = touched ? p->touched : p->untouched;
     size_t ops = 1, warm_ops = is_mixed(argv[2]) ? 2 * PAIR_SIZES : 0;
 
+    make_history();
     count = p->count;
     prepare_sizes(argv[2]);
     if (p->untouched == replace_untouched) {
@@ -210,6 +212,6 @@ int main(int argc, char **argv)
     if (argc > 4 && argv[4][0] == '=')
         run(strtoul(argv[4] + 1, NULL, 10));
     else
-        printf("%.3f\n", measure(run, ops, warm_ops, argc > 4 ? (unsigned)atoi(argv[4]) : 20));
+        report(measure(run, ops, warm_ops, argc > 4 ? (unsigned)atoi(argv[4]) : 20));
     return 0;
 }

@@ -1,13 +1,17 @@
-// threads - patterns of several threads and processes: pc1, pc2, churn, fork, exec.
+// threads - patterns of several threads and processes: pc1, pc2, larson2, larson8, churn, fork,
+// exec.
 //
-//   threads PATTERN SIZE touched|untouched [MS]    ns an operation (wall clock), one number
+//   threads PATTERN SIZE touched|untouched [MS]    ns an operation (wall clock), peak and last RSS
 //
 // pcN   N producers allocate, N consumers check and free; blocks travel through one bounded queue
 //       in batches of 32, so that the queue is not what is measured. An operation is a block.
+// larsonN  N threads have 1000 live blocks each; a step frees a random one and allocates its
+//       successor, and after 20,000 steps a thread ends and a new one has its blocks. An operation
+//       is a step of any thread.
 // churn threads that live for 64 blocks (allocated, then freed), four at a time. An operation is a
 // thread. fork  a process with 1000 live blocks forks a child that allocates, frees and exits. exec
 // the same, and the child becomes /bin/true, under the same library.
-#include "harness.h"
+#include "history.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -164,6 +168,91 @@ static double pc2(unsigned ms)
     return pass_on(2, ms);
 }
 
+enum { CONNECTIONS = 8, HANDED_ON_AFTER = 20000 };
+
+static struct connections {
+    _Alignas(LINE) atomic_size_t done;
+    size_t at;
+    uint64_t state;
+    void *block[LIVE];
+} connections[CONNECTIONS];
+
+static void renew(struct connections *c, size_t i)
+{
+    size_t size = sizes[c->at++ % SIZES];
+    void *p = take(size);
+    if (touched)
+        touch(p, size, (uintptr_t)&c->block[i]);
+    c->block[i] = p;
+}
+
+static void *serve(void *arg)
+{
+    struct connections *c = arg;
+    pthread_t successor;
+    size_t done = atomic_load_explicit(&c->done, memory_order_relaxed);
+    for (size_t step = 0; step < HANDED_ON_AFTER; step++) {
+        if (atomic_load_explicit(&stop, memory_order_relaxed))
+            return NULL;
+        c->state = c->state * 6364136223846793005u + 1442695040888963407u;
+        size_t i = (c->state >> 33) % LIVE;
+        if (touched)
+            expect(c->block[i], (uintptr_t)&c->block[i]);
+        free(c->block[i]);
+        renew(c, i);
+        atomic_store_explicit(&c->done, ++done, memory_order_relaxed);
+    }
+    start(&successor, serve, c);
+    pthread_detach(successor);
+    return NULL;
+}
+
+static size_t served(size_t threads)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < threads; i++)
+        n += atomic_load_explicit(&connections[i].done, memory_order_relaxed);
+    return n;
+}
+
+static double larson(size_t threads, unsigned ms)
+{
+    pthread_t thread;
+    for (size_t t = 0; t < threads; t++) {
+        struct connections *c = &connections[t];
+        c->at = t * SIZES / threads;
+        c->state = t;
+        for (size_t i = 0; i < LIVE; i++)
+            renew(c, i);
+        start(&thread, serve, c);
+        pthread_detach(thread);
+    }
+    uint64_t before = wall_ns();
+    do
+        usleep(WARM_US * 2);
+    while (served(threads) < threads * 10 * HANDED_ON_AFTER &&
+           wall_ns() - before < WARM_MAX_US * 1000u);
+    before = wall_ns();
+    size_t first = served(threads);
+    usleep(ms * 1000);
+    size_t steps = served(threads) - first;
+    uint64_t after = wall_ns();
+    atomic_store(&stop, true);
+    if (!steps)
+        die("no thread ran");
+    return (double)(after - before) / (double)steps;
+}
+
+static double larson2(unsigned ms)
+{
+    return larson(2, ms);
+}
+
+static double larson8(unsigned ms)
+{
+    return larson(8, ms);
+}
+
 static void *live_briefly(void *arg)
 {
     void *block[64];
@@ -263,7 +352,13 @@ static const struct {
     const char *name;
     double (*run)(unsigned ms);
 } patterns[] = {
-    {"pc1", pc1}, {"pc2", pc2}, {"churn", churn}, {"fork", fork_children}, {"exec", exec_children},
+    {"pc1", pc1},
+    {"pc2", pc2},
+    {"larson2", larson2},
+    {"larson8", larson8},
+    {"churn", churn},
+    {"fork", fork_children},
+    {"exec", exec_children},
 };
 
 int main(int argc, char **argv)
@@ -271,12 +366,13 @@ int main(int argc, char **argv)
     check_allocator();
     if (argc < 4)
         die("usage: threads PATTERN SIZE touched|untouched [MS]");
+    make_history();
     touched = !strcmp(argv[3], "touched");
     for (size_t i = 0; i < SIZES; i++)
         sizes[i] = draw_size(argv[2]);
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         if (!strcmp(patterns[i].name, argv[1])) {
-            printf("%.3f\n", patterns[i].run(argc > 4 ? (unsigned)atoi(argv[4]) : 20));
+            report(patterns[i].run(argc > 4 ? (unsigned)atoi(argv[4]) : 20));
             return 0;
         }
     die("unknown pattern");
