@@ -81,17 +81,7 @@ build/libtidepool.so build/tidepool: build/%: $(B)/%
 	$(Q)ln -sf release/$* $@
 endif
 
-# Where jemalloc takes pages and gives them back, and forks: see pool/page_hooks.h and pool/je_fork.h. -u: a program that does not ask
-# for the counts itself must find ours in core.a, too.
-JE_WRAP := -Wl,--wrap=je_pages_map,--wrap=je_pages_commit,--wrap=je_pages_decommit \
-           -Wl,--wrap=je_tcache_alloc_small_hard,--wrap=je_te_event_trigger \
-           -Wl,--wrap=je_ecache_evict,--wrap=je_ecache_init,--wrap=je_ecache_alloc_grow \
-           -Wl,--wrap=je_base_alloc,--wrap=je_base_alloc_edata \
-           -Wl,--wrap=je_pa_dalloc,--wrap=je_ecache_dalloc,--wrap=je_pages_boot \
-           -Wl,--wrap=je_pa_shard_prefork0,--wrap=je_malloc_mutex_prefork,--wrap=je_malloc_mutex_lock_slow \
-           -Wl,--wrap=je_tsd_tcache_enabled_data_init \
-           -Wl,-u,__wrap_je_pages_map,-u,__wrap_je_base_alloc,-u,__wrap_je_pa_shard_prefork0 \
-           -Wl,-u,__wrap_je_tsd_tcache_enabled_data_init
+include pool/jemalloc_private/build.mk
 
 # New flags mean new objects: the stamp changes only when the command line does.
 $(B)/flags: FORCE
@@ -102,23 +92,6 @@ $(B)/%.o: %.c $(B)/flags
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -c -o $@ $<
-
-# Debian's jemalloc archive with every public name (global, default visibility) prefixed je_, and
-# without its C++ operators, which would bring libstdc++ into programs that have none. One option
-# that has no name in MALLOC_CONF is left for us to set: see shim/init.c. Its mappings are not the
-# program's: they go past our mmap, to pool/page_hooks.c.
-JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
-    /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
-build/jemalloc/libje.a: Makefile
-	$(call say,JE,$@)
-	@test -n '$(JEMALLOC_A)' || { echo 'no libjemalloc_pic.a: apt-get install libjemalloc-dev' >&2; exit 1; }
-	@mkdir -p $(@D)
-	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
-	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
-	$(Q)for n in mmap munmap madvise mprotect; do echo $$n pages_$$n; done >> $(@D)/names
-	$(Q)echo pthread_key_create region_key_create >> $(@D)/names
-	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names --weaken-symbol=je_opt_cache_oblivious '$(JEMALLOC_A)' $@
-	$(Q)$(AR) d $@ jemalloc_cpp.pic.o
 
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/api/libtidepool.map
 	$(call say,LD,$@)

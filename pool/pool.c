@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "pool/bins.h"
-#include "pool/je_fork.h"
+#include "pool/jemalloc_private/je_fork.h"
 #include "pool/marks.h"
 #include "pool/remap.h"
 #include "pool/sampler.h"

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "pool/je.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/marks.h"
-#include "pool/page_hooks.h"
 
 _Thread_local volatile sig_atomic_t region_inside;
 static _Atomic(void *) deferred; // each block's first word points to the next

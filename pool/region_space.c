@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 
 #include "pool/je.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/marks.h"
-#include "pool/page_hooks.h"
 #include "pool/window.h"
 
 // What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.

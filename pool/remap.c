@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "pool/je.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/marks.h"
-#include "pool/page_hooks.h"
 #include "pool/page_move.h"
 #include "pool/region.h"
 #include "pool/vma_limits.h"

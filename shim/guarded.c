@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region.h"
 #include "pool/signal_block.h"
 #include "shim/base.h"

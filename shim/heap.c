@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/remap.h"
 #include "pool/sampler.h"
 #include "shim/aside.h"

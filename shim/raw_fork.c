@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "pool/je_fork.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/je_fork.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/atfork.h"

@@ -7,7 +7,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 

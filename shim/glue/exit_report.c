@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
 #include "pressure/evaluate.h"

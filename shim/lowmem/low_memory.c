@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/remap.h"
 #include "pool/sampler.h"

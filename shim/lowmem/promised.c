@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "shim/heap.h"
 

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "shim/guarded.h"
 #include "shim/lowmem/promised.h"

@@ -7,8 +7,8 @@
 #include <time.h>
 
 #include "export/control.h"
-#include "pool/no_tcache.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/no_tcache.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/quota.h"
 #include "shim/env_copy.h"

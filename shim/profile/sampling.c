@@ -5,7 +5,7 @@
 
 #include "export/sites.h"
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/sampler.h"
 #include "shim/heap.h"

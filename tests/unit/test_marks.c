@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/marks.h"
-#include "pool/page_hooks.h"
 #include "pool/region.h"
 #include "pool/remap.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region.h"
 
 // As the library has it (shim/init.c): an extent is as large as what was asked for.

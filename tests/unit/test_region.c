@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "pool/je.h"
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region.h"
 
 #define K ((size_t)1024)

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/page_move.h"
 #include "pool/region.h"
 #include "pool/remap.h"

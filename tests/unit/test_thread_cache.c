@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 
 #define K ((size_t)1024)

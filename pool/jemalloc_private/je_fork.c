@@ -1,4 +1,4 @@
-#include "pool/je_fork.h"
+#include "pool/jemalloc_private/je_fork.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "pool/page_hooks.h"
+#include "pool/jemalloc_private/page_hooks.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "pool/no_tcache.h"
+#include "pool/jemalloc_private/no_tcache.h"
 
 #include <stdbool.h>
 
