@@ -56,7 +56,7 @@ static void read_identity(struct metrics *m)
 
 static void read_pools(struct metrics *m)
 {
-    struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX];
 
     m->buckets = pool_stats(stats);
     m->pool_max_bytes = quota_max();
@@ -91,7 +91,7 @@ static void read_pressure(struct metrics *m)
     struct metrics_counters *c = &m->count;
 
     pressure_stats(&p);
-    m->watched = p.looks > 0;
+    m->watched = p.evaluations > 0;
     m->level = p.level;
     m->usage_bytes = p.sample.used_bytes;
     m->limit_bytes = p.sample.limit_bytes;
@@ -105,9 +105,9 @@ static void read_pressure(struct metrics *m)
     memcpy(c->reclaimed_bytes, p.freed_bytes, sizeof c->reclaimed_bytes);
     memcpy(c->reclaim_took, p.reclaim_histogram, sizeof c->reclaim_took);
     c->reclaim_us = p.reclaim_us;
-    c->looks = p.looks;
-    c->late_looks = p.late_looks;
-    c->direct_looks = p.direct_looks;
+    c->evaluations = p.evaluations;
+    c->late_evaluations = p.late_evaluations;
+    c->direct_evaluations = p.direct_evaluations;
     c->refused = p.refused;
     c->moved_bytes = remap_bytes();
     m->page_moves = remap_enabled();

@@ -34,11 +34,11 @@ enum metrics_misuse { METRICS_DOUBLE_FREE, METRICS_INVALID_FREE, METRICS_MISUSES
 struct metrics_counters {
     struct metrics_bucket_counters {
         uint64_t created, reused, freed, released, drained, overflows;
-    } bucket[CREDIT_BUCKETS_MAX];
+    } bucket[QUOTA_BUCKETS_MAX];
     uint64_t transitions[PRESSURE_LEVELS], level_ms[PRESSURE_LEVELS];
     uint64_t reclaims[PRESSURE_CAUSES], reclaimed_bytes[PRESSURE_CAUSES];
     uint64_t reclaim_took[PRESSURE_HISTOGRAM], reclaim_us; // each range by itself
-    uint64_t looks, late_looks, direct_looks, refused, moved_bytes;
+    uint64_t evaluations, late_evaluations, direct_evaluations, refused, moved_bytes;
     uint64_t misused[METRICS_MISUSES];
     uint64_t samples, samples_dropped, dumps[METRICS_DUMPS];
     uint64_t advised[ADVICES][ADVICE_RESULTS], lazily_freed_bytes;
@@ -61,7 +61,7 @@ struct metrics {
     struct metrics_counters count;
 
     unsigned buckets; // 0 without pools
-    struct metrics_bucket bucket[CREDIT_BUCKETS_MAX];
+    struct metrics_bucket bucket[QUOTA_BUCKETS_MAX];
     uint64_t pool_max_bytes, cached_threads;
 
     bool watched; // somebody has looked at memory once at least: what is below, to the blank line

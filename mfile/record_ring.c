@@ -42,9 +42,9 @@ void record_work_off(void)
 
 static bool try_take(void)
 {
-    pthread_t nobody = 0;
+    pthread_t none = 0;
 
-    return atomic_compare_exchange_strong(&record.taken, &nobody, pthread_self());
+    return atomic_compare_exchange_strong(&record.taken, &none, pthread_self());
 }
 
 // A note may have come while we held the table, its writer having found it taken. Each of the two

@@ -85,7 +85,7 @@ static void delete_blocks(const uint32_t *units, uint32_t count)
 }
 
 // Shelves blocks together with their quota.
-static void shelve(unsigned class, const uint32_t *units, uint32_t count)
+static void transfer(unsigned class, const uint32_t *units, uint32_t count)
 {
     if (!count || transfer_put(class, units, count))
         return;
@@ -174,7 +174,7 @@ bool bins_refill(struct cache *t, unsigned class)
     count = transfer_take(class, list + 1, want);
     // The blocks bring quota, so what the empty list held is too much; and where others have none,
     // so is what this thread, which takes and takes, has for what it may put.
-    if (count > capacity || (only_takes && quota_is_scarce(class)))
+    if (count > capacity || (only_takes && quota_is_short(class)))
         capacity = count;
     if (count || capacity != had) {
         quota_return(class, had + count - capacity);
@@ -273,12 +273,12 @@ static bool cut(struct cache *t, unsigned class, uint32_t in_a_row, struct lists
 }
 
 // The oldest blocks of a full list travel on, with their quota.
-static void shelve_oldest(struct cache *t, unsigned class, uint32_t count)
+static void transfer_oldest(struct cache *t, unsigned class, uint32_t count)
 {
     struct bin *b = &t->bin[class];
     uint32_t *list = list_of(b), left = cache_list_length(b) - count;
 
-    shelve(class, list + 1, count);
+    transfer(class, list + 1, count);
     memmove(list + 1, list + 1 + count, left * sizeof *list);
     set_list(t, class, list, left, cache_list_capacity(b) - count, -(int64_t)count);
 }
@@ -312,9 +312,9 @@ bool bins_make_room(struct cache *t, unsigned class, struct lists_leaving *leavi
     }
     // Where a thread frees and frees others wait for its blocks.
     if (in_a_row > 2)
-        shelve_oldest(t, class, cache_list_length(b));
+        transfer_oldest(t, class, cache_list_length(b));
     else if (cache_list_capacity(b) + quota > 2 * l->target)
-        shelve_oldest(t, class, (cache_list_length(b) + 1) / 2);
+        transfer_oldest(t, class, (cache_list_length(b) + 1) / 2);
     capacity = cache_list_capacity(b) + quota;
     set_list(t, class, need_room(t, class, capacity), cache_list_length(b), capacity, 0);
     return true;
@@ -328,7 +328,7 @@ void bins_empty_class(struct cache *t, unsigned class)
 
     if (!capacity)
         return;
-    shelve(class, list + 1, count);
+    transfer(class, list + 1, count);
     cache_add(&drained[class], count);
     quota_return(class, capacity - count);
     set_list(t, class, list, 0, 0, -(int64_t)count);

@@ -112,7 +112,7 @@ size_t pool_block_bytes(size_t size, bool page_aligned)
     return page_aligned ? size_class_run_bytes(class) : size_class_bytes(class);
 }
 
-void *pool_get_shelved(size_t size, bool zero)
+void *pool_get_transferred(size_t size, bool zero)
 {
     unsigned class = pooled_class(size);
     void *ptr = class ? cache_pop_slow(class) : NULL;
@@ -342,7 +342,7 @@ uint64_t pool_free_bytes(void)
     return bytes;
 }
 
-unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX])
+unsigned pool_stats(struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX])
 {
     struct cache_count lists[SIZE_CLASS_END];
     unsigned buckets = quota_bucket_count();

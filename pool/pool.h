@@ -46,7 +46,7 @@ static inline bool pool_takes(size_t size)
 }
 
 // A block of at least `size` bytes, for which pool_takes() is true; contents undefined. NULL when
-// the fast path has none: try pool_get_shelved(). Leaves errno alone, as all of these do.
+// the fast path has none: try pool_get_transferred(). Leaves errno alone, as all of these do.
 static inline void *pool_get(size_t size)
 {
     return cache_pop(size_class_of(size));
@@ -54,7 +54,7 @@ static inline void *pool_get(size_t size)
 
 // The same from the transfer cache; with `zero` its contents are zero. NULL when no block is free:
 // try pool_get_new().
-void *pool_get_shelved(size_t size, bool zero);
+void *pool_get_transferred(size_t size, bool zero);
 
 // Is the request for `size` bytes, which the lists did not serve, to be sampled (sampler.h)? Counts
 // it: ask once. When it is, a request of *trial bytes was drawn for with *interval: what its
@@ -173,7 +173,7 @@ uint64_t pool_free_bytes(void);
 
 // Fills one entry a bucket and returns how many there are. Counters of other threads are read
 // while they run: each is right, a sum may be a few requests old.
-unsigned pool_stats(struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX]);
+unsigned pool_stats(struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX]);
 
 // Around fork, in this order: prefork, then one of the others.
 void pool_prefork(void);

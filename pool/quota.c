@@ -6,20 +6,20 @@
 #include "shim/base.h"
 
 static struct {
-    struct quota_bucket config[CREDIT_BUCKETS_MAX];
+    struct quota_bucket config[QUOTA_BUCKETS_MAX];
     unsigned count;
     int8_t bucket_of[SIZE_CLASS_END];
-    struct quota_classes classes[CREDIT_BUCKETS_MAX];
+    struct quota_classes classes[QUOTA_BUCKETS_MAX];
     _Atomic uint64_t max_bytes;
 
     // Written by all threads, so apart from what all threads only read.
     _Alignas(64) _Atomic uint64_t taken_bytes;
-    _Alignas(64) _Atomic uint64_t taken[CREDIT_BUCKETS_MAX];
+    _Alignas(64) _Atomic uint64_t taken[QUOTA_BUCKETS_MAX];
 } quota;
 
 void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_bytes)
 {
-    ASSERT(count <= CREDIT_BUCKETS_MAX);
+    ASSERT(count <= QUOTA_BUCKETS_MAX);
     for (unsigned i = 0; i < count; i++)
         quota.config[i] = bucket[i];
     quota.count = count;
@@ -110,7 +110,7 @@ uint32_t quota_move(unsigned from, unsigned to, uint32_t count)
     return got;
 }
 
-bool quota_is_scarce(unsigned class)
+bool quota_is_short(unsigned class)
 {
     int b = quota.bucket_of[class];
     uint64_t limit = quota.config[b].limit;

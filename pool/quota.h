@@ -15,7 +15,7 @@
 
 #include "pool/size_class.h"
 
-#define CREDIT_BUCKETS_MAX 16
+#define QUOTA_BUCKETS_MAX 16
 
 struct quota_bucket {
     size_t bound_bytes; // the largest request it serves
@@ -36,7 +36,7 @@ void quota_return(unsigned class, uint32_t count);
 uint32_t quota_move(unsigned from, unsigned to, uint32_t count);
 
 // Is less than a quarter of a bucket's quota left? Then what is held unused is missing elsewhere.
-bool quota_is_scarce(unsigned class);
+bool quota_is_short(unsigned class);
 
 // The ceiling over all buckets. Lowering it takes nothing back: it refuses what is asked next.
 void quota_set_max(uint64_t max_bytes);

@@ -84,9 +84,9 @@ void remap_postfork_child(void)
 
 bool remap_begin(struct remap *r)
 {
-    pthread_t nobody = 0;
+    pthread_t none = 0;
 
-    if (!atomic_compare_exchange_strong(&owner, &nobody, pthread_self()))
+    if (!atomic_compare_exchange_strong(&owner, &none, pthread_self()))
         return false;
     atomic_store(&current, r);
     return true;

@@ -8,14 +8,14 @@
 #include "pool/sampler.h"
 #include "pool/thread_cache_inside.h"
 
-struct cache cache_nobody = {.busy = 1}, cache_departed = {.busy = 1};
-_Thread_local struct cache *cache_self = &cache_nobody;
+struct cache cache_no_owner = {.busy = 1}, cache_departed = {.busy = 1};
+_Thread_local struct cache *cache_self = &cache_no_owner;
 
 struct cache_registry cache_registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 bool cache_entered(void)
 {
-    return cache_self != &cache_nobody &&
+    return cache_self != &cache_no_owner &&
            atomic_load_explicit(&cache_self->busy, memory_order_relaxed);
 }
 
@@ -93,7 +93,7 @@ static struct cache *own_cache(void)
 {
     struct cache *t = cache_self;
 
-    if (t == &cache_nobody)
+    if (t == &cache_no_owner)
         t = attach();
     else
         cache_heed_request(t);

@@ -202,8 +202,8 @@ void cache_postfork_child(void)
             t->attached = false;
         }
     }
-    atomic_store_explicit(&cache_registry.threads, self != &cache_nobody && self != &cache_departed,
-                          memory_order_relaxed);
+    atomic_store_explicit(&cache_registry.threads,
+                          self != &cache_no_owner && self != &cache_departed, memory_order_relaxed);
     pthread_mutex_unlock(&cache_registry.lock);
     cache_self = self;
 }
@@ -223,6 +223,6 @@ void cache_forget_threads(void)
         t->attached = false;
     }
     atomic_store_explicit(&cache_registry.threads,
-                          cache_self != &cache_nobody && cache_self != &cache_departed,
+                          cache_self != &cache_no_owner && cache_self != &cache_departed,
                           memory_order_relaxed);
 }

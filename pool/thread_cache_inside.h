@@ -21,7 +21,7 @@ extern struct cache_registry {
 } cache_registry;
 
 // Where a thread has no cache: before its first request, and after its exit or while it attaches.
-extern struct cache cache_nobody, cache_departed;
+extern struct cache cache_no_owner, cache_departed;
 
 // Asks the kernel for what revoking takes.
 bool cache_can_revoke(void);

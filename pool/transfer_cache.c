@@ -14,7 +14,7 @@
 #define FEW 128u
 #define FIRST_MAPPED 1024u // a page
 
-struct shelf {
+struct ring {
     _Alignas(64) pthread_mutex_t lock;
     uint32_t *unit;       // [bottom .. top-1], modulo the length
     uint32_t length;      // a power of two
@@ -23,30 +23,30 @@ struct shelf {
     _Atomic uint64_t blocks;
 };
 
-static struct shelf shelves[SIZE_CLASS_END] = {
+static struct ring rings[SIZE_CLASS_END] = {
     [0 ... SIZE_CLASS_END - 1] = {.lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP},
 };
 static uint32_t few[SIZE_CLASS_END][FEW];
 
-static uint32_t held(const struct shelf *s)
+static uint32_t held(const struct ring *s)
 {
     return s->top - s->bottom;
 }
 
-static void note_count(struct shelf *s)
+static void note_count(struct ring *s)
 {
     atomic_store_explicit(&s->blocks, held(s), memory_order_relaxed);
 }
 
 // How many of `count` come before the ring's end.
-static uint32_t before_end(const struct shelf *s, uint32_t from, uint32_t count)
+static uint32_t before_end(const struct ring *s, uint32_t from, uint32_t count)
 {
     uint32_t left = s->length - (from & (s->length - 1));
 
     return count < left ? count : left;
 }
 
-static void read_ring(const struct shelf *s, uint32_t from, uint32_t *units, uint32_t count)
+static void read_ring(const struct ring *s, uint32_t from, uint32_t *units, uint32_t count)
 {
     uint32_t n = before_end(s, from, count);
 
@@ -54,7 +54,7 @@ static void read_ring(const struct shelf *s, uint32_t from, uint32_t *units, uin
     memcpy(units + n, s->unit, (count - n) * sizeof *units);
 }
 
-static void write_ring(struct shelf *s, uint32_t from, const uint32_t *units, uint32_t count)
+static void write_ring(struct ring *s, uint32_t from, const uint32_t *units, uint32_t count)
 {
     uint32_t n = before_end(s, from, count);
 
@@ -62,7 +62,7 @@ static void write_ring(struct shelf *s, uint32_t from, const uint32_t *units, ui
     memcpy(s->unit, units + n, (count - n) * sizeof *units);
 }
 
-static void unmap(struct shelf *s)
+static void unmap(struct ring *s)
 {
     if (s->length > FEW)
         pages_munmap(s->unit, s->length * sizeof *s->unit);
@@ -78,12 +78,12 @@ static uint32_t *map(uint32_t length)
     return at == MAP_FAILED ? NULL : at;
 }
 
-static bool make_room(struct shelf *s, uint32_t count)
+static bool make_room(struct ring *s, uint32_t count)
 {
     uint32_t length = FIRST_MAPPED, *unit;
 
     if (!s->length) {
-        s->unit = few[s - shelves];
+        s->unit = few[s - rings];
         s->length = FEW;
     }
     if (s->length - held(s) >= count)
@@ -104,7 +104,7 @@ static bool make_room(struct shelf *s, uint32_t count)
 
 bool transfer_put(unsigned class, const uint32_t *units, uint32_t count)
 {
-    struct shelf *s = &shelves[class];
+    struct ring *s = &rings[class];
     bool put;
 
     pthread_mutex_lock(&s->lock);
@@ -120,7 +120,7 @@ bool transfer_put(unsigned class, const uint32_t *units, uint32_t count)
 
 static uint32_t take(unsigned class, uint32_t *units, uint32_t max, bool oldest)
 {
-    struct shelf *s = &shelves[class];
+    struct ring *s = &rings[class];
     uint32_t count, from;
 
     // Most misses find an empty shelf; the look without the lock may be late, never wrong for good.
@@ -153,12 +153,12 @@ uint32_t transfer_take_oldest(unsigned class, uint32_t *units, uint32_t max)
 
 uint64_t transfer_count(unsigned class)
 {
-    return atomic_load_explicit(&shelves[class].blocks, memory_order_relaxed);
+    return atomic_load_explicit(&rings[class].blocks, memory_order_relaxed);
 }
 
 uint64_t transfer_idle(unsigned class)
 {
-    struct shelf *s = &shelves[class];
+    struct ring *s = &rings[class];
     uint32_t idle;
 
     pthread_mutex_lock(&s->lock);
@@ -170,7 +170,7 @@ uint64_t transfer_idle(unsigned class)
 
 void transfer_tidy(void)
 {
-    for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
+    for (struct ring *s = rings; s < rings + SIZE_CLASS_END; ++s) {
         pthread_mutex_lock(&s->lock);
         if (s->length > FEW && !held(s)) {
             unmap(s);
@@ -183,12 +183,12 @@ void transfer_tidy(void)
 void transfer_lock_all(void)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        pthread_mutex_lock(&shelves[class].lock);
+        pthread_mutex_lock(&rings[class].lock);
 }
 
 void transfer_forget_threads(bool bringing)
 {
-    for (struct shelf *s = shelves; s < shelves + SIZE_CLASS_END; ++s) {
+    for (struct ring *s = rings; s < rings + SIZE_CLASS_END; ++s) {
         s->lock = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
         if (bringing)
             s->bottom = s->top;
@@ -199,5 +199,5 @@ void transfer_forget_threads(bool bringing)
 void transfer_unlock_all(void)
 {
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        pthread_mutex_unlock(&shelves[class].lock);
+        pthread_mutex_unlock(&rings[class].lock);
 }

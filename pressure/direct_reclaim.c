@@ -8,10 +8,10 @@
 #define MIB (UINT64_C(1) << 20)
 
 // The first look costs some 100 us once; a limit so small that this is too late is nobody's.
-#define FIRST_LOOK_BYTES (4 * MIB)
+#define FIRST_EVALUATION_BYTES (4 * MIB)
 
 // How long the scheduler keeps a runnable thread waiting, at worst, with some dozens of others.
-#define LOOK_WAIT_MS 50
+#define EVALUATION_WAIT_MS 50
 
 // A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
 #define WAKE_BYTES (MIB / 4)
@@ -33,7 +33,7 @@ struct direct_view direct_view = {.keep_bytes = PRESSURE_UNLIMITED,
                                   .grown_due = UINT64_MAX};
 
 // The growth already counted in the headroom above, and from when on that is too old to go by.
-static _Atomic uint64_t looked_at_grown, old_at_ms;
+static _Atomic uint64_t evaluated_at_grown, old_at_ms;
 
 static uint64_t load(const _Atomic uint64_t *p)
 {
@@ -54,7 +54,7 @@ void direct_init(const struct pressure_options *o)
 {
     store(&direct_grown.total, 0);
     store(&direct_shrunk.total, 0);
-    store(&looked_at_grown, 0);
+    store(&evaluated_at_grown, 0);
     atomic_store_explicit(&direct_view.level, PRESSURE_NORMAL, memory_order_relaxed);
     store(&direct_view.keep_bytes, PRESSURE_UNLIMITED);
     store(&direct_view.headroom_bytes, PRESSURE_UNLIMITED);
@@ -66,7 +66,7 @@ void direct_init(const struct pressure_options *o)
     store(&direct_reused.due, UINT64_MAX);
     // No look has been taken that could be too old.
     store(&old_at_ms, UINT64_MAX);
-    uint64_t first = min64(o->evaluate_min_bytes, FIRST_LOOK_BYTES);
+    uint64_t first = min64(o->evaluate_min_bytes, FIRST_EVALUATION_BYTES);
     store(&direct_view.grown_due, first);
     store(&direct_grown.due, first);
 }
@@ -106,16 +106,16 @@ void direct_evaluated(const struct pressure_action *a, const struct pressure_sam
     store(&direct_view.left_bytes,
           s->limit_bytes == PRESSURE_UNLIMITED ? s->limit_bytes : a->left_bytes);
     store(&direct_view.limit_bytes, min64(pressure_near_limit(s), ADDRESS_SPACE_BYTES));
-    promise_looked(s->kept_bytes, s);
-    store(&looked_at_grown, s->grown_bytes);
-    store(&direct_view.grown_due, s->grown_bytes + a->look_after_bytes);
-    store(&direct_grown.due, s->grown_bytes + min64(a->look_after_bytes, STEP_BYTES));
+    promise_evaluated(s->kept_bytes, s);
+    store(&evaluated_at_grown, s->grown_bytes);
+    store(&direct_view.grown_due, s->grown_bytes + a->evaluate_after_bytes);
+    store(&direct_grown.due, s->grown_bytes + min64(a->evaluate_after_bytes, STEP_BYTES));
     uint64_t age_ms = snapshot_stats()->sample_us * 64 / 1000;
     age_ms = age_ms < AGE_MIN_MS ? AGE_MIN_MS : min64(age_ms, AGE_MAX_MS);
     store(&old_at_ms, clock_now_ms() + age_ms);
     // Frees lead to a look where what they leave with us could be too much for us, or enough for a
     // neighbour to need.
-    uint64_t step = a->look_after_bytes;
+    uint64_t step = a->evaluate_after_bytes;
     if (a->level >= PRESSURE_HIGH)
         step = a->keep_bytes > step ? a->keep_bytes : step;
     else
@@ -123,8 +123,8 @@ void direct_evaluated(const struct pressure_action *a, const struct pressure_sam
     store(&direct_shrunk.due, s->shrunk_bytes + step);
     store(&direct_freed.due, load(&direct_freed.total) + step);
     store(&direct_reused.due,
-          a->tight ? load(&direct_reused.total) + a->look_after_bytes : UINT64_MAX);
-    watchdog_thread_hasten(a->next_look_ms);
+          a->tight ? load(&direct_reused.total) + a->evaluate_after_bytes : UINT64_MAX);
+    watchdog_thread_hasten(a->next_evaluation_ms);
 
     // A thread is worth having once what we could give back is worth having: in a small container
     // that is little. Or when a ceiling has to be lifted again, which growth may never do: it was
@@ -139,7 +139,7 @@ void direct_evaluated(const struct pressure_action *a, const struct pressure_sam
 
 uint64_t pressure_room(void)
 {
-    uint64_t since = load(&direct_grown.total) - load(&looked_at_grown);
+    uint64_t since = load(&direct_grown.total) - load(&evaluated_at_grown);
     uint64_t headroom = load(&direct_view.headroom_bytes);
     if (headroom == PRESSURE_UNLIMITED)
         return headroom;
@@ -168,6 +168,6 @@ void direct_grow_due(size_t bytes)
         return;
     if (evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, 0) || left == PRESSURE_UNLIMITED)
         return;
-    if (load(&direct_grown.total) - load(&looked_at_grown) + bytes > left / 2)
-        evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
+    if (load(&direct_grown.total) - load(&evaluated_at_grown) + bytes > left / 2)
+        evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, EVALUATION_WAIT_MS);
 }

@@ -27,13 +27,13 @@
 
 // Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
 // only where room is short (wait_ms of evaluate_run).
-static struct futex_lock look_lock;
+static struct futex_lock evaluation_lock;
 // Held while reclaiming, or telling. Nobody waits for it for long; those who want only what it came
 // to wait for the futex_bell.
 static struct futex_lock act_lock;
 static struct futex_bell acted;
 
-// All under look_lock.
+// All under evaluation_lock.
 static struct {
     struct pressure_state state;
     struct sample_source source;
@@ -43,15 +43,15 @@ static struct {
 } w;
 
 // What our own thread has run: looks and reclaims of its are no work of the program's. Under
-// look_lock.
+// evaluation_lock.
 static uint64_t thread_cpu_us;
 
 static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
 static _Atomic uint64_t cgroup_limit;
-static _Atomic unsigned next_look_ms;
-static _Atomic bool looked, decay_fast, telling; // telling: on_critical is at work
-static _Atomic bool decay_applied;               // written under act_lock
+static _Atomic unsigned next_evaluation_ms;
+static _Atomic bool evaluated, decay_fast, telling; // telling: on_critical is at work
+static _Atomic bool decay_applied;                  // written under act_lock
 
 // This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
 static _Atomic bool forbidden;
@@ -88,7 +88,7 @@ void evaluate_init(const struct pressure_options *o, const struct pressure_hooks
 {
     hooks = h;
     sample_init(&w.source, o);
-    if (o->looks)
+    if (o->evaluates)
         direct_init(o);
     options = o;
 }
@@ -110,7 +110,7 @@ void evaluate_forbid(void)
 
 bool evaluate_done(void)
 {
-    return atomic_load_explicit(&looked, memory_order_relaxed);
+    return atomic_load_explicit(&evaluated, memory_order_relaxed);
 }
 
 bool evaluate_hoards(void)
@@ -121,7 +121,7 @@ bool evaluate_hoards(void)
 
 unsigned evaluate_next_ms(void)
 {
-    return atomic_load_explicit(&next_look_ms, memory_order_relaxed);
+    return atomic_load_explicit(&next_evaluation_ms, memory_order_relaxed);
 }
 
 // Without a hook that knows: what went back to the page level and was not taken again since.
@@ -156,7 +156,7 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
     }
 }
 
-// Under look_lock.
+// Under evaluation_lock.
 static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
     uint64_t start = now_us(CLOCK_MONOTONIC);
@@ -196,7 +196,7 @@ static size_t reclaim(struct pressure_reclaim *r)
     us = now_us(CLOCK_MONOTONIC) - start;
     apply_decay();
     end_act();
-    if (hooks->reclaim && futex_lock_take(&look_lock, 100)) {
+    if (hooks->reclaim && futex_lock_take(&evaluation_lock, 100)) {
         w.held_guess = 0;
         snapshot_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
@@ -205,7 +205,7 @@ static size_t reclaim(struct pressure_reclaim *r)
         sample(&after, 0, now);
         pressure_reclaimed(&w.state, &after, freed, us, now);
         snapshot_publish();
-        futex_lock_drop(&look_lock);
+        futex_lock_drop(&evaluation_lock);
         r->used_after_bytes = after.used_bytes;
     }
     r->freed_bytes = freed;
@@ -224,12 +224,12 @@ static void nap_for_neighbours(const struct pressure_sample *before)
          i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
          i++) {
         nap_us(1000);
-        if (!futex_lock_take(&look_lock, 1))
+        if (!futex_lock_take(&evaluation_lock, 1))
             continue;
         uint64_t now = clock_now_ms();
         sample(&s, before->pending_bytes, now);
         w.state.nap_ms = now;
-        futex_lock_drop(&look_lock);
+        futex_lock_drop(&evaluation_lock);
     }
 }
 
@@ -293,7 +293,8 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         return false;
     int saved = errno;
     busy = true;
-    bool locked = wait_ms ? futex_lock_take(&look_lock, wait_ms) : futex_lock_try(&look_lock);
+    bool locked =
+        wait_ms ? futex_lock_take(&evaluation_lock, wait_ms) : futex_lock_try(&evaluation_lock);
     if (locked) {
         uint64_t now = clock_now_ms();
         struct pressure_sample s;
@@ -304,8 +305,8 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         bool turned_urgent = a.urgent && !w.was_urgent;
         w.was_urgent = a.urgent;
         struct pressure_stats *stats = snapshot_stats();
-        stats->looks++;
-        stats->direct_looks += cause == PRESSURE_CAUSE_ASSIST;
+        stats->evaluations++;
+        stats->direct_evaluations += cause == PRESSURE_CAUSE_ASSIST;
         if (a.keep_bytes != stats->keep_bytes ||
             pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !evaluate_done()) {
             stats->keep_bytes = a.keep_bytes;
@@ -317,14 +318,14 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         w.was_tight = a.tight;
         atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
         stats->decay_fast = a.decay_fast;
-        atomic_store_explicit(&next_look_ms, a.next_look_ms, memory_order_relaxed);
+        atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
         direct_evaluated(&a, &s);
-        atomic_store_explicit(&looked, true, memory_order_relaxed);
+        atomic_store_explicit(&evaluated, true, memory_order_relaxed);
         snapshot_post(&w.state, &s);
-        futex_lock_drop(&look_lock);
+        futex_lock_drop(&evaluation_lock);
         say_blind(&s);
-        if (hooks->looked)
-            hooks->looked(hooks->arg, cause, &a, &s);
+        if (hooks->evaluated)
+            hooks->evaluated(hooks->arg, cause, &a, &s);
         if (turned_urgent && hooks->on_critical)
             tell_critical();
         act(cause, &a, &s);
@@ -360,20 +361,20 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
 bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
                             struct pressure_sample *s)
 {
-    if (!futex_lock_take(&look_lock, 1000))
+    if (!futex_lock_take(&evaluation_lock, 1000))
         return false;
     bool changed = w.state.level != w.reported;
     *from = w.reported;
     *to = w.reported = w.state.level;
     *s = snapshot_stats()->sample;
-    futex_lock_drop(&look_lock);
+    futex_lock_drop(&evaluation_lock);
     return changed;
 }
 
 void evaluate_child(void)
 {
     // Only the thread that forked is left. Whoever held these does not exist here.
-    futex_lock_reset(&look_lock);
+    futex_lock_reset(&evaluation_lock);
     futex_lock_reset(&act_lock);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
     busy = false;
@@ -385,9 +386,9 @@ void evaluate_child(void)
     w.reported = PRESSURE_NORMAL;
     w.was_urgent = w.was_tight = false;
     sample_init(&w.source, options);
-    if (options->looks)
+    if (options->evaluates)
         direct_init(options);
-    atomic_store_explicit(&looked, false, memory_order_relaxed);
+    atomic_store_explicit(&evaluated, false, memory_order_relaxed);
     atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     snapshot_clear();
     // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for a
@@ -406,7 +407,7 @@ uint64_t evaluate_limit_bytes(void)
 bool evaluate_place(struct psi_place *p)
 {
     memset(p, 0, sizeof *p);
-    if (!futex_lock_take(&look_lock, 1000))
+    if (!futex_lock_take(&evaluation_lock, 1000))
         return false;
     const struct cgroup_source *c = &w.source.cgroup;
     if (c->found) {
@@ -416,7 +417,7 @@ bool evaluate_place(struct psi_place *p)
         p->binding_len = c->binding_len;
     }
     p->limit_bytes = evaluate_limit_bytes();
-    futex_lock_drop(&look_lock);
+    futex_lock_drop(&evaluation_lock);
     for (int i = 0; i < 3; i++)
         p->watermark[i] = pressure_watermark(options, PRESSURE_MODERATE + i, p->limit_bytes);
     return true;

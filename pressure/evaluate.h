@@ -53,8 +53,8 @@ struct pressure_hooks {
     // To tell what was decided, from any thread that may allocate, with no lock held: each reclaim,
     // and each look.
     void (*reclaimed)(void *arg, const struct pressure_reclaim *reclaim);
-    void (*looked)(void *arg, enum pressure_cause cause, const struct pressure_action *action,
-                   const struct pressure_sample *sample);
+    void (*evaluated)(void *arg, enum pressure_cause cause, const struct pressure_action *action,
+                      const struct pressure_sample *sample);
 
     // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
     // Without it they are guessed from what went through pressure_grow and pressure_shrink.
@@ -97,8 +97,9 @@ extern const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM];
 struct pressure_stats {
     struct pressure_sample sample; // the last one taken; all zero before the first
     enum pressure_level level;
-    uint64_t looks, late_looks; // late: the thread was over half an interval behind its plan
-    uint64_t direct_looks;      // of looks, those taken by threads that grew
+    uint64_t evaluations,
+        late_evaluations;        // late: the thread was over half an interval behind its plan
+    uint64_t direct_evaluations; // of looks, those taken by threads that grew
     uint64_t level_ms[PRESSURE_LEVELS];    // time spent in each, the current one up to now
     uint64_t transitions[PRESSURE_LEVELS]; // into each
     uint64_t reclaims[PRESSURE_CAUSES];

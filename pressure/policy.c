@@ -142,7 +142,7 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
     // What the program let go of since, without taking any, or lets lie: neighbours under the same
     // limit cannot reach it, and nobody here is waiting for it.
     uint64_t let_go = less(s->held_bytes, st->reclaim_held);
-    bool growing = s->grown_bytes != st->look_grown || s->pending_bytes;
+    bool growing = s->grown_bytes != st->evaluated_grown || s->pending_bytes;
     // What the last reclaim left with us on purpose counts as well, once the process is idle.
     uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
     bool wanted = !s->alone || now - st->grown_ms >= ALONE_MS;
@@ -185,12 +185,12 @@ static bool is_tight(const struct pressure_options *o, struct pressure_state *st
 }
 
 // How far usage could run before the thread looks again decides when that is.
-static unsigned next_look(const struct pressure_options *o, const struct pressure_state *st,
-                          const struct pressure_sample *s, const struct pressure_action *a)
+static unsigned next_evaluation(const struct pressure_options *o, const struct pressure_state *st,
+                                const struct pressure_sample *s, const struct pressure_action *a)
 {
     static const unsigned pace_ms[PRESSURE_LEVELS] = {UINT32_MAX, 1000, 250, 100};
     // Nothing moves: each quiet look doubles the wait.
-    unsigned quiet = st->quiet_looks < 10 ? st->quiet_looks : 10;
+    unsigned quiet = st->quiet_evaluations < 10 ? st->quiet_evaluations : 10;
     uint64_t wait = min64(o->interval_ms, (uint64_t)pace_ms[a->level] << quiet);
     if (s->limit_bytes == PRESSURE_UNLIMITED)
         return (unsigned)wait;
@@ -209,7 +209,7 @@ static unsigned next_look(const struct pressure_options *o, const struct pressur
 }
 
 // How much growth may go by before whoever grows looks again.
-static uint64_t look_after(const struct pressure_state *st, uint64_t left)
+static uint64_t evaluate_after(const struct pressure_state *st, uint64_t left)
 {
     // An eighth of what is left; up to half of it while growth turns out to be recycled memory.
     uint64_t bytes = clamp64((left / 8) << (st->calm < 2 ? st->calm : 2), MIB, 64 * MIB);
@@ -223,20 +223,20 @@ static uint64_t look_after(const struct pressure_state *st, uint64_t left)
 
 static void note_movement(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
 {
-    uint64_t ms = now - st->look_ms;
-    uint64_t by = s->used_bytes > st->look_used ? s->used_bytes - st->look_used
-                                                : st->look_used - s->used_bytes;
-    uint64_t grown = s->grown_bytes - st->look_grown;
+    uint64_t ms = now - st->evaluated_ms;
+    uint64_t by = s->used_bytes > st->evaluated_used ? s->used_bytes - st->evaluated_used
+                                                     : st->evaluated_used - s->used_bytes;
+    uint64_t grown = s->grown_bytes - st->evaluated_grown;
     if (grown || s->pending_bytes)
         st->grown_ms = now;
     // Growth that usage does not show is memory that goes round.
     if (grown >= MIB)
         st->calm = by <= grown / 8 ? st->calm + 1 : 0;
     if (by > s->headroom_bytes / 32 + 64 * KIB)
-        st->quiet_looks = 0;
-    else if (ms >= 10 && st->quiet_looks < UINT32_MAX)
-        st->quiet_looks++;
-    uint64_t shrunk = s->shrunk_bytes - st->look_shrunk;
+        st->quiet_evaluations = 0;
+    else if (ms >= 10 && st->quiet_evaluations < UINT32_MAX)
+        st->quiet_evaluations++;
+    uint64_t shrunk = s->shrunk_bytes - st->evaluated_shrunk;
     // Some of it is never touched, or was there before: half of it is forgotten each second.
     if (now - st->promised_ms >= 1000) {
         st->promised /= 2;
@@ -244,14 +244,14 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
         st->promised_ms = now;
     }
     // What was touched shows in usage, unless as much went back to the kernel meanwhile.
-    uint64_t returned = s->returned_bytes - st->look_returned;
-    uint64_t touched = less(s->used_bytes + returned, st->look_used);
+    uint64_t returned = s->returned_bytes - st->evaluated_returned;
+    uint64_t touched = less(s->used_bytes + returned, st->evaluated_used);
     st->promised = less(st->promised + grown, touched + shrunk);
     // What was freed untouched may be handed out again, and touched then.
     st->unseen = less(st->unseen + grown, touched);
     // A look itself costs up to half a millisecond, which must not pass for work.
     if (ms >= 5)
-        st->idle = s->cpu_us && s->cpu_us - st->look_cpu_us < ms * 1000 / 25 + 1000;
+        st->idle = s->cpu_us && s->cpu_us - st->evaluated_cpu_us < ms * 1000 / 25 + 1000;
 }
 
 static void mark_rate(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
@@ -283,17 +283,17 @@ static void enter(struct pressure_state *st, enum pressure_level level, uint64_t
         return;
     st->transitions[level]++;
     st->level = level;
-    st->quiet_looks = 0;
+    st->quiet_evaluations = 0;
 }
 
 static void remember(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
 {
-    st->look_ms = now;
-    st->look_cpu_us = s->cpu_us;
-    st->look_used = s->used_bytes;
-    st->look_grown = s->grown_bytes;
-    st->look_shrunk = s->shrunk_bytes;
-    st->look_returned = s->returned_bytes;
+    st->evaluated_ms = now;
+    st->evaluated_cpu_us = s->cpu_us;
+    st->evaluated_used = s->used_bytes;
+    st->evaluated_grown = s->grown_bytes;
+    st->evaluated_shrunk = s->shrunk_bytes;
+    st->evaluated_returned = s->returned_bytes;
 }
 
 struct pressure_action pressure_step(const struct pressure_options *o, struct pressure_state *st,
@@ -342,11 +342,11 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // Not at once: each page that goes back right after its free and is taken again costs a fault.
     a.decay_fast = a.level == PRESSURE_CRITICAL;
 
-    a.next_look_ms = next_look(o, st, s, &a);
+    a.next_evaluation_ms = next_evaluation(o, st, s, &a);
     // This ceiling was made for what is still to come, and may not come.
     if (urgent && a.level < PRESSURE_CRITICAL)
-        a.next_look_ms = (unsigned)min64(a.next_look_ms, 100);
-    a.look_after_bytes = limited ? look_after(st, left) : 64 * MIB;
+        a.next_evaluation_ms = (unsigned)min64(a.next_evaluation_ms, 100);
+    a.evaluate_after_bytes = limited ? evaluate_after(st, left) : 64 * MIB;
 
     enter(st, a.level, now);
     remember(st, s, now);

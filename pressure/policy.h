@@ -85,7 +85,7 @@ struct pressure_options {
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
     unsigned tick_ms;                // between two calls of the tick hook
-    bool looks;              // false: nothing is watched; a thread, if asked for, ticks only
+    bool evaluates;          // false: nothing is watched; a thread, if asked for, ticks only
     bool thread;             // false: no thread of our own, looks are taken by growth only
     bool accelerators;       // false: no descriptor is kept, nothing but looks tells of pressure
     const char *root;        // where /proc is looked for: "" but in tests
@@ -148,13 +148,13 @@ struct pressure_state {
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
     uint64_t grown_ms; // the last look that saw memory being taken
-    uint64_t look_ms, look_used, look_grown, look_shrunk, look_returned,
-        look_cpu_us;      // the last look
-    bool idle;            // hardly ran between the last two looks
-    unsigned calm;        // looks in a row in which growth did not show in usage
-    unsigned quiet_looks; // looks in a row in which usage did not move
-    uint64_t rate;        // bytes/s that usage rose lately, decaying
-    uint64_t past_rate;   // of that, what we handed out to nobody
+    uint64_t evaluated_ms, evaluated_used, evaluated_grown, evaluated_shrunk, evaluated_returned,
+        evaluated_cpu_us;       // the last look
+    bool idle;                  // hardly ran between the last two looks
+    unsigned calm;              // looks in a row in which growth did not show in usage
+    unsigned quiet_evaluations; // looks in a row in which usage did not move
+    uint64_t rate;              // bytes/s that usage rose lately, decaying
+    uint64_t past_rate;         // of that, what we handed out to nobody
     uint64_t rate_ms, rate_used, rate_grown, rate_unseen; // when both were last measured
     uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time
     uint64_t unseen;      // the same, were nothing ever freed
@@ -187,15 +187,15 @@ struct pressure_action {
     enum pressure_level from, level;
     bool reclaim; // now, down to keep_bytes, then tell pressure_reclaimed()
     enum pressure_reason why;
-    bool decay_fast;       // freed pages shall go back soon: at Critical
-    bool urgent;           // Critical, or will be with what is pending and promised
-    bool emergency;        // the next few allocations may be the last
-    bool tight;            // see above
-    bool may_nap;          // waiting a moment for neighbours is worth it if reclaim gives little
-    uint64_t left_bytes;   // of the headroom, once what is pending and promised has been taken
-    uint64_t keep_bytes;   // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none
-    unsigned next_look_ms; // for the thread
-    uint64_t look_after_bytes; // of growth, for assist
+    bool decay_fast;     // freed pages shall go back soon: at Critical
+    bool urgent;         // Critical, or will be with what is pending and promised
+    bool emergency;      // the next few allocations may be the last
+    bool tight;          // see above
+    bool may_nap;        // waiting a moment for neighbours is worth it if reclaim gives little
+    uint64_t left_bytes; // of the headroom, once what is pending and promised has been taken
+    uint64_t keep_bytes; // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none
+    unsigned next_evaluation_ms;   // for the thread
+    uint64_t evaluate_after_bytes; // of growth, for assist
 };
 
 // One look. Never touches anything but *state.

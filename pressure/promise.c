@@ -11,7 +11,7 @@
 #define MIB (KIB * 1024)
 
 // How long a request waits for the look of another thread.
-#define LOOK_WAIT_MS 50
+#define EVALUATION_WAIT_MS 50
 
 bool promise_is_on;
 
@@ -61,7 +61,7 @@ uint64_t promise_kept(void)
     return atomic_load(&kept);
 }
 
-void promise_looked(uint64_t kept_bytes, const struct pressure_sample *s)
+void promise_evaluated(uint64_t kept_bytes, const struct pressure_sample *s)
 {
     uint64_t limit = pressure_near_limit(s);
     if (limit == PRESSURE_UNLIMITED) {
@@ -97,10 +97,10 @@ static uint64_t missing_bytes(size_t bytes)
     return end > most ? end - most : 0;
 }
 
-static bool look_and_begin(size_t bytes)
+static bool evaluate_and_begin(size_t bytes)
 {
     // Where another thread looks for all that time, its numbers do.
-    evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, LOOK_WAIT_MS);
+    evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, EVALUATION_WAIT_MS);
     return try_begin(bytes, &seen);
 }
 
@@ -114,7 +114,7 @@ static bool reclaim_and_begin(size_t bytes)
         return false;
     uint64_t much = missing + missing / 2 + 2 * MIB;
     pressure_reclaim(held > much ? held - much : 0, PRESSURE_CAUSE_ASSIST);
-    return look_and_begin(bytes);
+    return evaluate_and_begin(bytes);
 }
 
 bool promise_begin(size_t bytes)
@@ -123,7 +123,7 @@ bool promise_begin(size_t bytes)
     if ((until == UINT64_MAX || clock_now_ms() < until) && try_begin(bytes, &granted))
         return true;
     bool fits = pressure_may_fit(bytes);
-    if (fits && (look_and_begin(bytes) || reclaim_and_begin(bytes)))
+    if (fits && (evaluate_and_begin(bytes) || reclaim_and_begin(bytes)))
         return true;
     if (bytes >= evaluate_options()->on_limit_min_bytes) {
         snapshot_refused();
@@ -149,7 +149,7 @@ void promise_keep(size_t bytes)
 bool promise_holds(void)
 {
     if (load(&granted) < load(&seen))
-        evaluate_run(PRESSURE_CAUSE_ASSIST, 0, LOOK_WAIT_MS);
+        evaluate_run(PRESSURE_CAUSE_ASSIST, 0, EVALUATION_WAIT_MS);
     else
         pressure_ask(0);
     // The reserve may be used up half before it counts.

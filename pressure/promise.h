@@ -51,6 +51,6 @@ void promise_note(size_t bytes);
 void promise_init(const struct pressure_options *options);
 // To be read before the usage is, and the look's result, under its lock.
 uint64_t promise_kept(void);
-void promise_looked(uint64_t kept_bytes, const struct pressure_sample *sample);
+void promise_evaluated(uint64_t kept_bytes, const struct pressure_sample *sample);
 
 #endif

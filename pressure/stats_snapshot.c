@@ -8,16 +8,16 @@
 const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM] = {
     50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000, UINT32_MAX};
 
-union board {
+union snapshot {
     struct {
         struct pressure_stats stats;
         uint64_t level_since_ms;
     } is;
     uint64_t word[(sizeof(struct pressure_stats) + sizeof(uint64_t) + 7) / 8];
 };
-#define WORDS array_len(((union board *)0)->word)
+#define WORDS array_len(((union snapshot *)0)->word)
 
-static union board next; // under the look's lock
+static union snapshot next; // under the look's lock
 static _Atomic uint64_t word[WORDS], version;
 static _Atomic uint64_t refused, late;
 static _Atomic bool alive;
@@ -40,7 +40,7 @@ void snapshot_publish(void)
 
 void pressure_stats(struct pressure_stats *out)
 {
-    union board b;
+    union snapshot b;
     uint64_t v = 0;
     for (int i = 0; i < 8; i++) {
         v = atomic_load(&version);
@@ -53,7 +53,7 @@ void pressure_stats(struct pressure_stats *out)
     // The level has lasted since the last look, too; before the first there was none.
     if (b.is.level_since_ms)
         out->level_ms[out->level] += clock_now_ms() - b.is.level_since_ms;
-    out->late_looks = atomic_load(&late);
+    out->late_evaluations = atomic_load(&late);
     out->refused = atomic_load(&refused);
     out->thread = atomic_load(&alive);
     out->accelerators = atomic_load(&accelerators);

@@ -41,7 +41,7 @@ enum { NONE, SLEEPING, RUNNING, LEAVING, STOPPED };
 static _Atomic uint32_t phase;
 static _Atomic uint32_t woken;          // LOOK or REPLAN, set by others
 static _Atomic uint64_t sleeping_until; // in clock_now_ms
-enum { LOOK = 1, REPLAN = 2 };
+enum { EVALUATE = 1, REPLAN = 2 };
 static _Atomic uint32_t claimed; // somebody is starting it, or has
 static _Atomic uint32_t ended;
 static struct futex_lock at_work; // whoever has it runs hooks, or keeps the thread from it
@@ -108,7 +108,7 @@ static void wake(uint32_t why)
 
 void watchdog_thread_wake(void)
 {
-    wake(LOOK);
+    wake(EVALUATE);
 }
 
 void watchdog_thread_hasten(unsigned ms)
@@ -164,7 +164,7 @@ enum why { NOTHING, WAKE, EVENT };
 static enum why nap(uint64_t ms)
 {
     futex_sleep(&woken, 0, (unsigned)ms);
-    return atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
+    return atomic_exchange(&woken, 0) & EVALUATE ? WAKE : NOTHING;
 }
 
 static unsigned fill_callers(struct pollfd *fds, uint64_t now)
@@ -199,7 +199,7 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
     fds[n + callers] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
     int ready = poll(fds, n + callers + (wake_fd >= 0), (int)min_ms(ms, slice_ms));
     now = clock_now_ms();
-    enum why why = atomic_exchange(&woken, 0) & LOOK ? WAKE : NOTHING;
+    enum why why = atomic_exchange(&woken, 0) & EVALUATE ? WAKE : NOTHING;
     for (unsigned i = 0; ready > 0 && i < n; i++)
         if (fds[i].revents && psi_event(&accel, which[i], fds[i].revents, now))
             why = EVENT;
@@ -211,23 +211,23 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
 }
 
 // When the next look is due. Looks by growing threads say how much time may go by, too.
-static uint64_t plan(uint64_t look_at, uint64_t looked)
+static uint64_t plan(uint64_t evaluate_at, uint64_t evaluated)
 {
-    if (!evaluate_options()->looks)
-        return look_at;
-    uint64_t planned = looked + evaluate_next_ms();
-    return planned < look_at ? planned : look_at;
+    if (!evaluate_options()->evaluates)
+        return evaluate_at;
+    uint64_t planned = evaluated + evaluate_next_ms();
+    return planned < evaluate_at ? planned : evaluate_at;
 }
 
 // Until the next look or tick is due, or somebody calls, or something says that a look is due.
-static enum why sleep_until(uint64_t *look_at, uint64_t tick_at, uint64_t looked)
+static enum why sleep_until(uint64_t *evaluate_at, uint64_t tick_at, uint64_t evaluated)
 {
     uint64_t moved = direct_moved();
     unsigned slice = BUSY_SLICE_MS;
     while (atomic_load(&phase) == SLEEPING && !called) {
         uint64_t now = clock_now_ms(), was = moved;
-        *look_at = plan(*look_at, looked);
-        uint64_t due = *look_at < tick_at ? *look_at : tick_at;
+        *evaluate_at = plan(*evaluate_at, evaluated);
+        uint64_t due = *evaluate_at < tick_at ? *evaluate_at : tick_at;
         if (now >= due)
             return NOTHING;
         atomic_store_explicit(&sleeping_until, due, memory_order_relaxed);
@@ -293,13 +293,13 @@ static void serve(const struct pressure_hooks *h)
     deaf_until_ms = clock_now_ms() + SERVE_GAP_MS;
 }
 
-// What comes meanwhile waits; `or_look`: unless a look is asked for.
-static void rest_until(uint64_t ms, bool or_look)
+// What comes meanwhile waits; `or_evaluate`: unless a look is asked for.
+static void rest_until(uint64_t ms, bool or_evaluate)
 {
     uint64_t now;
     while ((now = clock_now_ms()) < ms && atomic_load(&phase) == SLEEPING) {
         uint32_t seen = atomic_load(&woken);
-        if (or_look && (seen & LOOK))
+        if (or_evaluate && (seen & EVALUATE))
             return;
         futex_sleep(&woken, seen, (unsigned)(ms - now));
     }
@@ -307,13 +307,13 @@ static void rest_until(uint64_t ms, bool or_look)
 
 // Events that lead to nothing come no faster than twice a second. But the first in a while counts
 // at once, and none is held back beyond the next look.
-static void hold_back_event(unsigned *gap_ms, uint64_t look_at)
+static void hold_back_event(unsigned *gap_ms, uint64_t evaluate_at)
 {
     static uint64_t last;
     uint64_t until = last + *gap_ms;
     if (clock_now_ms() >= last + 2 * MAX_EVENT_GAP_MS)
         *gap_ms = EVENT_GAP_MS;
-    rest_until(until < look_at ? until : look_at, true);
+    rest_until(until < evaluate_at ? until : evaluate_at, true);
     last = clock_now_ms();
 }
 
@@ -329,9 +329,9 @@ static void *run(void *unused)
     (void)unused;
     const struct pressure_hooks *h = evaluate_hooks();
     unsigned late_ms = evaluate_options()->interval_ms / 2, gap_ms = EVENT_GAP_MS;
-    uint64_t looked = atomic_load(&patient) ? clock_now_ms() : 0;
-    uint64_t tick_at = looked ? looked + FIRST_REST_MS : 0;
-    uint64_t look_at = evaluate_options()->looks ? tick_at : UINT64_MAX;
+    uint64_t evaluated = atomic_load(&patient) ? clock_now_ms() : 0;
+    uint64_t tick_at = evaluated ? evaluated + FIRST_REST_MS : 0;
+    uint64_t evaluate_at = evaluate_options()->evaluates ? tick_at : UINT64_MAX;
     enum why why = NOTHING;
 
     thread_runs(&slot);
@@ -342,37 +342,37 @@ static void *run(void *unused)
     snapshot_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
         uint64_t now = clock_now_ms();
-        if (why || now >= look_at) {
-            if (look_at && now > look_at + late_ms)
+        if (why || now >= evaluate_at) {
+            if (evaluate_at && now > evaluate_at + late_ms)
                 snapshot_late();
             evaluate_run(PRESSURE_CAUSE_WATCHDOG, 0, 1000);
-            looked = clock_now_ms();
+            evaluated = clock_now_ms();
             if (report_level(h))
                 gap_ms = EVENT_GAP_MS;
             else if (why == EVENT && gap_ms < MAX_EVENT_GAP_MS)
                 gap_ms *= 2;
-            look_at = looked + evaluate_next_ms();
-            arm(looked);
+            evaluate_at = evaluated + evaluate_next_ms();
+            arm(evaluated);
         }
         if (now >= tick_at) {
             tick_at = now + evaluate_options()->tick_ms;
             if (h->tick)
                 h->tick(h->arg, now);
             // Free memory that piled up without passing through pages: see it, and watch it.
-            if (evaluate_options()->looks && evaluate_hoards())
-                look_at = now;
+            if (evaluate_options()->evaluates && evaluate_hoards())
+                evaluate_at = now;
         }
         serve(h);
         if (!change_phase(RUNNING, SLEEPING))
             break;
         futex_lock_drop(&at_work);
-        why = sleep_until(&look_at, tick_at, looked);
-        if (!evaluate_options()->looks)
+        why = sleep_until(&evaluate_at, tick_at, evaluated);
+        if (!evaluate_options()->evaluates)
             why = NOTHING;
         if (why == EVENT)
-            hold_back_event(&gap_ms, look_at);
-        if (why == WAKE || (why == EVENT && atomic_load(&woken) & LOOK))
-            rest_until(plan(looked + WAKE_GAP_MS, looked), false);
+            hold_back_event(&gap_ms, evaluate_at);
+        if (why == WAKE || (why == EVENT && atomic_load(&woken) & EVALUATE))
+            rest_until(plan(evaluated + WAKE_GAP_MS, evaluated), false);
         begin_work();
     }
     stop_listening();

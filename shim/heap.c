@@ -90,10 +90,10 @@ static void note_growth(void)
 static void *take_pages(size_t size, bool zero)
 {
     bool entered = pool_entered();
-    void *ptr = entered ? NULL : scarce_reuse(size, zero);
+    void *ptr = entered ? NULL : low_memory_reuse(size, zero);
 
     if (!entered && !ptr && !zero)
-        ptr = scarce_move(size);
+        ptr = low_memory_move(size);
     if (ptr) {
         pressure_reuse(size);
         return ptr;
@@ -113,7 +113,7 @@ static void *take_pages(size_t size, bool zero)
         ptr = heap_from_jemalloc(size, zero);
     if (!entered) {
         if (ptr && size < REMAP_MIN_BYTES)
-            scarce_stock_up(pool_owns(ptr));
+            low_memory_stock_up(pool_owns(ptr));
         pressure_reuse(size);
         watchdog_after();
     }
@@ -132,7 +132,7 @@ static void *grow(size_t size, bool zero)
 // past them is counted apart. A sampled request gets the block that it would have got without.
 static void *alloc_counted(size_t size, size_t asked, bool zero)
 {
-    void *ptr = pool_get_shelved(size, zero);
+    void *ptr = pool_get_transferred(size, zero);
     double probability;
 
     if (ptr)
@@ -143,7 +143,7 @@ static void *alloc_counted(size_t size, size_t asked, bool zero)
         ptr = sampling_run(size, asked, zero, probability);
         return ptr ? ptr : grow(size, zero);
     }
-    ptr = pool_get_shelved(size, zero);
+    ptr = pool_get_transferred(size, zero);
     if (!ptr)
         ptr = grow(size, zero);
     if (ptr)
@@ -161,7 +161,7 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
         return unlikely(aside()) ? aside_alloc(size, zero) : heap_from_jemalloc(size, zero);
     if (unlikely(sampler_is_on()))
         return alloc_counted(size, asked, zero);
-    void *ptr = pool_get_shelved(size, zero);
+    void *ptr = pool_get_transferred(size, zero);
     return ptr ? ptr : grow(size, zero);
 }
 

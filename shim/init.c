@@ -227,10 +227,10 @@ static void start_pools(const struct quota_bucket *bucket, uint64_t max_bytes)
 
 static void start(void)
 {
-    struct quota_bucket bucket[CREDIT_BUCKETS_MAX];
+    struct quota_bucket bucket[QUOTA_BUCKETS_MAX];
     uint64_t max_bytes = boot_config.pool_max_bytes;
 
-    static_assert(CREDIT_BUCKETS_MAX >= CONFIG_BUCKETS_MAX, "every bucket that can be set");
+    static_assert(QUOTA_BUCKETS_MAX >= CONFIG_BUCKETS_MAX, "every bucket that can be set");
     for (unsigned b = 0; b < boot_config.bucket_count; b++)
         bucket[b] = (struct quota_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
                                           .limit = boot_config.bucket[b].limit,

@@ -22,7 +22,7 @@ volatile unsigned char *raw_fork_state = &always_known;
 static void on_wait(void)
 {
     if (*raw_fork_state == RAW_FORK_UNSEEN)
-        raw_fork_look();
+        raw_fork_check();
 }
 
 void raw_fork_init(void)
@@ -48,7 +48,7 @@ void raw_fork_known(void)
 
 // First the locks, which may be needed to do anything else; the rest where this thread is in no
 // call of jemalloc's.
-void raw_fork_look(void)
+void raw_fork_check(void)
 {
     int saved = errno;
 
@@ -87,7 +87,7 @@ void raw_fork_parent(bool held)
 void raw_fork_child(void)
 {
     *raw_fork_state = RAW_FORK_UNSEEN;
-    raw_fork_look();
+    raw_fork_check();
 }
 
 bool raw_fork_is_made(uint64_t flags)

@@ -48,13 +48,13 @@ void raw_fork_known(void);
 // A byte of that page: RAW_FORK_KNOWN, but in a child that has not looked yet.
 enum { RAW_FORK_UNSEEN, RAW_FORK_UNSETTLED, RAW_FORK_KNOWN };
 extern volatile unsigned char *raw_fork_state HIDDEN;
-void raw_fork_look(void);
+void raw_fork_check(void);
 
 // On slow paths, with no lock held: is this a child that has not looked yet?
 static inline void raw_fork_notice(void)
 {
     if (unlikely(*raw_fork_state != RAW_FORK_KNOWN))
-        raw_fork_look();
+        raw_fork_check();
 }
 
 #endif

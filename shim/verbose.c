@@ -125,8 +125,8 @@ void verbose_reclaimed(void *arg, const struct pressure_reclaim *r)
              size_of(limit, r->limit_bytes));
 }
 
-void verbose_looked(void *arg, enum pressure_cause cause, const struct pressure_action *a,
-                    const struct pressure_sample *s)
+void verbose_evaluated(void *arg, enum pressure_cause cause, const struct pressure_action *a,
+                       const struct pressure_sample *s)
 {
     char used[SIZE], held[SIZE], keep[SIZE], left[SIZE];
 
@@ -135,5 +135,5 @@ void verbose_looked(void *arg, enum pressure_cause cause, const struct pressure_
              "look by %s: %s, used %s, left %s, free here %s, may keep %s, next in %u ms",
              cause_name(cause), pressure_level_name(a->level), size_of(used, s->used_bytes),
              size_of(left, s->headroom_bytes), size_of(held, s->held_bytes),
-             size_of(keep, a->keep_bytes), a->next_look_ms);
+             size_of(keep, a->keep_bytes), a->next_evaluation_ms);
 }

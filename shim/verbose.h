@@ -29,7 +29,7 @@ void verbose_level(const struct pressure_options *options, enum pressure_level t
 
 // Hooks of the watchdog: see pressure/evaluate.h.
 void verbose_reclaimed(void *arg, const struct pressure_reclaim *reclaim);
-void verbose_looked(void *arg, enum pressure_cause cause, const struct pressure_action *action,
-                    const struct pressure_sample *sample);
+void verbose_evaluated(void *arg, enum pressure_cause cause, const struct pressure_action *action,
+                       const struct pressure_sample *sample);
 
 #endif

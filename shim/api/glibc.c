@@ -32,7 +32,7 @@ static struct heap_figures figures_inside(void)
 
 static struct heap_figures figures(void)
 {
-    struct pool_bucket_stats bucket[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats bucket[QUOTA_BUCKETS_MAX];
     uint64_t epoch = 1;
     struct heap_figures f;
     size_t pooled_free = 0;

@@ -52,7 +52,7 @@ static struct tidepool_bucket publish(const struct pool_bucket_stats *s)
 
 unsigned tidepool_stats(struct tidepool_bucket *bucket, unsigned count)
 {
-    struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX];
     unsigned buckets = pool_stats(stats);
 
     for (unsigned b = 0; b < buckets && b < count; b++)

@@ -26,12 +26,12 @@ static void report_pressure(void)
     struct pressure_stats p;
 
     pressure_stats(&p);
-    if (!p.looks)
+    if (!p.evaluations)
         return;
     log_line(LOG_STATS,
              "pressure: level %s used_bytes %lu limit_bytes %lu looks %lu by_growth %lu limit %s",
-             pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.looks,
-             p.direct_looks, pressure_limit_name(p.sample.kind));
+             pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.evaluations,
+             p.direct_evaluations, pressure_limit_name(p.sample.kind));
     log_line(LOG_STATS,
              "reclaims: watchdog %lu assist %lu api %lu returned_bytes %lu took_us %lu refused %lu",
              p.reclaims[PRESSURE_CAUSE_WATCHDOG], p.reclaims[PRESSURE_CAUSE_ASSIST],
@@ -60,7 +60,7 @@ static void report_samples(void)
 
 void report_stats(void)
 {
-    struct pool_bucket_stats stats[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX];
     unsigned buckets = pool_stats(stats);
 
     for (unsigned b = 0; b < buckets; b++) {

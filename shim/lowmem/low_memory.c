@@ -18,7 +18,7 @@
 
 static _Atomic uint64_t limit = PRESSURE_UNLIMITED;
 
-void scarce_set_limit(uint64_t limit_bytes)
+void low_memory_set_limit(uint64_t limit_bytes)
 {
     atomic_store_explicit(&limit, limit_bytes, memory_order_relaxed);
 }
@@ -42,7 +42,7 @@ static void *reuse(size_t size, bool zero)
 // While memory is short, pages that lie free are better than new ones: each of those is somebody's
 // to give back, and a fault. Where none fit, those of free blocks of other sizes may, with what
 // lies between them.
-void *scarce_reuse(size_t size, bool zero)
+void *low_memory_reuse(size_t size, bool zero)
 {
     void *ptr;
 
@@ -87,7 +87,7 @@ static bool has_to_move(size_t size)
     return pressure_room() < near + size && others_have_room(size);
 }
 
-void *scarce_move(size_t size)
+void *low_memory_move(size_t size)
 {
     struct remap pages = {0};
     int saved = errno;
@@ -181,7 +181,7 @@ static size_t stock(bool pooled, struct remap *pages)
 }
 
 // jemalloc counts what it gives us, and the program's samples would be off by that.
-void scarce_stock_up(bool pooled)
+void low_memory_stock_up(bool pooled)
 {
     static _Atomic uint64_t due_at;
     struct remap pages = {0};

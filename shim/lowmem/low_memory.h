@@ -15,17 +15,17 @@
 #include <stdint.h>
 
 // A block of pages that jemalloc holds.
-void *scarce_reuse(size_t size, bool zero);
+void *low_memory_reuse(size_t size, bool zero);
 
 // A block into whose new pages free ones were moved, as many as there are; its contents are
 // undefined. Takes a look, if one is due, as every request for pages does.
-void *scarce_move(size_t size);
+void *low_memory_move(size_t size);
 
 // After this thread was served a small request, by the pools' arena or its own: do the others have
 // pages for it, instead of the next that it would take?
-void scarce_stock_up(bool pooled);
+void low_memory_stock_up(bool pooled);
 
 // What memory is short of. Called whenever that changes, by one thread at a time.
-void scarce_set_limit(uint64_t limit_bytes);
+void low_memory_set_limit(uint64_t limit_bytes);
 
 #endif

@@ -85,7 +85,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
-    scarce_set_limit(limit_bytes);
+    low_memory_set_limit(limit_bytes);
     // An eighth of the limit: see automatic_max_bytes() in init.c.
     // While memory is short the level's own ceiling is the better one.
     if (dog.pool_max_is_automatic && keep_bytes == PRESSURE_UNLIMITED && limit_bytes / 8 < max)
@@ -332,7 +332,7 @@ static bool after_refill(bool filled)
     if (!filled) {
         return dog.on && watchdog_reclaim_for(SIZE_CLASS_MIN_BYTES);
     }
-    scarce_stock_up(false);
+    low_memory_stock_up(false);
     pressure_ask(0);
     exporter_poke();
     watchdog_thread_poke();
@@ -384,7 +384,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     if (!c->watchdog) {
         if (!c->prom_dir && !c->sample_bytes)
             return;
-        o->looks = false;
+        o->evaluates = false;
         watchdog_thread_init(o, &only_tick);
         dog.thread = true;
         pages_on_refill = on_refill;
@@ -412,7 +412,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     if (c->verbose >= 2)
         hooks.reclaimed = verbose_reclaimed;
     if (c->verbose >= 3)
-        hooks.looked = verbose_looked;
+        hooks.evaluated = verbose_evaluated;
     watchdog_thread_init(o, &hooks);
     dog.on = dog.thread = true;
     if (promise_is_on && o->on_limit_min_bytes < SIZE_CLASS_MIN_BYTES)

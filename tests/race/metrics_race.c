@@ -47,7 +47,7 @@ static void *take(size_t size)
     asked++;
     block = pool_get(size);
     if (!block)
-        block = pool_get_shelved(size, false);
+        block = pool_get_transferred(size, false);
     if (!block)
         block = pool_get_new(size, false);
     check(block, "out of memory");

@@ -121,7 +121,7 @@ static struct block *take(uint64_t *state)
     atomic_fetch_add_explicit(&requests, 1, memory_order_relaxed);
     b = zero ? NULL : pool_get(size);
     if (!b)
-        b = pool_get_shelved(size, zero);
+        b = pool_get_transferred(size, zero);
     if (!b)
         b = new_block(size, zero);
     check(b != NULL, "out of memory");
@@ -168,8 +168,8 @@ static void *work(void *arg)
 // Counters are right at every moment, so they never go back and count nothing that was not asked.
 static void look(void)
 {
-    static struct pool_bucket_stats before[CREDIT_BUCKETS_MAX];
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    static struct pool_bucket_stats before[QUOTA_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
     unsigned n = pool_stats(s);
     uint64_t begun = atomic_load(&requests);
 
@@ -256,7 +256,7 @@ static void *live_and_die(void *arg)
 
 static void nothing_leaked(void)
 {
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
 
     pool_trim(0);
     for (unsigned b = 0, n = pool_stats(s); b < n; b++) {

@@ -114,8 +114,8 @@ static void *read_numbers(void *arg)
         pressure_stats(&s);
         uint64_t all = s.reclaims[0] + s.reclaims[1] + s.reclaims[2];
         check((unsigned)s.level < PRESSURE_LEVELS && s.sample.used_bytes < 1 << 30, "nonsense");
-        check(s.looks >= looks && all >= reclaimed, "numbers that go back");
-        looks = s.looks, reclaimed = all;
+        check(s.evaluations >= looks && all >= reclaimed, "numbers that go back");
+        looks = s.evaluations, reclaimed = all;
         watchdog_thread_wake();
         usleep(500);
     }
@@ -128,12 +128,12 @@ static void in_child(void)
     struct pressure_stats s;
     watchdog_thread_child();
     pressure_stats(&s);
-    check(!s.thread && !s.looks, "a child that inherits");
+    check(!s.thread && !s.evaluations, "a child that inherits");
     alarm(20);
     for (int i = 0; i < 80; i++)
         pressure_grow(M);
     pressure_stats(&s);
-    check(s.looks > 0, "a child that does not look");
+    check(s.evaluations > 0, "a child that does not look");
 #ifndef __SANITIZE_THREAD__
     check(atomic_load(&watchdog_thread_wanted), "a child that wants no thread");
     watchdog_thread_poke();
@@ -192,14 +192,15 @@ int main(void)
     pressure_stats(&s);
     check(s.thread, "no thread");
     check(atomic_load(&reclaims) > 0 && atomic_load(&keeps) > 0, "nothing was reclaimed");
-    check(s.looks > s.direct_looks && s.direct_looks > 0, "looks from one side only");
+    check(s.evaluations > s.direct_evaluations && s.direct_evaluations > 0,
+          "looks from one side only");
     watchdog_thread_stop();
     unsigned before = atomic_load(&ticks) + atomic_load(&levels);
     watchdog_thread_wake();
     usleep(20000);
     check(before == atomic_load(&ticks) + atomic_load(&levels), "hooks after stop");
     printf("pressure_race: %llu looks, %llu by growth, %u reclaims, %u levels, %u decays\n",
-           (unsigned long long)s.looks, (unsigned long long)s.direct_looks, atomic_load(&reclaims),
-           atomic_load(&levels), atomic_load(&decays));
+           (unsigned long long)s.evaluations, (unsigned long long)s.direct_evaluations,
+           atomic_load(&reclaims), atomic_load(&levels), atomic_load(&decays));
     return 0;
 }

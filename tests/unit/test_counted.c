@@ -50,10 +50,10 @@ static void *get(size_t size)
     void *p = pool_get(size);
 
     if (!p)
-        p = pool_get_shelved(size, false);
+        p = pool_get_transferred(size, false);
     hit = !p && sampled(size);
     if (hit)
-        p = pool_get_shelved(size, false);
+        p = pool_get_transferred(size, false);
     return p ? p : pool_get_new(size, false);
 }
 
@@ -65,7 +65,7 @@ static void put(void *p)
 
 static struct pool_bucket_stats sums(void)
 {
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX], sum = {0};
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX], sum = {0};
 
     for (unsigned b = 0, n = pool_stats(s); b < n; b++) {
         sum.created += s[b].created;
@@ -291,7 +291,7 @@ Test(counted, a_block_that_was_sampled_is_handed_out_without_its_note)
         for (int i = 0; i < N; i++) {
             p[i] = pool_get(K);
             if (!p[i])
-                p[i] = pool_get_shelved(K, false);
+                p[i] = pool_get_transferred(K, false);
             if (!p[i])
                 p[i] = pool_get_new(K, false);
             cr_assert(eq(u32, region_note(p[i]), 0));

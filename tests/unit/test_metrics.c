@@ -227,7 +227,7 @@ Test(metrics, the_largest_reading_fits_and_half_a_reading_is_none)
     memset(m.comm, '"', sizeof m.comm - 1);
     m.comm[15] = '\0';
     m.labels = labels;
-    m.buckets = CREDIT_BUCKETS_MAX;
+    m.buckets = QUOTA_BUCKETS_MAX;
     m.watched = m.jemalloc_known = m.sampled = m.files_known = true;
     for (unsigned b = 0; b < m.buckets; b++)
         m.bucket[b].limit_is_bytes = b % 2;

@@ -38,7 +38,7 @@ static void *get(size_t size)
     void *p = pool_get(size);
 
     if (!p)
-        p = pool_get_shelved(size, false);
+        p = pool_get_transferred(size, false);
     return p ? p : pool_get_new(size, false);
 }
 
@@ -49,7 +49,7 @@ static enum pool_misuse put(void *p)
 
 static struct pool_bucket_stats stats(unsigned bucket)
 {
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
 
     cr_assert(eq(uint, pool_stats(s), quota_bucket_count()));
     return s[bucket];
@@ -82,7 +82,7 @@ Test(pool, takes_what_its_buckets_serve)
 Test(pool, a_bucket_that_is_off_gives_nothing)
 {
     cr_expect(eq(ptr, pool_get(100 * K), NULL));
-    cr_expect(eq(ptr, pool_get_shelved(100 * K, false), NULL));
+    cr_expect(eq(ptr, pool_get_transferred(100 * K, false), NULL));
     cr_expect(eq(ptr, pool_get_new(100 * K, false), NULL));
     cr_expect(eq(sz, pool_block_bytes(100 * K, false), 0));
 }
@@ -150,7 +150,7 @@ Test(pool, a_block_asked_for_as_zero_is_zero_as_far_as_asked)
 
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 40; i++) {
-            p[i] = pool_get_shelved(7 * K, true);
+            p[i] = pool_get_transferred(7 * K, true);
             if (!p[i])
                 p[i] = pool_get_new(7 * K, true);
             cr_assert(p[i][0] == 0 && memcmp(p[i], p[i] + 1, 7 * K - 1) == 0);

@@ -58,7 +58,7 @@ Test(pressure, without_a_limit_nothing_is_ever_short)
     cr_expect(eq(int, (int)a.level, PRESSURE_NORMAL));
     cr_expect(eq(int, a.reclaim, 0));
     cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
-    cr_expect(eq(uint, a.next_look_ms, options.interval_ms));
+    cr_expect(eq(uint, a.next_evaluation_ms, options.interval_ms));
 }
 
 // What lies beyond Critical's watermark, and what may always be kept.
@@ -170,14 +170,14 @@ ParameterizedTest(struct full *r, pressure, full_caches_settle)
 
 Test(pressure, looks_come_sooner_as_usage_rises)
 {
-    cr_expect(eq(uint, step(100, 1000).next_look_ms, 5000));
+    cr_expect(eq(uint, step(100, 1000).next_evaluation_ms, 5000));
     // 100 MiB/s into 300 MiB: half of it lasts 1.5 s, less for the rounding.
     step(600, 2000);
     struct pressure_action a = step(700, 3000);
-    cr_expect(le(uint, a.next_look_ms, 1500));
+    cr_expect(le(uint, a.next_evaluation_ms, 1500));
     a = step(940, 3100);
-    cr_expect(le(uint, a.next_look_ms, 20));
-    cr_expect(ge(uint, a.next_look_ms, 10));
+    cr_expect(le(uint, a.next_evaluation_ms, 20));
+    cr_expect(ge(uint, a.next_evaluation_ms, 10));
 }
 
 Test(pressure, looks_get_rare_where_nothing_moves)
@@ -185,7 +185,7 @@ Test(pressure, looks_get_rare_where_nothing_moves)
     unsigned wait = 0;
     uint64_t now = 1000;
     for (int i = 0; i < 20; i++, now += wait)
-        wait = step(950, now).next_look_ms;
+        wait = step(950, now).next_evaluation_ms;
     cr_expect(eq(uint, wait, options.interval_ms));
 }
 
@@ -196,46 +196,46 @@ Test(pressure, a_hoard_beside_a_small_headroom_is_watched_closely)
     for (uint64_t now = 1000; now < 20000; now += 1000)
         pressure_step(&options, &state, &s, now);
     struct pressure_action a = pressure_step(&options, &state, &s, 20000);
-    cr_expect(le(uint, a.next_look_ms, 100));
+    cr_expect(le(uint, a.next_evaluation_ms, 100));
     s.held_bytes = 10 * M;
     a = pressure_step(&options, &state, &s, 21000);
-    cr_expect(eq(uint, a.next_look_ms, 5000));
+    cr_expect(eq(uint, a.next_evaluation_ms, 5000));
 }
 
 Test(pressure, memory_handed_out_and_not_touched_yet_is_watched_closely)
 {
-    cr_expect(eq(uint, step(300, 1000).next_look_ms, 5000));
+    cr_expect(eq(uint, step(300, 1000).next_evaluation_ms, 5000));
     struct pressure_sample s = sample_of(300);
     s.grown_bytes = 400 * M;
     struct pressure_action a = pressure_step(&options, &state, &s, 1010);
-    cr_expect(le(uint, a.next_look_ms, 100));
+    cr_expect(le(uint, a.next_evaluation_ms, 100));
     // It was not meant to be touched, then.
     for (uint64_t now = 2010; now < 8000; now += 1000)
         a = pressure_step(&options, &state, &s, now);
-    cr_expect(eq(uint, a.next_look_ms, 5000));
+    cr_expect(eq(uint, a.next_evaluation_ms, 5000));
 }
 
 Test(pressure, a_ceiling_for_a_request_is_looked_at_again_soon)
 {
     struct pressure_sample s = sample_of(100);
     s.pending_bytes = 700 * M;
-    cr_expect(eq(uint, pressure_step(&options, &state, &s, 1000).next_look_ms, 5000));
+    cr_expect(eq(uint, pressure_step(&options, &state, &s, 1000).next_evaluation_ms, 5000));
     s.pending_bytes = 850 * M;
     struct pressure_action a = pressure_step(&options, &state, &s, 1010);
     cr_expect(ne(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
-    cr_expect(eq(uint, a.next_look_ms, 100));
+    cr_expect(eq(uint, a.next_evaluation_ms, 100));
     a = step(100, 1110);
     cr_expect(eq(ulong, a.keep_bytes, PRESSURE_UNLIMITED));
-    cr_expect(eq(uint, a.next_look_ms, 5000));
+    cr_expect(eq(uint, a.next_evaluation_ms, 5000));
 }
 
 Test(pressure, growth_between_looks_is_an_eighth_of_the_headroom)
 {
-    cr_expect(eq(ulong, step(920, 1000).look_after_bytes, 10 * M));
+    cr_expect(eq(ulong, step(920, 1000).evaluate_after_bytes, 10 * M));
     fresh();
-    cr_expect(eq(ulong, step(100, 1000).look_after_bytes, 64 * M));
+    cr_expect(eq(ulong, step(100, 1000).evaluate_after_bytes, 64 * M));
     fresh();
-    cr_expect(eq(ulong, step(999, 1000).look_after_bytes, M / 2));
+    cr_expect(eq(ulong, step(999, 1000).evaluate_after_bytes, M / 2));
 }
 
 // Taken and given back again, all of it.
@@ -243,7 +243,7 @@ static uint64_t churn(uint64_t used_mib, uint64_t grown_mib, uint64_t now_ms)
 {
     struct pressure_sample s = sample_of(used_mib);
     s.grown_bytes = s.shrunk_bytes = grown_mib * M;
-    return pressure_step(&options, &state, &s, now_ms).look_after_bytes;
+    return pressure_step(&options, &state, &s, now_ms).evaluate_after_bytes;
 }
 
 Test(pressure, memory_that_goes_round_is_looked_at_less_often)
@@ -257,9 +257,9 @@ Test(pressure, memory_that_goes_round_is_looked_at_less_often)
 
 Test(pressure, growth_that_is_not_given_back_may_yet_be_touched)
 {
-    cr_expect(eq(ulong, promise(920, 0, 1000).look_after_bytes, 10 * M));
-    cr_expect(eq(ulong, promise(920, 16, 1001).look_after_bytes, 16 * M), "a quarter of 64");
-    cr_expect(eq(ulong, promise(920, 32, 1002).look_after_bytes, 24 * M), "half of 48");
+    cr_expect(eq(ulong, promise(920, 0, 1000).evaluate_after_bytes, 10 * M));
+    cr_expect(eq(ulong, promise(920, 16, 1001).evaluate_after_bytes, 16 * M), "a quarter of 64");
+    cr_expect(eq(ulong, promise(920, 32, 1002).evaluate_after_bytes, 24 * M), "half of 48");
 }
 
 Test(pressure, past_a_soft_limit_looks_do_not_take_over)

@@ -303,7 +303,7 @@ Test(pressure_reclaim, the_last_megabytes_are_an_emergency)
     cr_expect(eq(int, a.reclaim, 1));
     cr_expect(eq(ulong, a.keep_bytes, 0));
     cr_expect(eq(int, a.decay_fast, 1));
-    cr_expect(le(ulong, a.look_after_bytes, 2 * M + M / 2));
+    cr_expect(le(ulong, a.evaluate_after_bytes, 2 * M + M / 2));
 }
 
 Test(pressure_reclaim, a_request_counts_before_it_is_granted)

@@ -41,7 +41,7 @@ static void *get(size_t size)
     void *p = pool_get(size);
 
     if (!p)
-        p = pool_get_shelved(size, false);
+        p = pool_get_transferred(size, false);
     return p ? p : pool_get_new(size, false);
 }
 
@@ -64,7 +64,7 @@ static void keep(size_t size, int count)
 
 static uint64_t free_blocks(void)
 {
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
     uint64_t sum = 0;
 
     for (unsigned b = 0, n = pool_stats(s); b < n; b++)
@@ -93,7 +93,7 @@ Test(thread_cache, drain_self_moves_all_to_the_transfer_cache_and_says_how_much)
     cr_expect(eq(u64, free_blocks(), KEPT));
     cr_expect(eq(u64, pool_drain_self(), 0));
     // The whole batch comes back with one look.
-    cr_expect(ne(ptr, pool_get_shelved(2 * K, false), NULL));
+    cr_expect(ne(ptr, pool_get_transferred(2 * K, false), NULL));
     cr_expect(ne(ptr, pool_get(2 * K), NULL));
 }
 
@@ -167,7 +167,7 @@ Test(thread_cache, a_thread_that_exits_leaves_its_blocks_and_no_credit_but_their
     sleeper_join(&s);
     cr_expect(eq(u64, free_blocks(), KEPT));
     cr_expect(eq(u64, quota_taken_bytes(), KEPT * 4 * K));
-    cr_expect(ne(ptr, pool_get_shelved(4 * K, false), NULL));
+    cr_expect(ne(ptr, pool_get_transferred(4 * K, false), NULL));
 }
 
 Test(thread_cache, threads_that_come_and_go_use_the_same_caches)
@@ -194,7 +194,7 @@ static void late_destructor(void *p)
     put(late_block[late_rounds]);
     p = pool_get(2 * K);
     cr_assert(p == NULL);
-    p = pool_get_shelved(2 * K, false);
+    p = pool_get_transferred(2 * K, false);
     cr_assert(p == NULL);
     p = pool_get_new(2 * K, false);
     if (p)
@@ -214,7 +214,7 @@ static void *exits_late(void *arg)
 Test(thread_cache, destructors_that_run_after_ours_are_served)
 {
     pthread_t t;
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
 
     pthread_key_create(&late, late_destructor);
     pthread_create(&t, NULL, exits_late, NULL);
@@ -231,7 +231,7 @@ Test(thread_cache, a_thread_inside_its_cache_is_served_around_it)
     cr_assert(cache_enter(cache_self)); // as a handler would find it
     cr_expect(pool_entered());
     cr_expect(eq(ptr, pool_get(4 * K), NULL));
-    cr_expect(eq(ptr, pool_get_shelved(4 * K, false), NULL));
+    cr_expect(eq(ptr, pool_get_transferred(4 * K, false), NULL));
     void *p = pool_get_new(4 * K, false);
     cr_assert(p != NULL);
     cr_expect(not(pool_put(p)));
@@ -271,12 +271,12 @@ static int child_of_fork(int (*in_child)(void))
 
 static int gives_all_back(void)
 {
-    struct pool_bucket_stats s[CREDIT_BUCKETS_MAX];
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
 
     if (cache_threads() != 1 || free_blocks() != 2 * KEPT)
         return 1;
     // From the transfer cache, where the sleeper's went.
-    void *p = pool_get_shelved(4 * K, false);
+    void *p = pool_get_transferred(4 * K, false);
     if (!p || pool_stats(s) != 3 || s[0].live_blocks != 1)
         return 2;
     put(p);
@@ -328,7 +328,7 @@ Test(thread_cache, between_fork_handlers_everything_is_served)
     pool_postfork_parent();
     for (int i = 0; i < MANY; i++)
         put(p[i]);
-    cr_expect(ne(ptr, pool_get_shelved(1 * K, false), NULL));
+    cr_expect(ne(ptr, pool_get_transferred(1 * K, false), NULL));
 }
 
 static void refuse_membarrier(void)

@@ -111,7 +111,7 @@ Test(watchdog_thread, looks_and_ticks_go_on_as_if_nobody_called)
     wait_for(&ticks, 3);
     pressure_stats(&s);
     cr_expect(ge(uint, atomic_load(&served), 5));
-    cr_expect(le(ulong, s.looks, 4));
+    cr_expect(le(ulong, s.evaluations, 4));
 }
 
 Test(watchdog_thread, nobody_is_served_after_the_end)

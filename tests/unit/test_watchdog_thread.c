@@ -41,7 +41,7 @@ static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
     pressure_stats(&after);
     errno = EBADMSG;
     // Of one thread only: others may look meanwhile.
-    if (!options.thread && after.looks != before.looks)
+    if (!options.thread && after.evaluations != before.evaluations)
         atomic_fetch_add(&deepest, 1);
     return 0;
 }
@@ -248,10 +248,10 @@ Test(watchdog_thread, a_request_larger_than_the_limit_leaves_no_ceiling)
     watchdog_thread_init(&options, &hooks);
     // No address space holds the first; the limit is not known when the second comes.
     pressure_ask((size_t)1 << 60);
-    cr_expect(eq(ulong, stats().looks, 0));
+    cr_expect(eq(ulong, stats().evaluations, 0));
     for (int i = 0; i < 1000; i++)
         pressure_ask((size_t)1 << 46);
-    cr_expect(eq(ulong, stats().looks, 1), "one is enough");
+    cr_expect(eq(ulong, stats().evaluations, 1), "one is enough");
     cr_expect(eq(ulong, pressure_keep_bytes(), PRESSURE_UNLIMITED));
     cr_expect(eq(uint, atomic_load(&reclaims), 0));
 }
@@ -361,13 +361,13 @@ Test(watchdog_thread, wakes_without_end_lead_to_a_look_in_20_ms_and_no_more)
     pressure_grow(64 * M);
     watchdog_thread_poke();
     SOON(atomic_load(&ticks) > 0);
-    uint64_t before = stats().looks, start = clock_now_ms(), now;
+    uint64_t before = stats().evaluations, start = clock_now_ms(), now;
     while ((now = clock_now_ms()) < start + 400) {
         watchdog_thread_wake();
         usleep(100);
     }
-    cr_expect(le(ulong, stats().looks - before, (now - start) / 20 + 2));
-    cr_expect(gt(ulong, stats().looks - before, 0));
+    cr_expect(le(ulong, stats().evaluations - before, (now - start) / 20 + 2));
+    cr_expect(gt(ulong, stats().evaluations - before, 0));
 }
 
 static uint64_t ticked_after(uint64_t start)
@@ -390,7 +390,7 @@ Test(watchdog_thread, what_has_time_lets_the_thread_rest_first)
 
 static int starts_alone(void)
 {
-    bool alone = threads() == 1 && !stats().thread && stats().looks == 0;
+    bool alone = threads() == 1 && !stats().thread && stats().evaluations == 0;
     pressure_grow(8 * M);
     watchdog_thread_poke();
     alone &= threads() == 1;
