@@ -2,7 +2,7 @@
 #
 #   make                          build/libtidepool.so and the launcher, build/tidepool; in truth they are in
 #                                 build/release, and those of a sanitizer in build/<its name>
-#   make demo                     redis under glibc, jemalloc and tidepool, side by side
+#   make demo                     a service in small containers under glibc, jemalloc and tidepool, side by side
 #   make test [T='pool/*']        unit tests, races, then programs run under the preload
 #   make test SAN=address         the modules under a sanitizer (address, undefined, thread)
 #   make bench | check | format | install | uninstall     DESTDIR= and PREFIX= as usual
