@@ -7,7 +7,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-// The first look costs some 100 us once; a limit so small that this is too late is nobody's.
+// The first evaluation costs some 100 us once; a limit too small for that is not supported.
 #define FIRST_EVALUATION_BYTES (4 * MIB)
 
 // How long the scheduler keeps a runnable thread waiting, at worst, with some dozens of others.
@@ -16,7 +16,7 @@
 // A wake-up is a system call; the kernel takes ten times as long to fault these pages in.
 #define WAKE_BYTES (MIB / 4)
 
-// Of growth, until it is asked whether the last look is too old; and how old that is.
+// Of growth, until it is asked whether the last evaluation is too old; and how old that is.
 #define STEP_BYTES MIB
 #define AGE_MIN_MS 2
 #define AGE_MAX_MS 10
@@ -64,7 +64,7 @@ void direct_init(const struct pressure_options *o)
     store(&direct_shrunk.due, UINT64_MAX);
     store(&direct_freed.due, UINT64_MAX);
     store(&direct_reused.due, UINT64_MAX);
-    // No look has been taken that could be too old.
+    // No evaluation has been taken that could be too old.
     store(&old_at_ms, UINT64_MAX);
     uint64_t first = min64(o->evaluate_min_bytes, FIRST_EVALUATION_BYTES);
     store(&direct_view.grown_due, first);
@@ -90,14 +90,14 @@ void direct_shrink_due(size_t bytes)
     evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0);
 }
 
-// Once for each look: the next one says when it is due again.
+// Once for each evaluation: the next one says when it is due again.
 void direct_free_due(void)
 {
     store(&direct_freed.due, UINT64_MAX);
     watchdog_thread_wake();
 }
 
-// Under the look's lock.
+// Under the evaluation's lock.
 void direct_evaluated(const struct pressure_action *a, const struct pressure_sample *s)
 {
     atomic_store_explicit(&direct_view.level, (int)a->level, memory_order_relaxed);
@@ -113,8 +113,8 @@ void direct_evaluated(const struct pressure_action *a, const struct pressure_sam
     uint64_t age_ms = snapshot_stats()->sample_us * 64 / 1000;
     age_ms = age_ms < AGE_MIN_MS ? AGE_MIN_MS : min64(age_ms, AGE_MAX_MS);
     store(&old_at_ms, clock_now_ms() + age_ms);
-    // Frees lead to a look where what they leave with us could be too much for us, or enough for a
-    // neighbour to need.
+    // Frees lead to an evaluation where what they leave with us could be too much for us, or enough
+    // for a neighbour to need.
     uint64_t step = a->evaluate_after_bytes;
     if (a->level >= PRESSURE_HIGH)
         step = a->keep_bytes > step ? a->keep_bytes : step;
@@ -129,7 +129,7 @@ void direct_evaluated(const struct pressure_action *a, const struct pressure_sam
     // A thread is worth having once what we could give back is worth having: in a small container
     // that is little. Or when a ceiling has to be lifted again, which growth may never do: it was
     // made for one request, perhaps, and that was refused. A busy machine alone is no reason for
-    // `ls` to have one: it never grows enough for a first look.
+    // `ls` to have one: it never grows enough for a first evaluation.
     const struct pressure_options *o = evaluate_options();
     if (o->thread &&
         (s->grown_bytes >= o->evaluate_min_bytes || s->grown_bytes >= pressure_near_limit(s) / 8 ||
@@ -146,7 +146,7 @@ uint64_t pressure_room(void)
     return headroom > since ? headroom - since : 0;
 }
 
-// Much was taken since the last look, or it is old. If not, the next step asks again.
+// Much was taken since the last evaluation, or it is old. If not, the next step asks again.
 static bool is_due(size_t bytes)
 {
     uint64_t total = load(&direct_grown.total), due = load(&direct_view.grown_due);
@@ -157,9 +157,10 @@ static bool is_due(size_t bytes)
     return false;
 }
 
-// Another thread is looking, and may be off its processor while it does: with more threads than
-// processors that takes long enough for the rest to run into the limit. They go on until half of
-// what the last look saw left, after promises, has been handed out; then they wait for it.
+// Another thread evaluates, and may be off its processor meanwhile. With more threads than
+// processors that takes long enough for the rest to run into the limit. So the rest go on until
+// half of the room that the last evaluation saw, after promises, has been handed out; then they
+// wait for its end.
 void direct_grow_due(size_t bytes)
 {
     uint64_t left = load(&direct_view.left_bytes);

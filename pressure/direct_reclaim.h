@@ -1,22 +1,23 @@
-// direct_reclaim - a thread that is about to grow looks for itself.
+// direct_reclaim - evaluation by a thread that is about to take pages.
 //
-// A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So whoever takes pages
-// counts them here, and once they add up to a fraction of the last known headroom, one thread
-// looks, and reclaims before it goes on. The headroom itself may be gone, because a limit was set
-// or the process was moved to another cgroup: after each MiB a look is due as well, if the last
-// one is 2 ms old, or 64 times as old as it took. Others go on meanwhile while there is room; once
-// half of what the last look found has been handed out they wait for the look under way, and at
-// Critical for its reclaim too.
+// A timer alone is late: at 2 GB/s of growth one of 5 s is late by 10 GB. So each thread that takes
+// pages counts them here. Once they add up to a fraction of the last known headroom, one thread
+// evaluates, and reclaims before it goes on. The headroom itself may be gone, because a limit was
+// set or the process was moved to another cgroup. After each MiB an evaluation is therefore due as
+// well, if the last one is 2 ms old, or 64 times as old as it took. Other threads go on while there
+// is room. Once half of the room that the last evaluation found has been handed out, they wait for
+// the evaluation under way, and at Critical for its reclaim too.
 //
 //   not due     one relaxed add on a shared line and a compare: for page-level paths (refill of a
 //               pool class, a large allocation, a slab), not for each malloc
-//   due         a look, some 50 us, by one thread
+//   due         an evaluation, some 50 us, by one thread
 //
-// Before the first look ever the limit is unknown; it is read after a few MiB of growth, and the
-// thread is asked for (watchdog_thread_poke starts it) at the watch threshold.
+// Before the first evaluation the limit is unknown. It is read after a few MiB of growth, and the
+// watchdog's thread is asked for at the watch threshold (watchdog_thread_poke() starts it).
 //
-// Call it holding no lock that a reclaim takes. It may be called in signal handlers and during
-// thread exit, does not recurse (a look that allocates is not looked at), and leaves errno alone.
+// The caller holds no lock that a reclaim takes. Signal handlers and exiting threads may call it.
+// It does not recurse (what an evaluation allocates leads to no evaluation), and leaves errno
+// alone.
 #ifndef TIDEPOOL_PRESSURE_DIRECT_RECLAIM_H
 #define TIDEPOOL_PRESSURE_DIRECT_RECLAIM_H
 
@@ -31,17 +32,18 @@
 // Written by all; each pair on a line of its own.
 struct direct_counter {
     _Alignas(64) _Atomic uint64_t total;
-    _Atomic uint64_t due; // the total from which the next look is due, or may be (grown)
+    _Atomic uint64_t due; // the total from which the next evaluation is due, or may be (grown)
 };
 
-// Written by looks only, read on every path that asks.
+// Written by evaluations only, read on every path that asks.
 struct direct_view {
     _Alignas(64) _Atomic int level;
     _Atomic uint64_t keep_bytes;
     _Atomic uint64_t headroom_bytes;
-    _Atomic uint64_t left_bytes;  // the same, after what was promised
+    _Atomic uint64_t left_bytes;  // headroom after what was promised
     _Atomic uint64_t limit_bytes; // that leaves it; the address space where there is none
-    _Atomic uint64_t grown_due;   // the total from which a look is due, however short ago the last
+    _Atomic uint64_t
+        grown_due; // the total from which an evaluation is due, however recent the last
 };
 
 extern struct direct_counter direct_grown, direct_shrunk, direct_freed, direct_reused;
@@ -58,8 +60,9 @@ static inline void pressure_grow(size_t bytes)
         direct_grow_due(bytes);
 }
 
-// The same in two halves, for pages that are taken where a look is impossible, because the heap's
-// own locks are held: the count, which only wakes the thread when a look is due ...
+// pressure_grow() in two halves, for pages that are taken while jemalloc's locks are held, where an
+// evaluation is impossible. First the count, which only wakes the thread when an evaluation is due
+// ...
 void direct_count_due(uint64_t total);
 
 static inline void pressure_count(size_t bytes)
@@ -70,7 +73,7 @@ static inline void pressure_count(size_t bytes)
         direct_count_due(total);
 }
 
-// ... and the look, taken before `bytes` are asked for. Would it be taken?
+// ... and the evaluation, taken before `bytes` are asked for. Would it be taken?
 static inline bool pressure_asks(size_t bytes)
 {
     uint64_t total = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
@@ -85,7 +88,7 @@ static inline void pressure_ask(size_t bytes)
 }
 
 // `bytes` of pages were given back to jemalloc, where they stay ours for a while. Enough of them
-// lead to a look just as growth does, and at High and above that may find too much let go of.
+// lead to an evaluation, as growth does, which at High and above may find too much free memory.
 static inline void pressure_shrink(size_t bytes)
 {
     uint64_t total = atomic_fetch_add_explicit(&direct_shrunk.total, bytes, memory_order_relaxed);
@@ -93,9 +96,9 @@ static inline void pressure_shrink(size_t bytes)
         direct_shrink_due(bytes);
 }
 
-// Nor can there be a look where jemalloc frees pages, and after a large free the program may ask
-// for nothing more, while its neighbours or its own mappings need them: enough of them wake the
-// thread.
+// Pages that jemalloc frees under its own locks. There is no evaluation here either, and after a
+// large free the program may ask for nothing more, while its neighbours need the pages. So enough
+// of them wake the thread.
 void direct_free_due(void);
 
 static inline void pressure_count_free(size_t bytes)
@@ -105,8 +108,9 @@ static inline void pressure_count_free(size_t bytes)
         direct_free_due();
 }
 
-// `bytes` of pages that lay free with jemalloc were handed out. That takes nothing of the kernel,
-// but where blocks are trimmed: there some of them are not resident. Enough lead to a look.
+// `bytes` of pages that lay free with jemalloc were handed out. The kernel's count rises only where
+// blocks are trimmed, because some of those pages are not resident. Enough of them lead to an
+// evaluation.
 static inline void pressure_reuse(size_t bytes)
 {
     uint64_t total = atomic_fetch_add_explicit(&direct_reused.total, bytes, memory_order_relaxed);
@@ -133,8 +137,8 @@ static inline uint64_t pressure_keep_bytes(void)
     return atomic_load_explicit(&direct_view.keep_bytes, memory_order_relaxed);
 }
 
-// How much was left when it was last looked, less what was taken since; PRESSURE_UNLIMITED where no
-// limit is known, or nobody has looked yet.
+// The headroom of the last evaluation, less what was taken since. PRESSURE_UNLIMITED where no limit
+// is known, or before the first evaluation.
 uint64_t pressure_room(void);
 
 // False for what no limit has room for, and no address space where none is known: such a request

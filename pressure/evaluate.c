@@ -19,17 +19,17 @@
 #define WAIT_FOR_OTHER_MS 100
 // For what on_critical writes, by a thread that may be off its processor.
 #define WAIT_FOR_WORD_MS 1000
-// A sample takes some 50 us. One that took so long is no longer true.
+// A sample takes some 50 us. One that took this long is no longer true.
 #define OLD_US 1000
-// And for neighbours in the cgroup to give back theirs, once a second, at the very end: so many ms.
-// One that has much to give looks every 25.
+// And for neighbours in the cgroup to give back theirs, once a second, at the very end. A neighbour
+// that has much to give evaluates every 25 ms.
 #define NAPS 60
 
 // Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
 // only where room is short (wait_ms of evaluate_run).
 static struct futex_lock evaluation_lock;
-// Held while reclaiming, or telling. Nobody waits for it for long; those who want only what it came
-// to wait for the futex_bell.
+// Held while reclaiming, or telling. Waits for it are short; a thread that only wants the result
+// waits for the futex_bell.
 static struct futex_lock act_lock;
 static struct futex_bell acted;
 
@@ -39,11 +39,11 @@ static struct {
     struct sample_source source;
     uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
-    bool was_urgent, was_tight; // at the last look
+    bool was_urgent, was_tight; // at the last evaluation
 } w;
 
-// What our own thread has run: looks and reclaims of its are no work of the program's. Under
-// evaluation_lock.
+// Processor time of our own thread: its evaluations and reclaims are no work of the program's.
+// Under evaluation_lock.
 static uint64_t thread_cpu_us;
 
 static const struct pressure_options *options;
@@ -53,7 +53,7 @@ static _Atomic unsigned next_evaluation_ms;
 static _Atomic bool evaluated, decay_fast, telling; // telling: on_critical is at work
 static _Atomic bool decay_applied;                  // written under act_lock
 
-// This thread is in a look: what its hooks allocate is not looked at, nor is a signal handler's.
+// This thread is in an evaluation: what its hooks or a signal handler allocate leads to no other.
 static _Atomic bool forbidden;
 static _Thread_local bool busy;
 
@@ -134,8 +134,8 @@ static uint64_t guess_held(const struct pressure_sample *s)
     return w.held_guess;
 }
 
-// Usage, and the counts as of then. Whoever loses its processor half way, with numbers that are old
-// when it has it back, asks again: it has a whole slice now.
+// Usage, and the counts as of then. A thread that loses its processor half way has old numbers
+// afterwards, and reads them again: it has a whole time slice now.
 static void sample_usage(struct pressure_sample *s, uint64_t now)
 {
     for (int i = 0; i < 3; i++) {
@@ -172,7 +172,7 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
     snapshot_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
 }
 
-// Under act_lock. The decay that looks agreed on last, however many there were meanwhile.
+// Under act_lock. The decay that evaluations agreed on last, however many there were meanwhile.
 static void apply_decay(void)
 {
     bool want = atomic_load_explicit(&decay_fast, memory_order_relaxed);
@@ -183,7 +183,7 @@ static void apply_decay(void)
 }
 
 // Under act_lock, which is free afterwards: others need not wait until this thread has its
-// processor and the look's lock again. What it came to is told to the step, and counted.
+// processor and the evaluation's lock again. What it came to is told to the step, and counted.
 static size_t reclaim(struct pressure_reclaim *r)
 {
     uint64_t keep = r->keep_bytes;
@@ -215,8 +215,8 @@ static size_t reclaim(struct pressure_reclaim *r)
     return freed;
 }
 
-// Nothing of ours is left and the end is near: idle neighbours under the same limit get a moment to
-// see it too. Their own watchdogs look every few milliseconds by now.
+// Nothing of ours is left and the end is near: idle neighbours under this limit get a moment to see
+// it too. Their own watchdogs evaluate every few milliseconds by now.
 static void nap_for_neighbours(const struct pressure_sample *before)
 {
     struct pressure_sample s = *before;
@@ -233,7 +233,8 @@ static void nap_for_neighbours(const struct pressure_sample *before)
     }
 }
 
-// What it writes has to be there before the end comes, so nobody grows meanwhile who looks.
+// What it writes has to be there before the end comes, so a thread that evaluates does not grow
+// meanwhile.
 static void tell_critical(void)
 {
     bool locked = futex_lock_take(&act_lock, WAIT_FOR_OTHER_MS);
@@ -373,7 +374,7 @@ bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
 
 void evaluate_child(void)
 {
-    // Only the thread that forked is left. Whoever held these does not exist here.
+    // Only the thread that forked is left. The holders of these locks do not exist here.
     futex_lock_reset(&evaluation_lock);
     futex_lock_reset(&act_lock);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
@@ -391,8 +392,8 @@ void evaluate_child(void)
     atomic_store_explicit(&evaluated, false, memory_order_relaxed);
     atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     snapshot_clear();
-    // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for a
-    // look would keep it for good.
+    // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for an
+    // evaluation would keep it for good.
     if (hooks->set_keep)
         hooks->set_keep(hooks->arg, PRESSURE_UNLIMITED, PRESSURE_UNLIMITED);
     if (hooks->set_tight)

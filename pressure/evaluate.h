@@ -1,10 +1,11 @@
-// evaluate - the one place where a look is taken: sample, step, act.
+// evaluate - the one place where an evaluation is taken: sample, step, act.
 //
-// Both the thread (monitor) and threads that grow (assist) come through here. A look has two
-// phases that never overlap: sampling, under a lock that is held for some 50 us and that those who
-// grow only try, unless room is short, and acting, after that lock is gone. So a slow purge never
-// delays the next sample, and a signal handler that allocates in the middle of a look finds it busy
-// and goes on. Numbers for others are atomics; reading them takes no lock at all.
+// The watchdog's thread and threads that grow (direct reclaim) come through here. An evaluation has
+// two phases that never overlap. Sampling runs under a lock that is held for some 50 us; threads
+// that grow only try it, unless room is short. Acting begins after that lock is free, so a slow
+// purge never delays the next sample. A signal handler that allocates in the middle of an
+// evaluation finds it busy and goes on. Numbers for readers are atomics; reading them takes no
+// lock.
 #ifndef TIDEPOOL_PRESSURE_EVALUATE_H
 #define TIDEPOOL_PRESSURE_EVALUATE_H
 
@@ -26,7 +27,7 @@ enum pressure_log {
     PRESSURE_LOG_LEVEL,  // unused here: on_level is the shim's place to say it
 };
 
-// A reclaim that has ended. Before the first look of all, used_bytes and limit_bytes are 0.
+// A reclaim that has ended. Before the first evaluation of all, used_bytes and limit_bytes are 0.
 struct pressure_reclaim {
     enum pressure_cause cause;
     enum pressure_reason why;
@@ -43,32 +44,35 @@ struct pressure_hooks {
     // keep_bytes of it are left; returns the bytes the kernel got, roughly.
     size_t (*reclaim)(void *arg, uint64_t keep_bytes, enum pressure_cause cause);
 
-    // From any thread that may allocate, after each look that changes the answer, and in a child.
-    // A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED: none).
+    // From any thread that may allocate, after each evaluation that changes the answer, and in a
+    // child. A store: the ceiling from now on, and the limit it was made for (PRESSURE_UNLIMITED:
+    // none).
     void (*set_keep)(void *arg, uint64_t keep_bytes, uint64_t limit_bytes);
-    // The same for whether blocks are to keep no page beyond what was asked for; not at first.
+    // Like set_keep: whether blocks are to keep no page beyond what was asked for. At first they
+    // keep them.
     void (*set_tight)(void *arg, bool tight);
     void (*set_decay)(void *arg, bool fast); // true: freed pages shall go back soon
 
     // To tell what was decided, from any thread that may allocate, with no lock held: each reclaim,
-    // and each look.
+    // and each evaluation.
     void (*reclaimed)(void *arg, const struct pressure_reclaim *reclaim);
     void (*evaluated)(void *arg, enum pressure_cause cause, const struct pressure_action *action,
                       const struct pressure_sample *sample);
 
-    // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each look.
-    // Without it they are guessed from what went through pressure_grow and pressure_shrink.
+    // Free bytes that a reclaim could give back now, roughly. A few loads: it runs in each
+    // evaluation. Without it they are guessed from what went through pressure_grow and
+    // pressure_shrink.
     uint64_t (*held)(void *arg);
 
     // Bytes of pages that the kernel was given back, ever, by a reclaim or otherwise. A load.
     uint64_t (*returned)(void *arg);
 
-    // How many threads allocate. A load, as above; without it, one.
+    // How many threads allocate. A load; without this hook, one.
     unsigned (*threads)(void *arg);
 
-    // From the look that finds the level Critical, or on its way there with what has been granted
-    // and not been touched, where the last one did not; before anything is given back: from any
-    // thread that may allocate. What it allocates leads to no look.
+    // Memory becomes critical: the level is Critical, or will be once what was granted is touched,
+    // and the last evaluation did not find that. Before anything is given back, from any thread
+    // that may allocate. What it allocates leads to no evaluation.
     void (*on_critical)(void *arg);
 
     // From the thread only, holding nothing; they may take their time. The first: before it opens
@@ -80,7 +84,7 @@ struct pressure_hooks {
 
     // What the thread is to wait on besides its own: fills in up to PRESSURE_WAIT_FDS of `fds` and
     // returns how many. Asked before each sleep, and quick. When one has something, serve is called
-    // like the hooks above, a hundred times a second at most. Neither moves the next look.
+    // like the hooks above, a hundred times a second at most. Neither moves the next evaluation.
     unsigned (*wait_on)(void *arg, struct pollfd *fds, uint64_t now_ms);
     void (*serve)(void *arg, uint64_t now_ms);
 
@@ -99,7 +103,7 @@ struct pressure_stats {
     enum pressure_level level;
     uint64_t evaluations,
         late_evaluations;        // late: the thread was over half an interval behind its plan
-    uint64_t direct_evaluations; // of looks, those taken by threads that grew
+    uint64_t direct_evaluations; // of evaluations, those taken by threads that grew
     uint64_t level_ms[PRESSURE_LEVELS];    // time spent in each, the current one up to now
     uint64_t transitions[PRESSURE_LEVELS]; // into each
     uint64_t reclaims[PRESSURE_CAUSES];
@@ -111,14 +115,14 @@ struct pressure_stats {
     uint64_t sample_us; // what the last sample cost
     uint64_t keep_bytes;
     bool decay_fast;
-    bool thread; // the monitor thread is alive
+    bool thread; // the watchdog's thread is alive
     unsigned accelerators;
 };
 
 // From any thread, takes no lock; fields are each right, not all of the same instant.
 void pressure_stats(struct pressure_stats *out);
 
-// A full reclaim on somebody's request, waiting for one that is under way: malloc_trim and such.
+// A full reclaim on the program's request, malloc_trim() for one. Waits for one that is under way.
 // Returns what the hook returned.
 size_t pressure_reclaim(uint64_t keep_bytes, enum pressure_cause cause);
 
@@ -127,29 +131,30 @@ size_t pressure_reclaim(uint64_t keep_bytes, enum pressure_cause cause);
 // Options and hooks must stay valid for ever. Nothing is read and nothing is started.
 void evaluate_init(const struct pressure_options *options, const struct pressure_hooks *hooks);
 
-// One look by this thread, with what it is about to take; false if another was at it for all of
-// `wait_ms`, or this thread is. Leaves errno alone.
+// One evaluation by this thread, with what it is about to take; false if another thread was
+// evaluating for all of `wait_ms`, or this one is already. Leaves errno alone.
 bool evaluate_run(enum pressure_cause cause, size_t pending_bytes, unsigned wait_ms);
 
 unsigned evaluate_next_ms(void);
 const struct pressure_options *evaluate_options(void);
 const struct pressure_hooks *evaluate_hooks(void);
 bool evaluate_done(void);   // once at least
-bool evaluate_hoards(void); // is more held than a neighbour could do without, and nobody looked?
+bool evaluate_hoards(void); // is much held, and unseen by an evaluation?
 
-// The level that the last look found, and whether it must be reported: for the thread.
+// The level that the last evaluation found, and whether it must be reported: for the thread.
 bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
                             struct pressure_sample *sample);
 
 // In a child after fork: all of it starts anew, nothing is waited for.
 void evaluate_child(void);
 
-// No look from now on, in this process and its children: it may be killed for opening a file.
+// No evaluation from now on, in this process and its children: it may be killed for opening a file.
 void evaluate_forbid(void);
 
 uint64_t clock_now_ms(void);
 
-// Where accelerators hang, as of the last look; false if that is not to be had within a second.
+// What the triggers watch, as of the last evaluation. False if the lock was not free within a
+// second.
 struct psi_place;
 uint64_t evaluate_limit_bytes(void);
 bool evaluate_place(struct psi_place *place);

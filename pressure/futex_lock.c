@@ -15,7 +15,7 @@ static uint64_t now_ns(void)
 }
 
 // Until the word is another than `value`, or someone wakes us, or `deadline`; false after that. A
-// signal ends it early, and whoever waits looks again.
+// signal ends it early, so callers check the word again.
 static bool sleep_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
 {
     uint64_t now = now_ns(), left = deadline_ns - now;
@@ -39,7 +39,7 @@ bool futex_lock_take(struct futex_lock *l, unsigned ms)
     if (futex_lock_try(l))
         return true;
     deadline = now_ns() + (uint64_t)ms * 1000000;
-    // Whoever gives up leaves the 2 behind: one wake-up for nobody.
+    // A waiter that gives up leaves the 2 behind: one wake-up too many.
     while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire))
         if (!sleep_while(&l->word, 2, deadline))
             return false;

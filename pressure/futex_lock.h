@@ -1,9 +1,9 @@
-// futex_lock - a lock that is waited for asleep, and never for ever: its holder may be stopped in a
-// debugger. And a futex_bell, for those who wait for what the holder does and not for the lock.
+// futex_lock - a lock whose waiters sleep, for a limited time: its holder may be stopped in a
+// debugger. And a futex_bell, for threads that wait for the holder's result and not for the lock.
 //
-// Threads that poll with short naps take the processor from the one they wait for: sixty of them
-// were both processors of a machine. Here they sleep in the kernel, by raw futex(2): no point of
-// cancellation, no allocation, fit for signal handlers. errno is not left alone.
+// Threads that poll with short sleeps take the processor from the holder: sixty of them filled two
+// processors. Here they sleep in the kernel, by raw futex(2). It is no point of cancellation,
+// allocates nothing and is fit for signal handlers; it may change errno.
 #ifndef TIDEPOOL_PRESSURE_FUTEX_LOCK_H
 #define TIDEPOOL_PRESSURE_FUTEX_LOCK_H
 
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// {0} is free. 1: held; 2: held, and somebody may be waiting.
+// {0} is free. 1: held; 2: held, and threads may be waiting.
 struct futex_lock {
     _Atomic uint32_t word;
 };
@@ -34,8 +34,8 @@ static inline void futex_lock_reset(struct futex_lock *l)
     atomic_store_explicit(&l->word, 0, memory_order_relaxed);
 }
 
-// A count of how often it rang. Read it first, then see whether there is something to wait for,
-// then wait until it is another: so no ringing is missed.
+// A count of how often it rang. Read it first, then check whether there is something to wait for,
+// then wait for the count to change: so no ring is missed.
 struct futex_bell {
     _Atomic uint32_t rung;
 };

@@ -8,7 +8,7 @@
 // Faster than this no process was seen to touch new memory here (4 KiB pages, two cores).
 #define FASTEST_BYTES_PER_MS (4 * MIB)
 
-// Whoever comes to be our neighbour is seen when he has grown a little.
+// A new neighbour is seen when it has grown a little.
 #define ALONE_MS 500
 
 static uint64_t min64(uint64_t a, uint64_t b)
@@ -83,12 +83,12 @@ static uint64_t emergency_bytes(uint64_t limit)
 
 // What is not live, be it with us or still with the kernel, is shared between the program, which
 // may free and take the same pages again (each one that goes costs a fault to come back), and the
-// room that those who grow need until the next look. A few threads need little of it: what we
-// keep shall not raise the level by itself, so at High usage goes to where High ends, and where a
-// thread is in need of pages right now, to where Critical begins. Half at most, for live data may
+// room that growing threads need until the next evaluation. A few threads need little of it: what
+// we keep shall not raise the level by itself, so at High usage goes to where High ends, and where
+// a thread is in need of pages right now, to where Critical begins. Half at most, for live data may
 // simply be this large, for good, and must not run without a cache. With many threads each may have
-// a large block in hand that it has not touched yet. In an emergency the room is three
-// quarters, and all where the rest is not worth having.
+// a large block in hand that it has not touched yet. In an emergency the room is three quarters,
+// and all where the rest is not worth having.
 static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level level,
                            bool emergency, uint64_t not_live, const struct pressure_sample *s)
 {
@@ -104,9 +104,9 @@ static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level
     return max64(not_live - max64(room, min64(crowd, not_live / 4 * 3)), least);
 }
 
-// What is missing for those who take memory past us, by the time that it takes to see them and to
-// give back: two looks, and some 100 MiB. Where blocks are trimmed the holes that they leave pass
-// for that, too.
+// What is missing for processes that take memory past us, by the time that it takes to see them and
+// to give back: two evaluations, and some 100 MiB. Where blocks are trimmed the holes that they
+// leave pass for that, too.
 #define RUSH_MS 60
 static uint64_t missing_bytes(const struct pressure_state *st, const struct pressure_sample *s)
 {
@@ -139,8 +139,8 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
         return PRESSURE_REASON_FIRST;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
-    // What the program let go of since, without taking any, or lets lie: neighbours under the same
-    // limit cannot reach it, and nobody here is waiting for it.
+    // What the program let go of since, without taking any, or lets lie: neighbours under this
+    // limit cannot reach it, and no thread here is waiting for it.
     uint64_t let_go = less(s->held_bytes, st->reclaim_held);
     bool growing = s->grown_bytes != st->evaluated_grown || s->pending_bytes;
     // What the last reclaim left with us on purpose counts as well, once the process is idle.
@@ -184,12 +184,12 @@ static bool is_tight(const struct pressure_options *o, struct pressure_state *st
     return st->tight;
 }
 
-// How far usage could run before the thread looks again decides when that is.
+// How far usage could run before the thread's next evaluation decides when that is.
 static unsigned next_evaluation(const struct pressure_options *o, const struct pressure_state *st,
                                 const struct pressure_sample *s, const struct pressure_action *a)
 {
     static const unsigned pace_ms[PRESSURE_LEVELS] = {UINT32_MAX, 1000, 250, 100};
-    // Nothing moves: each quiet look doubles the wait.
+    // Nothing moves: each quiet evaluation doubles the wait.
     unsigned quiet = st->quiet_evaluations < 10 ? st->quiet_evaluations : 10;
     uint64_t wait = min64(o->interval_ms, (uint64_t)pace_ms[a->level] << quiet);
     if (s->limit_bytes == PRESSURE_UNLIMITED)
@@ -208,7 +208,7 @@ static unsigned next_evaluation(const struct pressure_options *o, const struct p
     return (unsigned)clamp64(wait, least, o->interval_ms);
 }
 
-// How much growth may go by before whoever grows looks again.
+// How much growth may go by before a growing thread evaluates again.
 static uint64_t evaluate_after(const struct pressure_state *st, uint64_t left)
 {
     // An eighth of what is left; up to half of it while growth turns out to be recycled memory.
@@ -216,8 +216,8 @@ static uint64_t evaluate_after(const struct pressure_state *st, uint64_t left)
     // Close to the end a megabyte is a long way.
     if (left >= 256 * KIB)
         return min64(bytes, left / 2);
-    // Past it, for the limit is soft or one of our own, and with nothing to give: looking at each
-    // step would be all that gets done.
+    // Past the limit, which is soft or one of our own, and with nothing to give: evaluating at each
+    // step would leave no time for the program.
     return min64((128 * KIB) << (st->futile < 9 ? st->futile : 9), 64 * MIB);
 }
 
@@ -249,7 +249,7 @@ static void note_movement(struct pressure_state *st, const struct pressure_sampl
     st->promised = less(st->promised + grown, touched + shrunk);
     // What was freed untouched may be handed out again, and touched then.
     st->unseen = less(st->unseen + grown, touched);
-    // A look itself costs up to half a millisecond, which must not pass for work.
+    // An evaluation itself costs up to half a millisecond, which must not pass for work.
     if (ms >= 5)
         st->idle = s->cpu_us && s->cpu_us - st->evaluated_cpu_us < ms * 1000 / 25 + 1000;
 }
@@ -265,7 +265,7 @@ static void mark_rate(struct pressure_state *st, const struct pressure_sample *s
 static void note_rate(struct pressure_state *st, const struct pressure_sample *s, uint64_t now)
 {
     uint64_t ms = now - st->rate_ms;
-    // Looks closer together than the clock can tell would make any growth look furious.
+    // Evaluations closer together than the clock can tell would make any growth look furious.
     if (ms < 5)
         return;
     uint64_t rise = less(s->used_bytes, st->rate_used);
@@ -299,7 +299,7 @@ static void remember(struct pressure_state *st, const struct pressure_sample *s,
 struct pressure_action pressure_step(const struct pressure_options *o, struct pressure_state *st,
                                      const struct pressure_sample *s, uint64_t now)
 {
-    // The first look has nothing before it to compare with.
+    // The first evaluation has nothing before it to compare with.
     if (!st->started) {
         st->started = true;
         st->level_since_ms = st->promised_ms = now;
@@ -329,7 +329,7 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
     a.why = limited ? want_reclaim(o, st, s, &a, urgent, now) : PRESSURE_REASON_NONE;
     a.reclaim = a.why != PRESSURE_REASON_NONE;
-    // Nobody is waiting for what an idle process keeps.
+    // No thread is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)
         a.keep_bytes = 0;
     if (a.reclaim && missing_bytes(st, s))

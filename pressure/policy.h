@@ -1,24 +1,23 @@
 // policy - how short memory is, and what to do about it: a pure step, with no clock, no file and
 // no lock in it.
 //
-//   source_cgroup, source_proc  text -> struct pressure_sample     (sample.h puts them together)
-//   pressure_step               state + sample + now -> level and action     (this header)
-//   assist                      the step, taken by a thread that is about to grow
-//   monitor                     the step, taken by a thread of our own when nobody grows
+//   usage/cgroup, usage/proc   text -> struct pressure_sample     (joined by usage/sample.h)
+//   pressure_step()            state + sample + now -> level and action     (this header)
+//   direct_reclaim             the step, taken by a thread that is about to grow
+//   watchdog_thread            the step, taken by our own thread when the program does not grow
 //
-// Two numbers come out of a look. `keep_bytes` is what free memory may stay with us just now; the
-// pool uses it as its ceiling between looks, and a reclaim stops there:
+// Two numbers come out of an evaluation. `keep_bytes` is what free memory may stay with us just
+// now; the pool uses it as its ceiling between evaluations, and a reclaim stops there:
 //
 //   below High   no ceiling
-//   High         what takes usage to where High ends, and at least half of what is not live, be it
-//                left or held; at least 1/64 of the limit, for live data may be this large for good
-//   Critical     the same, but to where Critical begins: a thread is in need of pages right now.
-//   With
-//                many threads down to a quarter, for each may have a large block in hand
+//   High         what takes usage to where High ends, and at least half of what is not live;
+//                at least 1/64 of the limit, because live data may stay this large
+//   Critical     like High, but to where Critical begins: a thread needs pages right now. With
+//                many threads down to a quarter, because each may have a large block in hand
 //   emergency    a quarter, or nothing where that is not worth having
 //
-// And `reclaim`: a process lives on what it freed a moment ago, and pays a fault for each page that
-// it has to get back. So a reclaim comes
+// And `reclaim`: a process takes again what it freed a moment ago, and pays a fault for each page
+// that was given back meanwhile. So a reclaim comes
 //
 //   at first     once in a lifetime, when memory is first short; no later entry of a level is a
 //                reason, for usage that swings around a mark would mean a reclaim each time
@@ -35,12 +34,12 @@
 //                60 ms goes back, from 1 MiB on
 //
 // And `tight`: live data fills the limit but for 1/16, or has done so within the last cooldown.
-// Then it is worth a system call a block, and a fault for each page that comes back to another one,
-// not to keep the pages of a block that its request does not need.
+// Then the pages of a block that its request does not need go back to the kernel. That costs a
+// system call a block, and a fault for each page that another block needs again.
 //
-// What is about to be taken (pending) counts as used here, and so does what was handed out and not
-// touched yet (promised), up to half of the headroom: the level is that of usage alone, but what
-// may be kept, and when room is short, follow from what is left after both.
+// What is about to be taken (pending) counts as used here. So does what was handed out and not
+// touched yet (promised), up to half of the headroom. The level is that of usage alone. What may be
+// kept, and when room is short, follow from the headroom after both.
 #ifndef TIDEPOOL_PRESSURE_POLICY_H
 #define TIDEPOOL_PRESSURE_POLICY_H
 
@@ -79,16 +78,16 @@ struct pressure_options {
     unsigned critical_percent;       // CRITICAL
     unsigned hysteresis_percent;     // HYSTERESIS: points below a watermark before its level ends
     uint64_t headroom_bytes;         // HEADROOM: Critical when less is left, High 2x, Moderate 3x
-    unsigned interval_ms;            // INTERVAL: between looks when nothing calls for one
+    unsigned interval_ms;            // INTERVAL: between evaluations when nothing calls for one
     unsigned cooldown_ms;            // COOLDOWN: between reclaims at High, but see above
     uint64_t evaluate_min_bytes;     // WATCH_MIN: no thread below this much growth
     enum pressure_on_limit on_limit; // ON_LIMIT
     uint64_t on_limit_min_bytes;     // requests below this are never refused
     unsigned tick_ms;                // between two calls of the tick hook
-    bool evaluates;          // false: nothing is watched; a thread, if asked for, ticks only
-    bool thread;             // false: no thread of our own, looks are taken by growth only
-    bool accelerators;       // false: no descriptor is kept, nothing but looks tells of pressure
-    const char *root;        // where /proc is looked for: "" but in tests
+    bool evaluates;    // false: nothing is watched; a thread, if asked for, ticks only
+    bool thread;       // false: no thread of our own, evaluations are taken by growth only
+    bool accelerators; // false: no descriptor is kept, nothing but evaluations tells of pressure
+    const char *root;  // where /proc is found: "" but in tests
     const char *watch_path;  // $MEMORY_PRESSURE_WATCH, or NULL; must stay valid
     const char *watch_write; // $MEMORY_PRESSURE_WRITE, base64, or NULL; must stay valid
 };
@@ -107,8 +106,8 @@ enum pressure_limit_kind {
     PRESSURE_LIMIT_KINDS,
 };
 
-// A look at memory. The limit is the one that is closest to being hit, by its share, and the usage
-// is what counts against that one: they make the level. What can be spared goes by the bytes left.
+// A sample of memory. The limit is the one closest to being hit, by its share, and the usage is
+// what counts against it: they make the level. What can be spared goes by the bytes of headroom.
 struct pressure_sample {
     uint64_t limit_bytes;    // PRESSURE_UNLIMITED if there is none
     uint64_t used_bytes;     // working set (or RSS) at that limit
@@ -125,10 +124,11 @@ struct pressure_sample {
         uint64_t limit_bytes, used_bytes;
     } of[PRESSURE_LIMIT_KINDS];
     // What the caller knows beside the kernel's numbers.
-    uint64_t pending_bytes;  // about to be taken by whoever looks
+    uint64_t pending_bytes;  // about to be taken by the thread that evaluates
     uint64_t cpu_us;         // processor time of this process, ever; 0 where unknown
-    uint64_t not_ours_bytes; // used, and not this process's anonymous memory; where it is asked for
-    bool alone;              // nobody else has anonymous memory there worth the name
+    uint64_t not_ours_bytes; // used, and not this process's anonymous memory; where the sample
+                             // includes it
+    bool alone;              // others have hardly any anonymous memory there
     uint64_t threads;        // that may be growing at the same time
     uint64_t held_bytes;     // free memory that a reclaim could give back, roughly
     uint64_t grown_bytes;    // counters that only rise: taken from the page level,
@@ -147,17 +147,17 @@ struct pressure_state {
     enum pressure_level level;
     uint64_t level_since_ms, level_ms[PRESSURE_LEVELS], transitions[PRESSURE_LEVELS];
     bool started;
-    uint64_t grown_ms; // the last look that saw memory being taken
+    uint64_t grown_ms; // the last evaluation that saw memory being taken
     uint64_t evaluated_ms, evaluated_used, evaluated_grown, evaluated_shrunk, evaluated_returned,
-        evaluated_cpu_us;       // the last look
-    bool idle;                  // hardly ran between the last two looks
-    unsigned calm;              // looks in a row in which growth did not show in usage
-    unsigned quiet_evaluations; // looks in a row in which usage did not move
+        evaluated_cpu_us;       // the last evaluation
+    bool idle;                  // hardly ran between the last two evaluations
+    unsigned calm;              // evaluations in a row in which growth did not show in usage
+    unsigned quiet_evaluations; // evaluations in a row in which usage did not move
     uint64_t rate;              // bytes/s that usage rose lately, decaying
-    uint64_t past_rate;         // of that, what we handed out to nobody
+    uint64_t past_rate;         // of that, what did not come from us
     uint64_t rate_ms, rate_used, rate_grown, rate_unseen; // when both were last measured
     uint64_t promised;    // handed out and not seen in usage yet: it may be touched at any time
-    uint64_t unseen;      // the same, were nothing ever freed
+    uint64_t unseen;      // like promised, were nothing ever freed
     uint64_t promised_ms; // when half of both was last forgotten
     // The last reclaim, and what has to happen before another one is worth it.
     bool reclaimed_once;
@@ -169,7 +169,7 @@ struct pressure_state {
     uint64_t tight_ms; // when it was so last
 };
 
-// Why a reclaim is due: see above.
+// Why a reclaim is due: see the head of this file.
 enum pressure_reason {
     PRESSURE_REASON_NONE,
     PRESSURE_REASON_RUSH,     // usage rises past us towards the limit
@@ -190,7 +190,7 @@ struct pressure_action {
     bool decay_fast;     // freed pages shall go back soon: at Critical
     bool urgent;         // Critical, or will be with what is pending and promised
     bool emergency;      // the next few allocations may be the last
-    bool tight;          // see above
+    bool tight;          // see the head of this file
     bool may_nap;        // waiting a moment for neighbours is worth it if reclaim gives little
     uint64_t left_bytes; // of the headroom, once what is pending and promised has been taken
     uint64_t keep_bytes; // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none
@@ -198,7 +198,7 @@ struct pressure_action {
     uint64_t evaluate_after_bytes; // of growth, for assist
 };
 
-// One look. Never touches anything but *state.
+// One evaluation. Never touches anything but *state.
 struct pressure_action pressure_step(const struct pressure_options *options,
                                      struct pressure_state *state,
                                      const struct pressure_sample *sample, uint64_t now_ms);

@@ -10,15 +10,15 @@
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 
-// How long a request waits for the look of another thread.
+// How long a request waits for the evaluation of another thread.
 #define EVALUATION_WAIT_MS 50
 
 bool promise_is_on;
 
 static _Atomic uint64_t begun, kept, granted;
 
-// How far `begun` may go right after a look. Less is granted where others may grow as well: eight
-// processes that have looked together do not take more than there is.
+// How far `begun` may go right after an evaluation. Less is granted where others may grow as well:
+// eight processes that evaluate together do not take more than there is.
 static _Atomic uint64_t seen;
 #define SHARE 8
 
@@ -36,7 +36,7 @@ void promise_init(const struct pressure_options *o)
     promise_is_on = o->on_limit == PRESSURE_ON_LIMIT_ENOMEM;
     atomic_store(&begun, 0);
     atomic_store(&kept, 0);
-    // The first request looks.
+    // The first request evaluates.
     atomic_store(&granted, 0);
     atomic_store(&seen, 0);
 }
@@ -70,7 +70,8 @@ void promise_evaluated(uint64_t kept_bytes, const struct pressure_sample *s)
         atomic_store(&granted_until_ms, UINT64_MAX);
         return;
     }
-    // As with the levels: what is meant for a big machine must leave a small container something.
+    // A reserve that suits a big machine must leave a small container something, as with the
+    // levels.
     uint64_t headroom = evaluate_options()->headroom_bytes;
     bool shared = is_shared(s);
     uint64_t unused = reserve_bytes(limit, !shared) + (headroom < limit / 4 ? headroom : limit / 4);
@@ -99,13 +100,13 @@ static uint64_t missing_bytes(size_t bytes)
 
 static bool evaluate_and_begin(size_t bytes)
 {
-    // Where another thread looks for all that time, its numbers do.
+    // Where another thread evaluates for all that time, its numbers do.
     evaluate_run(PRESSURE_CAUSE_ASSIST, bytes, EVALUATION_WAIT_MS);
     return try_begin(bytes, &seen);
 }
 
 // As much as is missing, and some for the requests to come: each reclaim costs as much as several
-// looks.
+// evaluations.
 static bool reclaim_and_begin(size_t bytes)
 {
     const struct pressure_hooks *h = evaluate_hooks();

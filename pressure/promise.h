@@ -2,23 +2,24 @@
 // it.
 //
 // The kernel charges a page when it is touched, so what was handed out and not touched yet shows in
-// no count of its. Here it does not exist: the caller touches a block before it hands it out
-// (shim/lowmem/promised.h), and until then the block's bytes are counted in `begun` and not in
-// `kept`.
+// none of its counts. With this option no such memory exists: the caller touches a block before it
+// hands it out (shim/lowmem/promised.h). Until then the block's bytes are counted in `begun` and
+// not in `kept`.
 //
 //   begun    bytes granted, ever; a thread adds its own before it takes any page
 //   kept     of those, bytes that are touched by now, or were given up
-//   granted  how far `begun` may go: what was kept when the last look read the usage, and the room
+//   granted  how far `begun` may go: what was kept when the last evaluation read the usage, and the
+//   room
 //            that it saw
 //
 // So threads that take memory together cannot take more than there is. The reserve is for what is
-// charged without a word from here: page tables, stacks, kernel objects of the program, small
-// objects.
+// charged without a promise: page tables, stacks, kernel objects of the program, small objects.
 //
-// Other processes under the limit may grow between a look and the touching. Where there are any, an
-// eighth of the room is granted at a time, for 2 ms, the reserve is twice as large, and a large
-// block is given up half way if its room is gone. Four that fill a limit together live; of eight on
-// two processors some were killed. Nor are pages covered that a forked child copies.
+// Other processes under the limit may grow between an evaluation and the touching. Where there are
+// any, an eighth of the room is granted at a time, for 2 ms. The reserve is then twice as large,
+// and a large block is given up half way if its room is gone. Four processes that fill a limit
+// together live; of eight on two processors some were killed. Pages that a forked child copies are
+// not covered.
 #ifndef TIDEPOOL_PRESSURE_PROMISE_H
 #define TIDEPOOL_PRESSURE_PROMISE_H
 
@@ -38,18 +39,18 @@ bool promise_begin(size_t bytes);
 // Would promise_begin() grant them? Nothing is counted, but a refusal.
 bool promise_may_begin(size_t bytes);
 
-// Of what this thread has begun, so much is touched, or will not be.
+// `bytes` of what this thread has begun are touched, or will not be.
 void promise_keep(size_t bytes);
 
-// Is there still room for what is begun and not kept? May look.
+// Is there still room for what is begun and not kept? May evaluate.
 bool promise_holds(void);
 
-// Pages that were taken without a promise. No look, for jemalloc's locks may be held.
+// Pages that were taken without a promise. No evaluation, for jemalloc's locks may be held.
 void promise_note(size_t bytes);
 
 // Inside pressure/ only. Also after fork.
 void promise_init(const struct pressure_options *options);
-// To be read before the usage is, and the look's result, under its lock.
+// To be read before the usage is, and the evaluation's result, under its lock.
 uint64_t promise_kept(void);
 void promise_evaluated(uint64_t kept_bytes, const struct pressure_sample *sample);
 

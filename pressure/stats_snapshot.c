@@ -17,7 +17,7 @@ union snapshot {
 };
 #define WORDS array_len(((union snapshot *)0)->word)
 
-static union snapshot next; // under the look's lock
+static union snapshot next; // under the evaluation's lock
 static _Atomic uint64_t word[WORDS], version;
 static _Atomic uint64_t refused, late;
 static _Atomic bool alive;
@@ -50,7 +50,7 @@ void pressure_stats(struct pressure_stats *out)
             break;
     }
     *out = b.is.stats;
-    // The level has lasted since the last look, too; before the first there was none.
+    // The level has lasted since the last evaluation, too; before the first there was none.
     if (b.is.level_since_ms)
         out->level_ms[out->level] += clock_now_ms() - b.is.level_since_ms;
     out->late_evaluations = atomic_load(&late);

@@ -1,15 +1,16 @@
 // stats_snapshot - the numbers that pressure_stats shows.
 //
-// Written by looks, under the look's lock, into a plain struct; published word by word with a
-// version around it, so that readers take no lock: they try a few times for numbers of one instant,
-// and then take numbers that are right each by itself. What the thread counts beside looks is
-// atomic.
+// Evaluations write them, under the evaluation's lock, into a plain struct. It is published word by
+// word with a version around it, so readers take no lock. They try a few times for numbers of one
+// instant, and then take numbers that are right each by itself. What the thread counts beside
+// evaluations is atomic.
 #ifndef TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
 #define TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
 
 #include "pressure/evaluate.h"
 
-// The next thing to be published. Under the look's lock, like all of these but the last three.
+// The snapshot that is published next. Under the evaluation's lock, like all of these but the last
+// three.
 struct pressure_stats *snapshot_stats(void);
 
 void snapshot_post(const struct pressure_state *state, const struct pressure_sample *sample);

@@ -32,19 +32,19 @@
 #define EVENT_GAP_MS 5
 #define MAX_EVENT_GAP_MS 500
 #define FIRST_REST_MS 100
-// Whoever calls without end costs no more than a call in so long.
+// A caller that never stops is served once in this time.
 #define SERVE_GAP_MS 10
 
 // What the thread is at. Hooks run in RUNNING only, so stopping it elsewhere needs no wait.
 // LEAVING: it is to end, and another one may start later.
 enum { NONE, SLEEPING, RUNNING, LEAVING, STOPPED };
 static _Atomic uint32_t phase;
-static _Atomic uint32_t woken;          // LOOK or REPLAN, set by others
+static _Atomic uint32_t woken;          // EVALUATE or REPLAN, set by other threads
 static _Atomic uint64_t sleeping_until; // in clock_now_ms
 enum { EVALUATE = 1, REPLAN = 2 };
-static _Atomic uint32_t claimed; // somebody is starting it, or has
+static _Atomic uint32_t claimed; // a thread is starting it, or has
 static _Atomic uint32_t ended;
-static struct futex_lock at_work; // whoever has it runs hooks, or keeps the thread from it
+static struct futex_lock at_work; // its holder runs hooks, or keeps the thread from it
 static struct thread_slot slot;
 static _Atomic bool put_off; // it is to start again once it may
 static _Atomic bool banned;  // none is to start in this process any more
@@ -52,7 +52,7 @@ static bool failed_before;
 static pid_t process; // whose memory this is: a child by vfork or CLONE_VM only borrows it
 
 _Atomic bool watchdog_thread_wanted;
-static _Atomic bool patient; // nobody wanted it for now yet
+static _Atomic bool patient; // only watchdog_thread_want_later() asked for it yet
 
 static struct psi_source accel;
 
@@ -61,7 +61,7 @@ static struct psi_source accel;
 static int wake_fd = -1; // the thread's own; -1: none
 static _Atomic bool interruptible;
 
-// Somebody calls; and until then nobody is listened to.
+// A descriptor of wait_on() is ready; and until then none is polled.
 static bool called;
 static uint64_t deaf_until_ms;
 
@@ -127,7 +127,7 @@ static void listen_for_interrupts(void)
 {
     struct rlimit files;
     sigset_t urgent;
-    // Where they are few, what is to be written needs them.
+    // Where descriptors are few, the files to be written need them.
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < FEW_FILES)
         return;
     sigemptyset(&urgent);
@@ -157,10 +157,10 @@ static unsigned min_ms(uint64_t a, uint64_t b)
     return (unsigned)(a < b ? a : b);
 }
 
-// Why a look is due before its time.
+// Why an evaluation is due before its time.
 enum why { NOTHING, WAKE, EVENT };
 
-// Sleeps so long, or until somebody wakes us.
+// Sleeps for that time, or until another thread wakes this one.
 static enum why nap(uint64_t ms)
 {
     futex_sleep(&woken, 0, (unsigned)ms);
@@ -191,7 +191,7 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
         return nap(min_ms(ms, deaf_until_ms - now));
     unsigned n = psi_fill(&accel, fds, which, now), callers = fill_callers(fds + n, now);
     if (!n) {
-        // Those who wake us are heard at once, and callers after a slice.
+        // A wake-up is seen at once, a ready descriptor after a slice.
         enum why why = nap(callers ? min_ms(ms, QUIET_SLICE_MS) : ms);
         called = callers && poll(fds, callers, 0) > 0;
         return why;
@@ -210,7 +210,7 @@ static enum why sleep_slice(uint64_t ms, unsigned slice_ms)
     return why;
 }
 
-// When the next look is due. Looks by growing threads say how much time may go by, too.
+// When the next evaluation is due. Evaluations by growing threads say how much time may go by, too.
 static uint64_t plan(uint64_t evaluate_at, uint64_t evaluated)
 {
     if (!evaluate_options()->evaluates)
@@ -219,7 +219,8 @@ static uint64_t plan(uint64_t evaluate_at, uint64_t evaluated)
     return planned < evaluate_at ? planned : evaluate_at;
 }
 
-// Until the next look or tick is due, or somebody calls, or something says that a look is due.
+// Until the next evaluation or tick is due, a descriptor is ready, or an event asks for an
+// evaluation.
 static enum why sleep_until(uint64_t *evaluate_at, uint64_t tick_at, uint64_t evaluated)
 {
     uint64_t moved = direct_moved();
@@ -293,7 +294,7 @@ static void serve(const struct pressure_hooks *h)
     deaf_until_ms = clock_now_ms() + SERVE_GAP_MS;
 }
 
-// What comes meanwhile waits; `or_evaluate`: unless a look is asked for.
+// What comes meanwhile waits; `or_evaluate`: unless an evaluation is asked for.
 static void rest_until(uint64_t ms, bool or_evaluate)
 {
     uint64_t now;
@@ -306,7 +307,7 @@ static void rest_until(uint64_t ms, bool or_evaluate)
 }
 
 // Events that lead to nothing come no faster than twice a second. But the first in a while counts
-// at once, and none is held back beyond the next look.
+// at once, and none is held back beyond the next evaluation.
 static void hold_back_event(unsigned *gap_ms, uint64_t evaluate_at)
 {
     static uint64_t last;
@@ -317,7 +318,7 @@ static void hold_back_event(unsigned *gap_ms, uint64_t evaluate_at)
     last = clock_now_ms();
 }
 
-// A program that is stopped in the middle of making a child is no reason to look at it.
+// A program that is stopped in the middle of making a child is not waited for.
 static void begin_work(void)
 {
     while (!futex_lock_take(&at_work, 1000))
@@ -432,7 +433,7 @@ static void not_started(int e)
     forget_phase(SLEEPING);
     forget_phase(LEAVING);
     if (!atomic_load(&slot.holds)) {
-        // Growth still looks for itself. Tried again in a child only.
+        // Growing threads still evaluate. Tried again in a child only.
         log_failure(e);
         return;
     }
@@ -460,7 +461,7 @@ void watchdog_thread_start(void)
 
 void watchdog_thread_prefork(void)
 {
-    // Nothing is taken: the child starts anew, whatever its copy of ours was in the middle of.
+    // No lock is taken: the child starts anew, in whatever state its copy of our data is.
 }
 
 void watchdog_thread_parent(void)
@@ -470,7 +471,7 @@ void watchdog_thread_parent(void)
 void watchdog_thread_child(void)
 {
     int saved = errno;
-    // The copies keep a cgroup's triggers alive, and would wake nobody.
+    // The copies keep a cgroup's triggers alive, and would wake no thread.
     psi_close(&accel);
     wake_fd = -1;
     atomic_store(&interruptible, false);

@@ -1,12 +1,12 @@
-// watchdog_thread - the one thread of ours, for when nobody grows: a neighbour in the cgroup does,
-// a limit was lowered, or free memory has grown old.
+// watchdog_thread - the library's one thread, for when the program does not grow: a neighbour in
+// the cgroup does, a limit was lowered, or free memory has grown old.
 //
-// It is named "tidepool", blocks all signals, keeps no descriptor below 512 (and where its hooks
-// give it a table of its own, none of the program's at all), allocates nothing, and exists only
+// It is named "tidepool", blocks all signals and allocates nothing. It keeps no descriptor below
+// 512; where its hooks give it a table of its own, it has none of the program's. It exists only
 // once there is something to watch: growth past evaluate_min_bytes or an eighth of the limit, or a
-// ceiling (pressure_action.keep_bytes) that somebody has to lift again. Creating a thread
-// allocates, so growth only asks for it, and watchdog_thread_poke, called where no lock is held and
-// malloc may be entered, makes it.
+// ceiling (pressure_action.keep_bytes) to be lifted again. Creating a thread allocates, so growth
+// only asks for it. watchdog_thread_poke(), called where no lock is held and malloc may be entered,
+// makes it.
 #ifndef TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 #define TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 
@@ -16,7 +16,8 @@
 #include "pressure/evaluate.h"
 #include "shim/base.h"
 
-// As early as can be: whose memory is this? A child that borrows it may be the first to grow.
+// Notes which process owns this memory. As early as can be: a child that borrows it may be the
+// first to grow.
 void watchdog_thread_at_load(void);
 bool watchdog_thread_owns_memory(void); // false: a child by vfork or clone(CLONE_VM)
 
@@ -36,18 +37,19 @@ static inline void watchdog_thread_poke(void)
         watchdog_thread_start();
 }
 
-// The next look is due now: something happened that growth does not tell.
+// The next evaluation is due now: something happened that growth does not tell.
 void watchdog_thread_wake(void);
 
 // There is something to watch, or something else for tick() to do: the next watchdog_thread_poke
 // starts the thread.
 void watchdog_thread_want(void);
 
-// The same for what has time: a thread that nobody wants more urgently rests for 100 ms before its
-// first look, so that a program which has ended by then has not paid for it (some 2 ms of work).
+// Like watchdog_thread_want(), for what has time. Unless it is wanted sooner, the thread rests for
+// 100 ms before its first evaluation, so that a program which has ended by then has not paid for it
+// (some 2 ms of work).
 void watchdog_thread_want_later(void);
 
-// Inside pressure/ only. The next look is due in so many ms: sooner, perhaps, than the thread
+// Inside pressure/ only. The next evaluation is due in `ms`: sooner, perhaps, than the thread
 // knows.
 void watchdog_thread_hasten(unsigned ms);
 
@@ -66,19 +68,19 @@ void watchdog_thread_release(void);
 // At exit: no hook runs once this has returned, unless one has been running for 200 ms. For good.
 void watchdog_thread_stop(void);
 
-// The same, and returns when the thread is not there any more, or after half a second.
+// Like watchdog_thread_stop(), and returns when the thread has ended, or after half a second.
 void watchdog_thread_end(void);
 
 // Ends the thread, if there is one, and lets none start until watchdog_thread_resume() has been
 // called once for each call of this. False: it is still there after `ms`. From any thread but it;
-// growing threads look for themselves meanwhile.
+// growing threads go on evaluating meanwhile.
 bool watchdog_thread_suspend(unsigned ms);
 
 // What was ended starts again at the next watchdog_thread_poke().
 void watchdog_thread_resume(void);
 
-// No thread starts any more, in this process and its children, and growth looks at nothing. Between
-// the two above.
+// No thread starts any more, in this process and its children, and growing threads do not evaluate.
+// Between watchdog_thread_suspend() and watchdog_thread_resume().
 void watchdog_thread_ban(void);
 
 bool watchdog_thread_is_self(void); // the caller is the thread

@@ -142,7 +142,7 @@ unsigned psi_fill(struct psi_source *s, struct pollfd fds[PSI_KINDS],
         struct psi_accel *a = &s->accel[kind];
         if (!a->open)
             continue;
-        // An eventfd may be another one of the same inode; before it is read that is looked at.
+        // An eventfd may be another one of this inode; its id is checked before it is read.
         if (!private_fd_is(a->fd, a->dev, a->ino, 0)) {
             lose(a, now);
             continue;
@@ -164,7 +164,7 @@ bool psi_event(struct psi_source *s, enum psi_kind kind, short revents, uint64_t
 {
     struct psi_accel *a = &s->accel[kind];
     char sink[64];
-    // The number may have become somebody else's while we slept.
+    // The number may be another file's by now.
     if ((revents & POLLNVAL) || !ours(a)) {
         lose(a, now);
         return false;

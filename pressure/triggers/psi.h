@@ -1,4 +1,4 @@
-// psi - descriptors that say "look now": accelerators, which decide nothing.
+// psi - descriptors that ask for an evaluation at once: accelerators, which decide nothing.
 //
 //   PSI trigger     some 150 ms of stall in 2 s, of our cgroup, else of the machine. 2 s is the
 //                   window that unprivileged processes may ask for. The first event after arming
@@ -8,9 +8,9 @@
 //   thresholds      v1: usage crossed a watermark, by eventfd, where we may write event_control
 //
 // Programs close descriptors that they did not open, and their numbers come back as something else.
-// So ours live at 512 and above, each remembers which file it is, and before each poll, read and
-// close it is made sure that it still is that one. A lost one is opened again a few times, then
-// given up. For the thread only, and psi_close in the child of a fork.
+// So ours live at 512 and above, and each remembers which file it is. Before each poll, read and
+// close that is checked. A lost one is opened again a few times, then given up. For the thread
+// only; psi_close() also in the child of a fork.
 #ifndef TIDEPOOL_PRESSURE_TRIGGERS_PSI_H
 #define TIDEPOOL_PRESSURE_TRIGGERS_PSI_H
 
@@ -36,7 +36,7 @@ struct psi_accel {
     dev_t dev;
     ino_t ino;
     uint64_t eventfd_id; // all eventfds share one inode
-    uint64_t count;      // total= or the sum of the events, when last looked at
+    uint64_t count;      // total= or the sum of the events, when last read
     unsigned lost;
     int error; // why it is not open: an errno; ENOENT: there is none here
     uint64_t retry_ms;
@@ -48,8 +48,9 @@ struct psi_source {
     uint64_t threshold_limit; // that thresholds were registered for
 };
 
-// What the triggers hang on, as of a look. A copy: to open some of it takes tens of milliseconds
-// (v1 waits for an RCU grace period with each threshold), and nobody's look shall wait for that.
+// What the triggers hang on, as of an evaluation. A copy: to open some of it takes tens of
+// milliseconds (v1 waits for an RCU grace period with each threshold), and no evaluation shall wait
+// for that.
 struct psi_place {
     bool v2;                           // of `memory`
     struct cgroup_dir memory, unified; // as in struct cgroup_found; either may be none
@@ -72,7 +73,7 @@ extern const char *const psi_names[PSI_KINDS];
 unsigned psi_fill(struct psi_source *source, struct pollfd fds[PSI_KINDS],
                   enum psi_kind which[PSI_KINDS], uint64_t now_ms);
 
-// What ppoll said of one; true if it is worth a look.
+// What ppoll said of one; true if it is worth an evaluation.
 bool psi_event(struct psi_source *source, enum psi_kind which, short revents, uint64_t now_ms);
 
 // Closes all that are ours: in a child after fork, and when the thread ends.

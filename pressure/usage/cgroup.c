@@ -10,7 +10,7 @@
 // A missing controller seldom appears.
 #define FIND_AGAIN_MS 30000
 
-// A namespace allows 32 levels or so by default; more than this is nobody's tree.
+// A namespace allows 32 levels or so by default; more than this is not to be expected.
 #define MAX_LEVELS 64
 
 struct stat_values {
@@ -230,7 +230,7 @@ int cgroup_read(struct cgroup_source *s, bool want_own, uint64_t now, struct cgr
         return -ENOENT;
     struct cgroup_reading r;
     int e = read_levels(s, want_own, &r);
-    // The cgroup was removed, or unmounted, from under us: look for it once, at once.
+    // The cgroup was removed, or unmounted, from under us: find it again, once, at once.
     if (e && !fresh) {
         find(s, now);
         e = s->found ? read_levels(s, want_own, &r) : -ENOENT;

@@ -5,9 +5,9 @@
 // and again when it vanishes or the process was moved, which each full reading asks for; limits and
 // usage are read each time, too.
 //
-// Usage counts at the level whose limit it is held against: a parent's limit is met by what all its
-// children use. Working set = usage - inactive_file, as the kubelet has it: file pages that nobody
-// used lately go before anybody is killed.
+// Usage counts at the level whose limit it is held against: all children of a parent count against
+// the parent's limit. Working set = usage - inactive_file, as the kubelet has it: the kernel drops
+// file pages that were not used lately before it kills.
 #ifndef TIDEPOOL_PRESSURE_USAGE_CGROUP_H
 #define TIDEPOOL_PRESSURE_USAGE_CGROUP_H
 
@@ -22,7 +22,7 @@ struct cgroup_source {
     struct cgroup_found at;
     bool found;
     uint64_t next_find_ms;
-    size_t binding_len;    // of at.memory.path: the level that bound in the last look, 0 = none
+    size_t binding_len; // of at.memory.path: the level that bound in the last evaluation, 0 = none
     uint64_t bound_bytes;  // its limit
     uint64_t limits_hash;  // of the limits of all levels, as of the last full reading
     bool hidden_binds;     // an ancestor that we cannot see has the lowest limit
@@ -48,8 +48,8 @@ void cgroup_init(struct cgroup_source *source, const char *root);
 int cgroup_read(struct cgroup_source *source, bool want_own, uint64_t now_ms,
                 struct cgroup_reading *out);
 
-// Usage and working set at the level that bound in the last look: one small file, mostly, instead
-// of all of them.
+// Usage and working set at the level that bound in the last evaluation: one small file, mostly,
+// instead of all of them.
 int cgroup_read_again(struct cgroup_source *source, uint64_t *raw_bytes, uint64_t *used_bytes);
 
 // Is the process where it was at the last full reading, and has every level the limit that it had

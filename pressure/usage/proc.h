@@ -15,7 +15,7 @@ struct proc_ram {
 };
 
 // 0 or -errno. `root` goes before /proc; "" but in tests. ulimit -m binds nothing on Linux, so it
-// is not looked at.
+// is not read.
 int proc_read_rss(const char *root, struct proc_rss *out);
 int proc_read_ram(const char *root, struct proc_ram *out);
 

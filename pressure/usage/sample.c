@@ -1,6 +1,7 @@
 #include "pressure/usage/sample.h"
 
-// The machine's memory moves slowly next to ours, unless it is what binds: 20 us saved a look.
+// The machine's memory moves slowly next to ours, unless it is what binds: 20 us saved an
+// evaluation.
 #define RAM_AGE_MS 1000
 // What is not usage changes, but not many times a second.
 #define FULL_AGE_MS 250
@@ -8,7 +9,7 @@
 // 4 GiB/s at most (policy.c), so by 8 MiB.
 #define UNCHANGED_AGE_MS 2
 
-// A shell that waits for us has half of that.
+// A shell that waits for this process has half of that.
 #define ALONE_BYTES ((uint64_t)1 << 20)
 
 void sample_init(struct sample_source *s, const struct pressure_options *o)
@@ -73,7 +74,7 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-// Between looks at all files others are what has come since that is not ours.
+// Between two full readings, the memory of others is what has come since and is not ours.
 static bool still_alone(const struct sample_source *src, const struct pressure_options *o,
                         struct pressure_sample *s)
 {
@@ -150,7 +151,7 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
               taken);
     }
     src->ram_binds = s.kind == PRESSURE_LIMIT_RAM;
-    // Where RSS counts for more than the cgroup says, or another limit is short, look at all of it.
+    // Where RSS counts for more than the cgroup says, or another limit is short, read all of it.
     src->may_shorten = has_cgroup && cg.found && s.limit_bytes == cg.limit_bytes &&
                        s.used_bytes == cg.used_bytes && ask_cgroup &&
                        s.headroom_bytes == s.limit_bytes - min64(s.used_bytes, s.limit_bytes);

@@ -1,10 +1,10 @@
-// sample - one look's numbers, from all sources: which limit is closest, and what counts against
-// it.
+// sample - one evaluation's numbers, from all sources: which limit is closest, and what counts
+// against it.
 //
 //   limit                 usage held against it
 //   cgroup levels         working set there, or our anonymous RSS if that is more
 //   TIDEPOOL_LIMIT        our anonymous RSS; the working set too if the cgroup has a limit anyway,
-//                         or if only the cgroup is to be looked at
+//                         or if only the cgroup counts
 //   RAM                   MemTotal - MemAvailable: the neighbours are the whole machine
 //   RLIMIT_AS, _DATA      our anonymous RSS, which neither lets grow further
 #ifndef TIDEPOOL_PRESSURE_USAGE_SAMPLE_H
@@ -29,9 +29,9 @@ struct sample_source {
 void sample_init(struct sample_source *source, const struct pressure_options *options);
 
 // Fills what the kernel knows. All files are read at least four times a second, and whenever the
-// process was moved or a limit was set, which is asked for after 2 ms; otherwise only the usage
-// that counts (80, 10 and 10 us on the machine where this was written). What the caller knows is
-// left at zero. With no /proc at all there is no limit, and nothing is ever short.
+// process was moved or a limit was set, which is checked after 2 ms. Otherwise only the usage that
+// counts is read (80, 10 and 10 us on the machine where this was written). Fields that the caller
+// knows are left at zero. Without /proc there is no limit, and memory is never short.
 void sample_take(struct sample_source *source, const struct pressure_options *options,
                  uint64_t now_ms, struct pressure_sample *out);
 

@@ -1,6 +1,6 @@
-// text - small kernel files, read without stdio: nothing here allocates, locks, or is a point at
-// which a thread can be cancelled (raw system calls, since malloc is none), so a look may be taken
-// wherever malloc may be called. Buffers are on the caller's stack and small.
+// text - small kernel files, read without stdio: nothing here allocates, locks, or is a point of
+// cancellation (the system calls are raw). So an evaluation may be taken wherever malloc() may be
+// called. Buffers are on the caller's stack and small.
 //
 // What the kernel writes is input: lines too long are skipped, numbers too large saturate.
 #ifndef TIDEPOOL_PRESSURE_USAGE_TEXT_H
