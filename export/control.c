@@ -20,8 +20,8 @@
 #define CLIENTS 4
 #define BACKLOG 16
 #define ACCEPTS 8 // in one go
-// A client's whole request comes with its first packet, or soon. When all seats are taken, one who
-// has been silent for so long makes room.
+// A client's whole request comes with its first packet, or soon. When all slots are taken, a client
+// that has been silent for this time makes room.
 #define REQUEST_MS 1000
 #define SEAT_MS 100
 // An answer fits the socket's buffer, which is 208 KiB everywhere; a longer one waits for its
@@ -30,7 +30,7 @@
 #define SEND_STEPS 10
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 64000
-// What a user namespace calls everybody who is not in it.
+// The uid that a user namespace shows for users that it does not map.
 #define OVERFLOW_UID 65534
 
 static_assert(CLIENTS + 1 <= PRESSURE_WAIT_FDS, "the thread waits on all of them");
@@ -146,7 +146,7 @@ static void version(int fd, const char *argument)
     send_text(fd, "tidepool " TIDEPOOL_VERSION "\n");
 }
 
-// Does this user namespace know every user? Then the overflow uid is somebody's own.
+// Does this user namespace know every user? Then the overflow uid may be a real user's.
 static bool knows_every_user(void)
 {
     char map[128];
@@ -159,7 +159,7 @@ static bool may_ask(int fd)
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return false;
-    // Asked each time: servers start as root and become somebody else.
+    // Asked each time: servers start as root and change their uid.
     uid_t own = geteuid();
     return peer.uid == 0 || (peer.uid == own && (own != OVERFLOW_UID || knows_every_user()));
 }
@@ -233,7 +233,7 @@ static void receive(struct client *c, uint64_t now)
         hang_up(c);
 }
 
-// The slot for a newcomer; NULL while all are taken by those who came just now.
+// The slot for a new client; NULL while all are taken by clients that came just now.
 static struct client *seat(uint64_t now)
 {
     struct client *oldest = &client[0];
@@ -246,7 +246,7 @@ static struct client *seat(uint64_t now)
     return now - oldest->since_ms > SEAT_MS ? oldest : NULL;
 }
 
-// False when nobody waits any more.
+// False when the client has gone.
 static bool admit(uint64_t now)
 {
     static const char no[] = "error permission denied\n";
@@ -257,7 +257,7 @@ static bool admit(uint64_t now)
     if (fd < 0)
         return errno == ECONNABORTED || errno == EINTR;
     hang_up(c);
-    // Moved up first: the low number may be taken by the program while we look at it.
+    // Moved up first: the low number may be taken by the program meanwhile.
     if (adopt(&c->at, fd))
         return true;
     if (!may_ask(c->at.fd)) {
@@ -366,7 +366,7 @@ static int open_again(uint64_t now)
 
 int control_tick(uint64_t now)
 {
-    // A client that says nothing wakes nobody.
+    // A client that says nothing does not wake the thread.
     for (unsigned i = 0; i < CLIENTS; i++)
         if (client[i].at.open && now - client[i].since_ms > REQUEST_MS)
             hang_up(&client[i]);

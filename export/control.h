@@ -2,15 +2,16 @@
 //
 // An abstract AF_UNIX stream socket, served by the watchdog's thread alone, so a process too small
 // for that thread has none. Its name is CONTROL_PREFIX, the inode of the pid namespace, the pid in
-// that namespace, and a random number, with slashes between them: two containers that share a
-// network namespace do not collide, and nobody can take the name first. /proc/PID/net/unix lists
-// it. The descriptor is high, closed on exec, known again by its inode, and opened anew where the
+// that namespace, and a random number, with slashes between them. So two containers that share a
+// network namespace do not collide, and the name cannot be taken first. /proc/PID/net/unix lists
+// it. The descriptor is high, closed on exec, recognized by its inode, and opened anew where the
 // program has closed it.
 //
-// Served are the process's own effective user and root. A client sends one short line, COMMAND or
-// COMMAND ARGUMENT. The answer is "ok" or "error WHY" on a line, what the command prints, and
-// CONTROL_END on a line: without that one it was cut short. Nobody is waited for: a request is read
-// as it comes, and whoever takes too long, or does not read the answer, is dropped.
+// Clients of the process's own effective user and of root are served. A client sends one short
+// line, COMMAND or COMMAND ARGUMENT. The answer is "ok" or "error WHY" on a line, what the command
+// prints, and CONTROL_END on a line. Without that last line it was cut short. The server never
+// waits: a request is read as it comes, and a client that takes too long, or does not read the
+// answer, is dropped.
 #ifndef TIDEPOOL_EXPORT_CONTROL_H
 #define TIDEPOOL_EXPORT_CONTROL_H
 
@@ -29,8 +30,8 @@ enum {
 struct pollfd;
 
 // Answers one request: control_ok and then the text, or control_error. `argument` is printable
-// ASCII, "" where there was none. Runs on the watchdog's thread, holding nothing; no look is taken
-// by that thread meanwhile.
+// ASCII, "" where there was none. Runs on the watchdog's thread, holding nothing; no evaluation is
+// taken by that thread meanwhile.
 typedef void (*control_fn)(int fd, const char *argument);
 
 // Before the thread is started. `name` stays the caller's. 0, or -ENOSPC. "version" is there

@@ -158,7 +158,7 @@ static int write_beside(int dir, const char *temporary, const char *text, size_t
     if (fd < 0)
         return fd;
     err = write_all(fd, text, length);
-    // Whatever the umask: who scrapes is another user.
+    // Whatever the umask: the scraper is another user.
     if (!err)
         err = (int)call(SYS_fchmod, fd, 0644, 0, 0);
     // Network file systems tell here of what write() could not store.

@@ -24,7 +24,8 @@ int heap_folder_path(char *out, size_t size, const char *dir, unsigned number, c
 // user has that name.
 int heap_folder_create(const char *path);
 
-// Gives the file its name, in place of an older file of this user. -EEXIST as above.
+// Gives the file its name, in place of an older file of this user. -EEXIST: a file of another user
+// has that name.
 int heap_folder_publish(const char *path);
 void heap_folder_discard(const char *path);
 

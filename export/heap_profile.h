@@ -39,9 +39,9 @@ int heap_profile_write_folded(int fd);
 int heap_profile_dump(const char *dir, unsigned *number, const struct heap_profile_info *info,
                       char *path, unsigned size);
 
-// How many numbers, from 1 on, somebody has used up: in a container that was started again all
-// first processes have one pid, and what the one before left is why it is gone. From 16 on it is 0
-// again, and the oldest are written over.
+// How many numbers, from 1 on, files of other processes have used up. In a container that is
+// started again the first process has the pid of the one before, whose profile may say why that one
+// ended. From 16 on it is 0 again, and the oldest are written over.
 unsigned heap_profile_taken(const char *dir);
 
 // Takes both files away again.

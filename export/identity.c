@@ -46,7 +46,7 @@ bool identity_is_gone(int pid, uint64_t start)
     // A /proc may hide other users' processes.
     if (text_read(path, text, sizeof text) <= 0 || !(state = state_in(text)) || !start_in(text))
         return false;
-    // One that nobody has waited for yet is as gone as one that was.
+    // A zombie is as gone as a process that its parent has waited for.
     return *state == 'Z' || *state == 'X' || (start && start_in(text) != start);
 }
 

@@ -1,6 +1,6 @@
-// identity - who this process is, as its file and its series name it.
+// identity - how the text file and the series name this process.
 //
-// A pid alone names nobody: it is used again, and it means another process in another pid
+// A pid alone is not a name: it is used again, and it means another process in another pid
 // namespace. With the start time, the boot and the namespace it is one process and no other.
 #ifndef TIDEPOOL_EXPORT_IDENTITY_H
 #define TIDEPOOL_EXPORT_IDENTITY_H
@@ -38,7 +38,7 @@ static inline bool identity_in_container(const struct identity *i)
 }
 
 // pid="1",comm="x"; in a pid namespace of its own also pidns="4026532201", since two such processes
-// may well be the same otherwise; then `labels`, which are already escaped.
+// may well be equal otherwise; then `labels`, which are already escaped.
 void identity_labels(struct out *o, const struct identity *i, const char *comm, const char *labels);
 
 #endif

@@ -114,7 +114,7 @@ static void read_pressure(struct metrics *m)
 }
 
 // What jemalloc shows is of the last "epoch". A new one locks every arena in turn; the watchdog
-// asks for one in each look, so that nobody else has to.
+// asks for one in each evaluation, so readers need not.
 static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
 {
     static const struct {
@@ -228,7 +228,7 @@ void metrics_child(void)
 
     if (!in_use)
         return;
-    // Whoever held it does not exist here.
+    // Its holder does not exist here.
     nap_lock_drop(&lock);
     known.who.pid = 0;
     known.jemalloc_known = false;

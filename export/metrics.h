@@ -64,7 +64,7 @@ struct metrics {
     struct metrics_bucket bucket[QUOTA_BUCKETS_MAX];
     uint64_t pool_max_bytes, cached_threads;
 
-    bool watched; // somebody has looked at memory once at least: what is below, to the blank line
+    bool watched; // there was an evaluation: else what is below, to the blank line
     enum pressure_level level;
     uint64_t usage_micro, usage_bytes, limit_bytes, resident_bytes; // UINT64_MAX: no limit
     uint64_t purged_unix_ms;                                        // 0: never
@@ -94,10 +94,10 @@ struct metrics_options {
 // Once, before anything else here; the labels must stay valid. Reads nothing yet.
 void metrics_init(const struct metrics_options *options);
 
-// Everything at this instant; jemalloc's own figures as the watchdog last saw them, or without one
-// at the price of a look into each arena. With `ask_jemalloc` false they are those of the last
-// reading: for where the calling thread may have been interrupted inside jemalloc. False when
-// another reading is stuck; then *out is undefined.
+// Everything at this instant; jemalloc's own figures as the watchdog last saw them, or without a
+// watchdog at the price of locking each arena. With `ask_jemalloc` false they are those of the last
+// reading, for callers that may have been interrupted inside jemalloc. False when another reading
+// is stuck; then *out is undefined.
 bool metrics_read(struct metrics *out, bool ask_jemalloc);
 
 // A reading as text with a final newline; its length, 0 when it does not fit.

@@ -55,7 +55,7 @@ void out_fixed(struct out *o, uint64_t n, unsigned decimals)
 size_t out_utf8(const char *text, size_t length)
 {
     const unsigned char *b = (const unsigned char *)text;
-    // The smallest code point that needs so many bytes.
+    // The smallest code point that needs that number of bytes.
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = b[0] < 0x80   ? 1
                : b[0] < 0xc0 ? 0

@@ -1,10 +1,10 @@
-// place - the names in the folder of text files, and the line by which a file says whose it is.
+// place - the names in the folder of text files, and the line by which a file names its process.
 //
 //   tidepool-PID.prom          of a process in the host's own pid namespace
 //   tidepool-PID-PIDNS.prom    of one in another: every container has its process 1
 //   ... .tmp                   while it is written
 //
-// The first line of a file is a comment for node_exporter and the truth for those who tidy up:
+// The first line of a file is a comment for node_exporter; the processes that tidy up go by it:
 //
 //   # tidepool pid=42 start=81234 boot=UUID pidns=4026531836 interval_ms=15000 keep=0
 #ifndef TIDEPOOL_EXPORT_PLACE_H

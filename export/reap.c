@@ -104,7 +104,7 @@ void reap(int dir, const struct identity *self, uint64_t interval_ms)
     if (folder_stat(dir, mark, &st) == 0 && age_ms(&r, &st) < interval_ms / 2 &&
         (uint64_t)st.st_mtim.tv_sec <= (uint64_t)now.tv_sec)
         return;
-    // Where it cannot be touched everybody looks.
+    // Where it cannot be touched every process lists the folder.
     folder_touch(dir, mark);
     folder_list(dir, look_at, &r);
 }

@@ -60,7 +60,7 @@ static uint64_t load(_Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-// The chunk, mapped by whoever needs it first; NULL when there is no memory for it.
+// The chunk, mapped by the first thread that needs it; NULL when there is no memory for it.
 static char *chunk_of(_Atomic(char *) *slot)
 {
     char *chunk = atomic_load_explicit(slot, memory_order_acquire), *none = NULL;
@@ -139,7 +139,7 @@ uint32_t sites_stack(const uintptr_t *frame, unsigned depth)
 
     ASSERT(depth <= SITES_DEPTH_MAX);
     for (first = atomic_load_explicit(bucket, memory_order_acquire);;) {
-        // Only what came since the last look.
+        // Only what came since the last call.
         for (uint32_t n = first; n != seen; n = stack_at(n)->next)
             if (is_same(stack_at(n), hash, frame, depth))
                 return n; // a stack that we made for nothing is lost room, no more
@@ -203,7 +203,7 @@ uint32_t sites_add(uint32_t stack, size_t size, double probability)
     struct stack *s = stack_at(stack);
     count(&s->ever_parts, r->parts);
     count(&s->ever_bytes, r->bytes);
-    // After: whoever reads these first never sees more live than ever.
+    // After: a reader that takes these first never sees more live than ever.
     atomic_fetch_add_explicit(&s->live_parts, r->parts, memory_order_release);
     atomic_fetch_add_explicit(&s->live_bytes, r->bytes, memory_order_release);
     count(&table.samples, 1);

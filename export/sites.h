@@ -1,4 +1,4 @@
-// sites - who holds what: the samples that are live, and the call stacks that took them.
+// sites - the samples that are live, and the call stacks that took them.
 //
 // A stack is kept once, for ever, under a number, with sums over its samples; a record is one live
 // sample, so that its share can be taken off again. Both lie in mapped memory that grows in chunks

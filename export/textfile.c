@@ -13,9 +13,9 @@
 #include "export/place.h"
 #include "export/reap.h"
 
-// A write takes some 100 us, or for ever: the folder may be on a server that is gone. So long
-// fork() waits for one under way, and so long the end of the process, or another write; then they
-// go on without.
+// A write takes some 100 us, or for ever: the folder may be on a server that is gone. fork(), the
+// end of the process and another write wait this long for one under way; then they go on without
+// it.
 #define FORK_WAIT_MS 20
 #define WRITE_WAIT_MS 200
 

@@ -7,13 +7,13 @@
 //   REMOVE        (EINVAL)            punches a hole          (EACCES)             never
 //   DONTNEED      zeroes              keeps data              loses the changes    never
 //
-// DONTNEED is nowhere in this module. On a shared mapping it would be harmless, but between a look
-// at what an address is and the call, another thread may unmap it and get anonymous memory there.
+// DONTNEED is nowhere in this module. On a shared mapping it would be harmless. But between the
+// check of an address and the call, another thread may unmap it and get anonymous memory there.
 // What we do unasked (COLD, PAGEOUT, WILLNEED and the rest) keeps every byte, whatever lies at that
 // address by then.
 //
-// Nor is a file ever opened, to drop it from the page cache or to look at it: closing any
-// descriptor of a file drops all of the process's POSIX locks on it.
+// Nor is a file ever opened, to drop it from the page cache or to read it: closing any descriptor
+// of a file drops all of the process's POSIX locks on it.
 //
 // Missing in the kernel (COLD and PAGEOUT came with 5.4, POPULATE_READ with 5.14), or refused by a
 // filesystem, a device, a locked range: counted, and nothing else.

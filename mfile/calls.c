@@ -163,10 +163,10 @@ static void *remap(void *old, size_t old_length, size_t length, int flags, void 
     return (void *)at;
 }
 
-// mremap takes only what is one mapping to the kernel, and the hints of the worker, who comes a
-// moment later, may have made two of it: then all of it gets them. (Of anonymous memory that was
-// touched two cannot be made one again: TIDEPOOL_KSM, which marks what is large, leaves a program
-// that moves two neighbours by one call without that call.)
+// mremap takes only what is one mapping to the kernel. The hints of the worker, which come a moment
+// later, may have made two of it: then all of it gets them. (Of anonymous memory that was touched
+// two cannot be made one again: TIDEPOOL_KSM, which marks what is large, leaves a program that
+// moves two neighbours by one call without that call.)
 static bool levelled(void *old, size_t length)
 {
     uint64_t start, end;

@@ -32,7 +32,7 @@ enum {
 extern _Atomic unsigned calls_on;
 
 // Told the bytes of each file that is mapped; safe wherever mmap is. Set it before anything is
-// switched on; NULL: nobody.
+// switched on; NULL for none.
 extern void (*calls_on_file)(uint64_t bytes);
 
 // Before CALLS_RULES comes rules_init().

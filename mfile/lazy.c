@@ -18,7 +18,8 @@
 // Before a mapping is tried again; what it gave up has hardly come back before.
 #define COOL_AGAIN (2 * SECOND)
 #define PAGE_AGAIN (5 * SECOND)
-// The kernel's list of mappings is read again after so long: what libc unmapped, which paths match.
+// The kernel's list of mappings is read again after this time: what libc unmapped, which paths
+// match.
 #define CHECK (5 * SECOND)
 // There are mappings that no rule was asked for.
 #define CHECK_NEW (1 * SECOND)

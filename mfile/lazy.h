@@ -10,8 +10,8 @@
 // Marked cold, a page moves from the active list of its cgroup to the inactive one: it no longer
 // counts as used there, and is the first to go. Only pages that this process has mapped, and no
 // other one, are moved. Dirty pages are left to the kernel's writeback. Paging out does nothing for
-// a file that is neither ours nor writable by us, and says so to nobody: what was resident before
-// and after is compared, and for such files mincore() tells that everything always is.
+// a file that is neither ours nor writable by us, and returns no error. So resident pages before
+// and after are compared; for such files mincore() reports all pages as resident.
 //
 // By the watchdog's thread only.
 #ifndef TIDEPOOL_MFILE_LAZY_H

@@ -15,7 +15,7 @@
 
 static struct policy policy;
 static void (*begin_worker)(void);
-// The program may write over its environment (setproctitle), and rules are looked at for ever.
+// The program may write over its environment (setproctitle), and rules are read for ever.
 static char policy_text[MFILE_POLICY_MAX + 1];
 
 void mfile_init(const struct mfile_options *o)

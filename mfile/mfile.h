@@ -1,7 +1,7 @@
 // mfile - the mapped files of a process that knows nothing of it: found, advised, given up in time.
 //
 //   calls    mmap and its family, interposed, and what they tell     (any thread)
-//   record   the table of file mappings, and who may touch it
+//   record   the table of file mappings, and which thread may touch it
 //   table    the ranges themselves; pure
 //   maps     what the kernel says is mapped
 //   policy   "GLOB=HINT;...": text to hints; pure
@@ -34,7 +34,7 @@ struct mfile_options {
 // not parse is none. Once, early; allocates nothing.
 void mfile_init(const struct mfile_options *options);
 
-// Does the policy ask for what a thread has to do? Or is there work, and nobody to do it?
+// Does the policy ask for what a thread has to do? Or is there work, and no worker to do it?
 bool mfile_wants_worker(void);
 bool mfile_wants_watchdog(void);
 

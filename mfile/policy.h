@@ -22,7 +22,7 @@ enum {
     HINT_KEEP = 1 << 9,     // left alone: ends the search for a rule
     HINTS = 10,
 
-    // Those that have to be given when the file is mapped; the others can wait for a look.
+    // Those that have to be given when the file is mapped; the others can wait for the worker.
     HINT_AT_ONCE = HINT_PREFETCH | HINT_POPULATE | HINT_SEQUENTIAL | HINT_RANDOM | HINT_HUGEPAGE |
                    HINT_MERGEABLE | HINT_DONTDUMP,
     HINT_ON_PRESSURE = HINT_COLD | HINT_LAZYFREE,

@@ -12,7 +12,7 @@
 #define INLINE_BYTES ((uint64_t)1 << 20)
 // The process's other threads cannot map meanwhile: some ms from a disk, less from the cache.
 #define POPULATE_BYTES ((uint64_t)2 << 20)
-// Between two looks at how much room there is.
+// Between two readings of how much room there is.
 #define STRETCH_BYTES ((uint64_t)8 << 20)
 
 enum { JOBS = 64 };
@@ -25,7 +25,7 @@ struct range {
 
 static struct job {
     _Atomic uint32_t state;
-    struct range range; // of who has made it FILLING, or found it READY
+    struct range range; // of the thread that made it FILLING, or found it READY
 } jobs[JOBS];
 
 uint64_t (*prefetch_room)(void);

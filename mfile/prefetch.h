@@ -1,11 +1,11 @@
 // prefetch - files read ahead beside the program, by the worker.
 //
-// Whoever wants it leaves a job: a range of addresses, and which file is there. The worker
-// populates it (MADV_POPULATE_READ) in steps of 2 MiB, as long as the table says that the file is
-// still there. That takes the way of page faults, with the read-ahead and the large folios that the
-// filesystem gives those; MADV_WILLNEED gets 4 KiB folios, and a reader who comes after it pays for
-// each. Of a cold GiB read from its start at once, in s: 1.2 without us, 0.85 with WILLNEED, 0.5
-// so. Files in memory (tmpfs) must not come here: their holes would be filled.
+// A caller leaves a job: a range of addresses, and which file is there. The worker populates it
+// (MADV_POPULATE_READ) in steps of 2 MiB, as long as the table says that the file is still there.
+// Pages then come by page faults, with the read-ahead and the large folios that the filesystem
+// gives those. MADV_WILLNEED gets 4 KiB folios, and a later reader pays for each. A cold GiB, read
+// from its start at once, takes 1.2 s without prefetch, 0.85 s with WILLNEED and 0.5 s this way.
+// Files in memory (tmpfs) must not come here: their holes would be filled.
 //
 // Where the file is not known, or the kernel cannot populate, it is WILLNEED after all, in steps of
 // 128 KiB, which is all that many disks' read-ahead allows for one call.

@@ -160,7 +160,7 @@ int range_opt(uint64_t address, uint64_t length, bool lazy)
     error = walk(&w);
     if (lazy && !w.bytes)
         return error ? error : -EINVAL;
-    // With no table there is nobody to keep it from.
+    // With no table there is no other thread to keep it from.
     if (!w.bytes || (!lazy && !calls_records()))
         return error;
     calls_switch_on(CALLS_RECORD);

@@ -19,9 +19,9 @@ int range_free_lazy(uint64_t address, uint64_t length, uint64_t *bytes);
 // not wait for the disk.
 int range_prefetch(uint64_t address, uint64_t length);
 
-// Whole pages inside the range, on shared and writable mappings of files only, or -EACCES and
-// nothing is done, nor where something is not mapped: holes are punched into the files, and the
-// data is gone, for everybody.
+// Punches holes into the files: the data is gone, for every reader. Only whole pages inside the
+// range, and only on shared and writable mappings of files; else nothing is done and -EACCES is
+// returned. Nothing is done either where a part is not mapped.
 int range_remove(uint64_t address, uint64_t length);
 
 // Any advice but FREE and REMOVE, which have the ways above. COLD and PAGEOUT to whole pages

@@ -1,8 +1,8 @@
-// record - who may touch the table, and in which order.
+// record - the table of mappings between threads: which may touch it, and in which order.
 //
-// A mapping call reaches us anywhere: in a signal handler that interrupted another one, in a thread
-// that a collector of garbage stopped half way, beside a watchdog that reads. So nobody ever waits
-// for the table: whoever finds it taken leaves a note in a ring and goes on, and the one who has it
+// A mapping call can come from anywhere: from a signal handler that interrupted another one, in a
+// thread that a garbage collector stopped half way, beside a watchdog that reads. So no thread ever
+// waits for the table. A thread that finds it taken leaves a note in a ring and goes on; the holder
 // works the notes off before and after it lets go. A note costs some 30 ns.
 //
 // The order is what makes the table true. The kernel hands an address out again as soon as it is
@@ -21,8 +21,8 @@
 //
 // What libc and ld.so map and unmap for themselves (libraries, thread stacks, files of stdio)
 // passes no interposer. record_check() finds it. Until then such a range may be missing, or be
-// there and belong to something else; therefore nobody may do to a range of the table what could
-// harm another mapping.
+// there and belong to something else; therefore nothing may be done to a range of the table that
+// could harm another mapping.
 //
 // A handler that leaves a mapping call for good by siglongjmp, in the few instructions that hold
 // the table, leaves it taken: no more changes are seen, no more advice is given, nothing else
@@ -69,7 +69,8 @@ bool record_is_doubtful(void);
 // be, now; too much was going on. Takes about 0.5 us a mapping; not in signal handlers.
 bool record_check(bool anyway);
 
-// The same if it is doubtful, or the last such look, by anybody, is so long ago; by record_now().
+// Like record_check(), if the table is doubtful or the last check, by any thread, is that long ago;
+// by record_now().
 void record_refresh(uint32_t age);
 
 // Did mappings come since then that no rule was asked for?
@@ -94,7 +95,7 @@ extern uint16_t (*record_rule)(const char *path);
 // taken all the time.
 unsigned record_read(uint64_t address, struct mapping *out, unsigned count, bool *ok);
 
-// The hints of all mappings there, as far as the table knows and nobody is at it: does not wait.
+// The hints of all mappings there, as far as the table knows and is free: does not wait.
 uint16_t record_hints(uint64_t start, uint64_t end);
 
 // Notes that found the ring full.

@@ -5,7 +5,7 @@
 
 enum { ASIDE = 64 };
 
-// Only by who has the table.
+// Only by the table's holder.
 static struct {
     uint64_t number; // 0: free
     struct mapping m;

@@ -4,7 +4,7 @@
 #include "mfile/record_inside.h"
 
 static _Atomic bool fork_differs;
-static _Atomic pthread_t forking; // who holds the table for a fork
+static _Atomic pthread_t forking; // the thread that holds the table for a fork
 
 void record_fork_differs(void)
 {

@@ -4,8 +4,8 @@
 
 enum { RECENT = 1024 };
 
-// Where mappings lie that are MAPPING_FRESH; more than fit are looked for everywhere. Only by who
-// has the table.
+// Where mappings lie that are MAPPING_FRESH; where they do not fit, the whole table is searched.
+// Only by the table's holder.
 static struct span {
     uint64_t start, end;
 } recent[RECENT];
@@ -108,7 +108,7 @@ static bool answer(const struct mapping *asked, struct mapping *known)
 bool record_answer(const struct mapping *asked, struct mapping *known)
 {
     if (!record_take(100)) {
-        // Its place is not among the recent ones any more: it is looked for everywhere.
+        // Its place is not among the recent ones any more: the whole table is searched.
         atomic_store(&record.missed, true);
         atomic_fetch_sub(&record.unanswered, 1);
         return false;

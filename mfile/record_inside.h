@@ -1,7 +1,7 @@
-// record_inside - what the parts of the record share, and nobody else: record.c is what callers
-// note and read, record_ring.c the ring of notes and who has the table, record_apply.c what a note
-// does to the table, record_fresh.c the mappings that no rule was asked for yet, record_check.c the
-// table against /proc/self/maps, and record_fork.c fork.
+// record_inside - what only the parts of the record share. record.c is what callers note and read,
+// record_ring.c the ring of notes and the table's holder, record_apply.c what a note does to the
+// table. record_fresh.c has the mappings that no rule was asked for yet, record_check.c compares
+// the table with /proc/self/maps, and record_fork.c is for fork().
 #ifndef TIDEPOOL_MFILE_RECORD_INSIDE_H
 #define TIDEPOOL_MFILE_RECORD_INSIDE_H
 
@@ -33,15 +33,15 @@ struct note {
 
 extern struct record {
     _Atomic uint64_t tail, head; // turns of the ring given out, turns worked off
-    _Atomic pthread_t taken;     // who has the table; 0: nobody
+    _Atomic pthread_t taken;     // the table's holder; 0: none
     _Atomic int32_t flying;      // calls between their note and their end
-    _Atomic uint32_t count;      // of the table's entries, for those who do not have it
+    _Atomic uint32_t count;      // of the table's entries, for threads that do not hold it
     _Atomic bool doubtful;
-    _Atomic bool missed;  // a fresh mapping is not in the table: its note was lost
-    _Atomic bool unruled; // a mapping came that no rule was asked for: a look at /proc does
-    _Atomic uint32_t recent_count; // of the ranges where fresh mappings are looked for
+    _Atomic bool missed;           // a fresh mapping is not in the table: its note was lost
+    _Atomic bool unruled;          // a mapping came that no rule was asked for: record_check() asks
+    _Atomic uint32_t recent_count; // of the ranges that are searched for fresh mappings
     _Atomic uint32_t unanswered;   // of the fresh mappings that were asked for
-    // Only by who has the table.
+    // Only by the table's holder.
     uint32_t serial; // of a fresh mapping, in place of its device
     struct table *table;
 } record;
@@ -49,10 +49,10 @@ extern struct record {
 // One of them is record.table, the other is empty but while the first is checked.
 extern struct table record_tables[2];
 
-// Applies the note, or leaves it in the ring for who has the table; never waits.
+// Applies the note, or leaves it in the ring for the table's holder; never waits.
 void record_tell(struct note *n);
 
-// For those who can wait; never in a mapping call. False: somebody had the table all the time.
+// For callers that can wait; never in a mapping call. False: the table was taken all the time.
 bool record_take(unsigned ms);
 
 // Works off what came meanwhile, too.
@@ -61,7 +61,7 @@ void record_let_go(void);
 // Between two tries; 50 us.
 void record_nap(void);
 
-// By who has the table, as all that follows.
+// By the table's holder, like all functions that follow.
 void record_work_off(void);
 void record_apply(struct note *n);
 

@@ -1,4 +1,4 @@
-// record_ring - the ring of notes, and who has the table; see record.h.
+// record_ring - the ring of notes, and the table's holder; see record.h.
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -48,7 +48,7 @@ static bool try_take(void)
 }
 
 // A note may have come while we held the table, its writer having found it taken. Each of the two
-// does its own store first and looks second (seq_cst), so one of them sees the other.
+// stores first and loads second (seq_cst), so one of them sees the other.
 void record_let_go(void)
 {
     do {
@@ -109,7 +109,7 @@ void record_tell(struct note *n)
         return;
     }
     leave_note(n);
-    // Who had it may have let go before the note was there.
+    // The holder may have let go before the note was there.
     if (try_take())
         record_let_go();
 }

@@ -22,7 +22,7 @@ static const struct policy *policy;
 
 // What the policy said of files seen before, a word each: the rule's number, and 56 bits of a hash
 // of device, inode and time of change (a file that is renamed changes). A word is whole or not
-// there, so nobody locks.
+// there, so there is no lock.
 enum { REMEMBERED = 1024 };
 static _Atomic uint64_t remembered[REMEMBERED];
 // Not where folders matter to a rule: they are renamed, and the file does not change.
@@ -64,7 +64,7 @@ static int rule_of_fd(int fd)
     return length < 0 || (size_t)length >= sizeof path - 1 ? -1 : policy_find(policy, path);
 }
 
-// A file with one name is looked up once; the others, a deleted one among them, each time.
+// A file with one name is checked once; the others, a deleted one among them, each time.
 static int rule_of_file(int fd, const struct stat *st)
 {
     uint64_t hash = mix(mix(mix(st->st_dev, st->st_ino), (uint64_t)st->st_ctim.tv_sec),
@@ -167,7 +167,7 @@ struct batch {
 };
 
 // What the kernel has at the start of one of them, unless that is something else by now. The path's
-// place is looked for only if it is of use, and the path still leads to that file.
+// place is used only if it is of use, and the path still leads to that file.
 static void take_line(struct batch *b, unsigned i, const struct maps_line *line)
 {
     const struct mapping *m = &b->asked[i];

@@ -1,8 +1,8 @@
 // rules - the policy asked about what is mapped, and its hints given.
 //
-// Who maps a file has it only as a descriptor, and to ask the kernel which file that is (fstat)
-// costs more than all the rest that we do in mmap(). So the worker asks, a moment later: what was
-// mapped is MAPPING_FRESH in the table until then. In mmap() itself it is asked
+// A program that maps a file gives only a descriptor, and asking the kernel which file that is
+// (fstat) costs more than all the rest that we do in mmap(). So the worker asks, a moment later.
+// What was mapped is MAPPING_FRESH in the table until then. In mmap() itself it is asked
 //
 //   where a rule has `populate`, which promises something before mmap() returns
 //   where the worker does not run: before the constructors, in the child of a fork

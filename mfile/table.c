@@ -277,7 +277,7 @@ bool table_cut(struct table *t, uint64_t start, uint64_t end,
         }
         if (taken)
             taken(arg, &piece);
-        // Most often there is one mapping, and nothing more to look for.
+        // Most often there is one mapping, and no other to find.
         start = piece.end;
         if (start == end)
             break;

@@ -24,7 +24,7 @@ enum {
 struct mapping {
     uint64_t start, end;
     uint64_t offset; // in the file, of start
-    uint64_t inode;  // 0: not looked up yet
+    uint64_t inode;  // 0: not known yet
     uint32_t dev;    // as /proc/self/maps has it: major << 20 | minor; FRESH: a number of record's
     uint32_t used;   // when the program last mapped, moved or advised it; table's caller's clock
     uint32_t cooled, paged; // when it was last marked cold, paged out; same clock, 0: never
@@ -44,7 +44,7 @@ struct table_leaf {
 // Zero-filled is an empty table.
 struct table {
     uint32_t leaf_count, entry_count;
-    uint32_t last;                    // the leaf that was looked for last; any number will do
+    uint32_t last;                    // the leaf that was found last; any number will do
     uint64_t first[TABLE_LEAVES_MAX]; // of each leaf, its first start
     struct table_leaf *leaf[TABLE_LEAVES_MAX];
 };
@@ -54,7 +54,7 @@ struct table {
 bool table_put(struct table *t, const struct mapping *m);
 
 // Takes [start, end) out of the table, splitting what reaches beyond, and hands each piece to
-// `taken` (NULL: nobody). False: no memory for a split; more than asked for was taken then.
+// `taken` (NULL: not at all). False: no memory for a split; more than asked for was taken then.
 bool table_cut(struct table *t, uint64_t start, uint64_t end,
                void (*taken)(void *arg, const struct mapping *m), void *arg);
 

@@ -63,7 +63,7 @@ static bool sleep_until_poked(const struct worker_jobs *jobs)
 {
     uint32_t seen = atomic_load(&woken);
 
-    // Who has work stores it first and looks for a sleeper then; this is the other way round.
+    // A caller with work stores it first and checks for a sleeper then; this is the other order.
     atomic_store(&worker_sleeps, true);
     bool idle = !jobs->waits() && !atomic_load(&stopping);
     if (idle)
@@ -138,7 +138,7 @@ void worker_wake(void)
 {
     int saved = errno;
 
-    // One of those who come together is enough.
+    // Of callers that come together one is enough.
     if (!atomic_exchange(&worker_sleeps, false))
         return;
     atomic_fetch_add(&woken, 1);

@@ -1,9 +1,9 @@
 // worker - the one thread of this module: what takes time is done there, and not in the program's
 // calls.
 //
-// It is named "tidepool-files", blocks all signals, allocates nothing, and is there only if
-// somebody started it; the child of a fork has none until then. Once woken it looks again after 1,
-// 2, 4 and 8 ms before it sleeps, so that a thousand calls in a row pay for one wake-up.
+// It is named "tidepool-files", blocks all signals, allocates nothing, and is there only once
+// worker_start() was called; the child of a fork has none until then. Once woken it checks again
+// after 1, 2, 4 and 8 ms before it sleeps, so that a thousand calls in a row pay for one wake-up.
 #ifndef TIDEPOOL_MFILE_WORKER_H
 #define TIDEPOOL_MFILE_WORKER_H
 

@@ -40,7 +40,7 @@ static bool ask(void)
         atomic_store(&state, NO);
         return false;
     }
-    // Whoever watches may allocate in turn; and a thread that comes meanwhile is served here.
+    // The code that watches may allocate in turn; and a thread that comes meanwhile is served here.
     if (!atomic_compare_exchange_strong(&state, &unknown, ASKING))
         return unknown == YES;
     bool other = !comes_here();

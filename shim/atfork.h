@@ -2,8 +2,8 @@
 //
 // A fork stops every other thread where it is, for ever, and the child has what they held. Before
 // it, each module brings what others may be in the middle of to an end; after it, the child forgets
-// them. The setting up of the pools is no exception: a fork waits for it, and it is put off while
-// somebody forks.
+// them. The setting up of the pools is no exception: a fork waits for it, and it is put off during
+// a fork.
 #ifndef TIDEPOOL_SHIM_ATFORK_H
 #define TIDEPOOL_SHIM_ATFORK_H
 

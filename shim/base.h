@@ -16,8 +16,8 @@
 #define BASE_STR_(x) #x
 #define BASE_STR(x) BASE_STR_(x)
 
-// Going on would hand out somebody's memory twice, or lose it. Checked in every build; prints with
-// write(2), because stdio allocates, and aborts.
+// Going on would hand out memory twice, or lose it. Checked in every build; prints with write(2),
+// because stdio allocates, and aborts.
 #define MUST(x)                                                                                    \
     do {                                                                                           \
         if (unlikely(!(x))) {                                                                      \

@@ -18,8 +18,8 @@
 #include "shim/profile/sampling.h"
 #include "shim/raw_fork.h"
 
-// Of new pages, between two looks at what the program has left; for each thread's cache the look
-// takes longer.
+// Of new pages, between two searches for blocks of sizes that the program has given up. The more
+// thread caches, the longer a search takes.
 #define GROWTH_BYTES ((uint64_t)2 << 20)
 #define GROWTH_THREAD_BYTES ((uint64_t)128 << 10)
 
@@ -71,7 +71,7 @@ static void first_free_other(void *ptr)
         guarded_free(ptr);
 }
 
-// New pages are taken: had the program left any that would do?
+// New pages are taken: are there free blocks of other sizes that would do?
 static void note_growth(void)
 {
     static _Atomic uint64_t due_at = GROWTH_BYTES;
@@ -128,8 +128,8 @@ static void *grow(size_t size, bool zero)
     return p.refused ? NULL : promised_end(p, take_pages(size, zero), 0, size);
 }
 
-// The same where some requests are sampled: of those the lists know nothing at first, and what goes
-// past them is counted apart. A sampled request gets the block that it would have got without.
+// alloc_slow() where some requests are sampled: the lists do not know of those at first, and what
+// goes past them is counted apart. A sampled request gets the block that it would have got without.
 static void *alloc_counted(size_t size, size_t asked, bool zero)
 {
     void *ptr = pool_get_transferred(size, zero);

@@ -55,7 +55,7 @@ extern const char *je_malloc_conf;
 const char *je_malloc_conf =
     "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4|2048-2048:4";
 
-// jemalloc's enum thp_mode_t, which it looks at for each mapping.
+// jemalloc's enum thp_mode_t, which it reads for each mapping.
 enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
 extern int je_opt_thp;
 
@@ -289,7 +289,7 @@ void boot_child(void)
     atomic_store(&in_vain, true);
 }
 
-// False while somebody forks: the child would have half of what we set up. Who forks after this
+// False during a fork: the child would have half of what we set up. A fork that begins after this
 // waits for us.
 static bool may_start(void)
 {

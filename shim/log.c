@@ -207,8 +207,8 @@ bool log_own_descriptors(void)
     return own;
 }
 
-// Is the program's 2 still what it was? Where there is no /proc (in a chroot) nobody knows, and it
-// is taken for yes.
+// Is the program's 2 still what it was? Where there is no /proc (in a chroot) the answer is taken
+// for yes.
 static bool program_has_it(void)
 {
     struct stat st;

@@ -21,7 +21,7 @@ enum log_kind {
     LOG_STATS,    // figures that were asked for; never capped
     LOG_INFO,     // TIDEPOOL_VERBOSE=1: what was found and chosen at the start
     LOG_DETAIL,   // TIDEPOOL_VERBOSE=2: each reclaim and change of level, and why; never capped
-    LOG_DEBUG,    // TIDEPOOL_VERBOSE=3: each look; never capped
+    LOG_DEBUG,    // TIDEPOOL_VERBOSE=3: each evaluation; never capped
     LOG_KINDS
 };
 
@@ -51,8 +51,8 @@ size_t log_vformat(char *out, size_t size, const char *fmt, va_list args)
 // that the program may count on, and is no child's to inherit. True if it has such a table.
 bool log_own_descriptors(void);
 
-// To be called by that thread now and then: it lets go of its copy once the program has closed its
-// own or put something else there, so that whoever reads the other end is not kept waiting.
+// To be called by that thread now and then. It closes its copy once the program has closed its own
+// or put something else there, so that a reader of the other end is not kept waiting.
 void log_drop_copy(void);
 
 #endif

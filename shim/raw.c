@@ -3,7 +3,7 @@
 //
 // Other preloaded libraries define these names, too: to fake the time (libfaketime), the root or
 // the network (fakechroot, torsocks, socket_wrapper). What they do there may allocate, wait or
-// look symbols up, and we call from inside malloc(). The linker binds our calls to these hidden
+// resolve symbols, and we call from inside malloc(). The linker binds our calls to these hidden
 // definitions, so that no such library hears of them; and our intervals stay real where time is
 // faked. Nothing here is a point of cancellation. See shim/next.h for calls that are to be heard.
 #include <errno.h>
@@ -44,7 +44,7 @@ static long enter(long number, long a, long b, long c, long d, long e, long f)
 }
 
 // Six arguments are read, however few were passed: those after the last are whatever the registers
-// and the stack hold, and the kernel does not look at them. AddressSanitizer would object.
+// and the stack hold, and the kernel does not read them. AddressSanitizer would object.
 //
 // The linker binds our calls of syscall() to this (--wrap): the library also has one for programs.
 long __wrap_syscall(long number, ...);

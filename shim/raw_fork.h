@@ -45,12 +45,12 @@ bool raw_fork_is(long number, long a, long b);
 // After a fork() with its handlers: this child is known.
 void raw_fork_known(void);
 
-// A byte of that page: RAW_FORK_KNOWN, but in a child that has not looked yet.
+// A byte of that page: RAW_FORK_KNOWN, but in a child before raw_fork_check().
 enum { RAW_FORK_UNSEEN, RAW_FORK_UNSETTLED, RAW_FORK_KNOWN };
 extern volatile unsigned char *raw_fork_state HIDDEN;
 void raw_fork_check(void);
 
-// On slow paths, with no lock held: is this a child that has not looked yet?
+// On slow paths, with no lock held: is this a child that has not called raw_fork_check() yet?
 static inline void raw_fork_notice(void)
 {
     if (unlikely(*raw_fork_state != RAW_FORK_KNOWN))

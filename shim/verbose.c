@@ -23,7 +23,7 @@ static const char *size_of(char out[SIZE], uint64_t bytes)
 }
 
 // The limit that leaves least room, as the watchdog will see it. Nothing is remembered: the first
-// look is still to come.
+// evaluation is still to come.
 static void limit_text(char out[PART], const struct config *c)
 {
     static struct sample_source source;

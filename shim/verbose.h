@@ -3,7 +3,7 @@
 //   1   one line at the start of each program: version, limit and its source, buckets, and which
 //       features of the kernel are in use
 //   2   each reclaim and each change of level, with the reason
-//   3   each look
+//   3   each evaluation
 //
 // By log.h: no allocation, no lock, errno is kept.
 #ifndef TIDEPOOL_SHIM_VERBOSE_H

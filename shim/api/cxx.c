@@ -1,9 +1,9 @@
 // cxx - C++'s operator new and delete, in every form of the Itanium ABI, without libstdc++.
 //
 // A failing operator new must call the program's new_handler and throw std::bad_alloc, which only
-// the C++ runtime that the program brought can do; it is looked up then, because a runtime that
-// came with dlopen() cannot be linked to beforehand. Exceptions pass through these frames: they
-// have nothing to clean up, and unwind tables come by default.
+// the program's own C++ runtime can do. It is found by dlsym() then, because a runtime that came
+// with dlopen() cannot be linked to beforehand. Exceptions pass through these frames: they have
+// nothing to clean up, and unwind tables come by default.
 #include <dlfcn.h>
 #include <stdlib.h>
 

@@ -1,9 +1,10 @@
 // dlopen - libraries that are opened with RTLD_DEEPBIND get this heap, too.
 //
-// With that flag a library looks into itself and its own dependencies first, and so finds libc's
-// malloc and free: a block that crosses its border is freed in the wrong heap. PHP opens each of
-// its modules that way and dies at its start under any preloaded allocator. So the flag is taken
-// off, and nothing else: what two libraries define in common now comes from whoever was first.
+// With that flag a library is searched before the program, with its own dependencies, and so finds
+// libc's malloc and free: a block that crosses its border is freed in the wrong heap. PHP opens
+// each of its modules that way and dies at its start under any preloaded allocator. So the flag is
+// taken off, and nothing else: what two libraries define in common now comes from the first of
+// them.
 #include <assert.h>
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -33,8 +34,8 @@ static int __attribute__((noinline)) without_flag(const char *file, int mode)
     return mode & ~RTLD_DEEPBIND;
 }
 
-// libc's goes by the address that it returns to when it looks for the caller's own search path, so
-// the last call has to be a jump; at -O2 it is, and tests/preload/deepbind.c would notice.
+// libc's goes by the address that it returns to when it reads the caller's own search path, so the
+// last call has to be a jump; at -O2 it is, and tests/preload/deepbind.c would notice.
 HEAP_EXPORT void *dlopen(const char *file, int mode)
 {
     static open_fn *_Atomic next;

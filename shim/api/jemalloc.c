@@ -33,8 +33,8 @@ static bool is_zeroed(int flags)
     return flags & JE_ZERO;
 }
 
-// Whoever names an arena or a thread cache, by the bits that are neither MALLOCX_ALIGN's nor
-// MALLOCX_ZERO, wants that one, and not a pool.
+// A call that names an arena or a thread cache, by the bits that are neither MALLOCX_ALIGN's nor
+// MALLOCX_ZERO, gets that one, and not a pool.
 static bool names_place(int flags)
 {
     return (flags & ~(63 | JE_ZERO)) != 0;

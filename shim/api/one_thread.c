@@ -61,8 +61,8 @@ static any_function *find(enum name n)
     return f;
 }
 
-// POSIX lets signal handlers call setuid(), and children change their ids in which a lock of
-// ld.so's is held for ever: so none of them is to be looked up there.
+// POSIX lets signal handlers call setuid(), and children in which a lock of ld.so is held for ever
+// change their ids. So none of these functions is to be found by dlsym() there.
 __attribute__((constructor)) static void find_all(void)
 {
     for (enum name n = 0; n < NAMES; n++)

@@ -2,9 +2,9 @@
 // have.
 //
 // libc ends the process with its last thread, and ours would be that for ever: alive, deaf to every
-// signal but SIGKILL, and with no descriptor of the program's to flush a buffer to. So ours end
-// when the first one does. Growing threads go on looking for themselves; what is idle is no longer
-// given back by anybody.
+// signal but SIGKILL, and with no descriptor of the program's to flush a buffer to. So our threads
+// end when the first one does. Growing threads go on evaluating; idle memory is no longer given
+// back.
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>

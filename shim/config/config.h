@@ -114,7 +114,7 @@ struct config_option {
 // The i-th row of the table; false past its end.
 bool config_option_at(unsigned i, struct config_option *out);
 
-// Would the loader take this value? (Each alone; the order of watermarks is not looked at.)
+// Would the loader take this value? (Each alone; the order of watermarks is not checked.)
 bool config_option_accepts(unsigned i, const char *value);
 
 #endif

@@ -318,7 +318,7 @@ static const struct {
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_HIGH", "60%"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_CRITICAL", "75%"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_COOLDOWN", "5s"},
-    // A small container is full sooner than a large one, and has less to lose by a look.
+    // A small container is full sooner than a large one, and an evaluation costs it less.
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_INTERVAL", "1s"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_WATCH_MIN", "8M"},
 };

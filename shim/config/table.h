@@ -1,5 +1,5 @@
-// table - each TIDEPOOL_ variable in one row: name, form, default, range, help, and who
-// reads it.
+// table - each TIDEPOOL_ variable in one row: name, form, default, range, help, and the function
+// that reads it.
 //
 // The loader, the launcher's options and its --help read nothing but this table. A new setting is a
 // field in config.h and a row here (and lines in README.md and tidepool.7, which the tests demand).

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // On stderr: a line a bucket (created, reused, reuse_ratio, free, limit), and what memory pressure
-// led to, if it was ever looked at.
+// led to, if there was an evaluation.
 void report_stats(void);
 
 // "64K", "1M", or plain bytes where they are no whole multiple.

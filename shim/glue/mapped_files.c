@@ -33,7 +33,7 @@ static void on_file(uint64_t bytes)
 }
 
 // Half of what is left: the other half is for what the program does meanwhile. Before the first
-// look there is only the machine to go by.
+// evaluation only the machine's free memory is known.
 static uint64_t room(void)
 {
     struct pressure_stats s;

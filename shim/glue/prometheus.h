@@ -1,7 +1,7 @@
 // prometheus - the export module put to work: settings in, misuse counted, the life of the process.
 //
-// Files are written by the watchdog's thread, so somebody has to start that one, in a process too
-// small for the watchdog to care, without giving every `ls` a second thread. It is asked for
+// Files are written by the watchdog's thread. So that thread has to be started in a process too
+// small for the watchdog, without giving every `ls` a second thread. It is asked for
 //
 //   in a large one       once it has grown to TIDEPOOL_WATCH_MIN
 //   in a threaded one    at once: another thread more changes nothing for it

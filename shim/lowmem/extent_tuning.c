@@ -12,8 +12,8 @@
 // What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
 extern size_t je_oversize_threshold;
 
-// What is the largest extent to be cut, by powers of two of the size. jemalloc reads it whenever it
-// looks for one.
+// What is the largest extent to be cut, by powers of two of the size. jemalloc reads it in each
+// search for one.
 extern size_t je_opt_lg_extent_max_active_fit;
 enum { FIT_SHIPPED = 6, FIT_ANY = 63 };
 static bool fit_is_ours;

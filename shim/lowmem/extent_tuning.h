@@ -3,8 +3,8 @@
 // jemalloc gives free pages that lie together back at once, not after the decay, where they come to
 // 8 MiB, and serves what is that large from an arena that keeps nothing. A program whose buffers
 // have some MiB pays faults for most of them, ten times the time of the rest. But a small container
-// has not the room for more: what was freed there is needed by its neighbours, or by the program's
-// own mappings, sooner than a watchdog would look. So it is a part of the limit.
+// does not have the room for more: its neighbours, or the program's own mappings, need what was
+// freed there sooner than the next evaluation. So it is a part of the limit.
 //
 // Nor does it cut an extent of more than 64 times the size that is asked for: what was freed and
 // grew together lies there until it decays, beside what is taken anew. A program that took and

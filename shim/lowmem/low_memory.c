@@ -39,16 +39,16 @@ static void *reuse(size_t size, bool zero)
     return ptr;
 }
 
-// While memory is short, pages that lie free are better than new ones: each of those is somebody's
-// to give back, and a fault. Where none fit, those of free blocks of other sizes may, with what
-// lies between them.
+// While memory is short, pages that lie free are better than new ones: each new one has to be given
+// back elsewhere, and costs a fault. Where none fit, those of free blocks of other sizes may, with
+// what lies between them.
 void *low_memory_reuse(size_t size, bool zero)
 {
     void *ptr;
 
     if (!pressure_may_fit(size))
         return NULL;
-    // Each request that is large is a look, or a reclaim, near the limit.
+    // Each request that is large is an evaluation, or a reclaim, near the limit.
     if (size > SIZE_CLASS_MAX_BYTES)
         return pressure_asks(size) ? reuse(size, zero) : NULL;
     // What is smaller shares its pages with others.
@@ -145,8 +145,8 @@ static struct spare make_spare(bool pooled, const struct remap *pages)
     return s;
 }
 
-// One in vain is kept for the next try. Whoever moves pages has it, and takes it out meanwhile: a
-// child that is forked in the middle must not find it.
+// One in vain is kept for the next try. The thread that moves pages takes it out meanwhile: a child
+// that is forked in the middle must not find it.
 static size_t stock(bool pooled, struct remap *pages)
 {
     static struct spare kept[2];

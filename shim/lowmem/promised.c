@@ -16,7 +16,7 @@
 #define PAGE_BYTES ((uintptr_t)4096)
 // One system call costs what a few faults cost.
 #define POPULATE_MIN_BYTES (4 * PAGE_BYTES)
-// Counted as kept one by one, so that looks meanwhile are wrong by less than that a thread.
+// Counted as kept one by one, so that evaluations meanwhile are wrong by less than that a thread.
 #define PART_BYTES (16 * PAGE_BYTES)
 // Of a block, after which it is asked whether others took the memory.
 #define ASK_BYTES ((uintptr_t)1 << 20)

@@ -54,7 +54,7 @@ void *resize_tight(void *ptr, size_t have, size_t size)
     return to;
 }
 
-// Of a block of so many bytes, what the program asked for at least, and what was touched therefore:
+// Of a block of that size, what the program asked for at least, and what was touched therefore:
 // jemalloc has four sizes to a doubling.
 static size_t surely_asked(size_t have)
 {

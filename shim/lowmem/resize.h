@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// Is a block of `have` bytes such a one, and memory so short? Never in a signal handler that
-// interrupted a request: resize_tight() may look and reclaim.
+// Is a block of `have` bytes that large, and memory that short? Never in a signal handler that
+// interrupted a request: resize_tight() may evaluate and reclaim.
 bool resize_is_tight(size_t have, size_t size);
 
 // Then: copies what is in it, and leaves it with hardly a page.

@@ -101,8 +101,8 @@ static void set_tight(void *arg, bool tight)
 }
 
 // For every arena that there is, and for those to come. Zero would be the program's throughput:
-// with it, loads that churn ran at a fifth of their speed and were killed more often, not less,
-// for whoever frees purges, and those who wait for his lock meanwhile hold what they have.
+// with it, loads that churn ran at a fifth of their speed and were killed more often, not less.
+// Each free then purges, and threads that wait for its lock meanwhile hold what they have.
 static void set_decay(void *arg, bool fast)
 {
     ssize_t usual = 0, ms;
@@ -131,7 +131,7 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-// Pages that jemalloc keeps for reuse. Its figures take a look into each arena, so between two of
+// Pages that jemalloc keeps for reuse. Its figures cost a visit to each arena, so between two of
 // them what the pools gave it since is added to the last one.
 static uint64_t dirty_bytes(void)
 {
@@ -291,8 +291,8 @@ static unsigned percent_of(double ratio)
     return (unsigned)(ratio * 100 + 0.5);
 }
 
-// What no limit has room for is address space first of all: a look a second does for what a program
-// may touch of it, however often it takes some and frees it.
+// What no limit has room for is address space first of all: an evaluation a second does for what a
+// program may touch of it, however often it takes some and frees it.
 #define VAST_MS 1000
 static bool is_vast_again(size_t bytes)
 {

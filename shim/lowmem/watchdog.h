@@ -17,8 +17,8 @@
 // `pool_max_bytes`: the ceiling of the pools while memory is plenty. Starts nothing yet.
 void watchdog_init(const struct config *config, uint64_t pool_max_bytes);
 
-// Around the requests that take pages, where no lock is held: a look before, if one is due, and
-// the thread's start after.
+// Around the requests that take pages, where no lock is held: an evaluation before, if one is due,
+// and the thread's start after.
 static inline void watchdog_before(size_t bytes)
 {
     pressure_ask(bytes);

@@ -9,8 +9,8 @@
 //   landlock, prctl       given up
 //
 // The threads come back with the next growth, made by a thread of the program, and so with what
-// that one may do. After seccomp none comes back, and growing threads do not look for themselves
-// either: the filter may kill for opening a file. What is left is jemalloc's own decay.
+// that one may do. After seccomp none comes back, and growing threads do not evaluate either: the
+// filter may kill for opening a file. What is left is jemalloc's own decay.
 #ifndef TIDEPOOL_SHIM_OWN_THREAD_ONE_THREAD_H
 #define TIDEPOOL_SHIM_OWN_THREAD_ONE_THREAD_H
 

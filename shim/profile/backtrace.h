@@ -6,11 +6,11 @@
 // of a fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no
 // tables, as code compiled at run time.
 //
-// The other two are there for who asks: frame pointers, where all code keeps them, tables or not;
-// and libunwind, which remembers each thread's frames and takes 10 ns for one it has seen. It has
-// its price, and that is why it waits to be asked: 256 KiB in each thread that samples, two low
-// descriptors, frames remembered of libraries that were unloaded, and dl_iterate_phdr() inside
-// malloc(), which waits for a program's own callback there while that may wait for the program.
+// The other two are opt-in. Frame pointers are for programs in which all code keeps them, with
+// tables or without. libunwind remembers each thread's frames and takes 10 ns for one that it has
+// seen. It is opt-in because of its cost: 256 KiB in each thread that samples, two low descriptors,
+// frames remembered of libraries that were unloaded, and dl_iterate_phdr() inside malloc(), which
+// waits for a program's own callback there while that may wait for the program.
 #ifndef TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
 #define TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
 

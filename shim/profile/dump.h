@@ -17,7 +17,8 @@ void dump_init(const struct config *config);
 // On success *path is where, without the suffix, and stays until the next dump.
 int dump_write(const char *why, const char **path);
 
-// The same for memory that runs out: with a limit on how often and how many. Leaves errno alone.
+// dump_write() for memory that runs out, with a limit on how often and how many. Leaves errno
+// alone.
 void dump_in_need(void);
 
 uint64_t dump_written(void);

@@ -32,8 +32,8 @@ static uint32_t this_stack(void)
     return sites_stack(frame, depth);
 }
 
-// Notes on a block or a run who asked for it, and for how much. False, and one more dropped, where
-// there is none, or no room for that.
+// Notes the call stack of a block or a run, and the size asked for. False, and one more dropped,
+// where there is none, or no room for that.
 static bool remember(void *ptr, size_t asked, double probability)
 {
     uint32_t stack, record = 0;
@@ -70,8 +70,8 @@ static void *run(size_t alignment, size_t size, size_t asked, bool zero, double 
     return NULL;
 }
 
-// The same where the caller has not asked the watchdog, as every request that takes pages does. One
-// that it refuses is left to the caller, who asks again.
+// Like run(), where the caller has not asked the watchdog, as every request that takes pages
+// does. The caller asks again for one that it refuses.
 static void *ask_and_run(size_t alignment, size_t size, size_t asked, bool zero, double probability)
 {
     bool entered = pool_entered();

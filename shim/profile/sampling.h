@@ -23,8 +23,8 @@ void *sampling_try(size_t alignment, size_t size, bool zero);
 
 // Is a request of a pooled size, which the lists did not serve, to be sampled, and how probable was
 // that? Then either its block is marked, when it has one, or it gets a run in place of it, where
-// the pools do not serve the size after all; NULL as above. `asked` is what the program asked for,
-// which may be a little less.
+// the pools do not serve the size after all; NULL: not sampled. `asked` is what the program asked
+// for, which may be a little less.
 bool sampling_due(size_t size, double *probability);
 void sampling_mark(void *ptr, size_t asked, double probability);
 void *sampling_run(size_t size, size_t asked, bool zero, double probability);

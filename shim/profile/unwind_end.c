@@ -1,10 +1,10 @@
 // unwind_end - a walk by tables ends at a return address that is no code.
 //
-// Where no table covers an address, libgcc looks at the bytes there, for those of a signal's
+// Where no table covers an address, libgcc reads the bytes there, and compares them with a signal's
 // trampoline. But the return address below a coroutine's first function, or a thread's of some
-// runtime, may be anything, and nobody ever returns to it: the look is the end of the program. So
-// for what lies in no object that ld.so knows there is a table after all, which says that nothing
-// called it. The linker puts this in the way of libgcc's search (--wrap): see Makefile.
+// runtime, may be anything, because no code returns to it: reading there is the end of the program.
+// So for what lies in no object that ld.so knows there is a table after all, which says that
+// nothing called it. The linker puts this in the way of libgcc's search (--wrap): see Makefile.
 #include <dlfcn.h>
 #include <features.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@ struct dwarf_eh_bases {
 const void *__real__Unwind_Find_FDE(void *pc, struct dwarf_eh_bases *bases);
 const void *__wrap__Unwind_Find_FDE(void *pc, struct dwarf_eh_bases *bases);
 
-// May be: where nobody can tell, too.
+// Perhaps: true also where it cannot be known.
 static bool is_code(void *pc)
 {
 #if __GLIBC_PREREQ(2, 35)
