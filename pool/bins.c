@@ -6,8 +6,8 @@
 #include "pool/sampler.h"
 #include "pool/thread_cache_inside.h"
 
-// So many blocks move at once: 16 or 64 KiB at first, whichever is less, and twice as many with
-// each move, for a list is twice as long: moving some costs 50 ns, a pooled malloc 3.
+// How many blocks move at once: 16 or 64 KiB of them at first, whichever is less, and twice as many
+// with each move. Moving some costs 50 ns, a pooled malloc 3.
 #define TARGET_FIRST_BYTES ((size_t)64 << 10)
 #define TARGET_FIRST 16u
 #define TARGET_MAX (CACHE_LIST_MAX / 2)
@@ -22,7 +22,7 @@ static uint32_t *list_of(struct bin *b)
     return atomic_load_explicit(&b->list, memory_order_acquire);
 }
 
-// What a list has from now on; so many blocks have come to it as a whole, or gone.
+// Sets a list's state. `came` blocks came to it at once, or left it where negative.
 static void set_list(struct cache *t, unsigned class, uint32_t *list, uint32_t count,
                      uint32_t capacity, int64_t came)
 {
@@ -38,8 +38,8 @@ static void set_list(struct cache *t, unsigned class, uint32_t *list, uint32_t c
     cache_next_version(l);
 }
 
-// The list of a class, which has slots for so many blocks from now on. A thread with a few blocks
-// each of many classes has all of its lists on three pages.
+// The list of a class, which gets slots for `blocks` blocks. A thread with a few blocks each of
+// many classes has all of its lists on three pages.
 static uint32_t *need_room(struct cache *t, unsigned class, uint32_t blocks)
 {
     struct bin *b = &t->bin[class];
@@ -84,7 +84,7 @@ static void delete_blocks(const uint32_t *units, uint32_t count)
         region_block_delete(units[i]);
 }
 
-// Shelves blocks together with their quota.
+// Moves blocks to the transfer cache, together with their quota.
 static void transfer(unsigned class, const uint32_t *units, uint32_t count)
 {
     if (!count || transfer_put(class, units, count))
@@ -147,8 +147,8 @@ void bins_draw_nearer(struct cache *t, unsigned class)
 }
 
 // How many blocks to take from the transfer cache: twice as many as the last time by a thread that
-// only takes, else half as many. Who takes more than he will use makes others go to jemalloc for
-// new ones.
+// only takes, else half as many. A thread that takes more than it will use makes others go to
+// jemalloc for new ones.
 static uint32_t next_take(struct bin_ledger *l, bool only_takes)
 {
     l->take = only_takes ? l->take * 2 : l->take / 2;
@@ -229,7 +229,7 @@ uint32_t bins_release_oldest(unsigned class, uint64_t max)
 
 // Blocks that lie in the transfer cache for another class of the bucket go back to jemalloc: they
 // were not needed lately, and this one was. Without that, a program whose sizes shift would fill a
-// bucket once and go past it ever after.
+// bucket once, and its new sizes would never be pooled.
 static bool displace(unsigned class, struct lists_leaving *leaving)
 {
     const struct quota_classes *all = quota_classes(class);
@@ -240,7 +240,7 @@ static bool displace(unsigned class, struct lists_leaving *leaving)
     return false;
 }
 
-// Credit for as many blocks as the class's target, or for fewer; 0 when all is taken by others.
+// Takes quota for as many blocks as the class's target, or for fewer; 0 when none is left.
 static uint32_t take_quota(struct cache *t, unsigned class, struct lists_leaving *leaving)
 {
     uint32_t got = quota_take(class, t->ledger[class].target);

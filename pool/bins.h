@@ -1,8 +1,8 @@
 // bins - the list of one class in one thread's cache, and the quota for it.
 //
-// Called by whoever owns the cache at the moment: its thread while it is busy, or who has revoked
-// it. A list that is empty is filled from the transfer cache, and half of one that is full goes
-// there; all of it where a thread frees and frees.
+// Called by the cache's owner of the moment: its thread while it is busy, or the thread that
+// revoked it. A list that is empty is filled from the transfer cache, and half of one that is full
+// goes there; all of it where a thread frees and frees.
 #ifndef TIDEPOOL_POOL_BINS_H
 #define TIDEPOOL_POOL_BINS_H
 
@@ -16,8 +16,9 @@ void bins_init(struct cache *t, uint64_t interval);
 bool bins_refill(struct cache *t, unsigned class);
 
 // Blocks on no list any more, whose quota is handed back already, on their way to jemalloc. That
-// may purge, for milliseconds: who empties another's cache does not wait so long, and the child of
-// a fork would lose a cache whose owner is inside. So they go when the cache has been left.
+// may purge, for milliseconds: a thread that drains another's cache must not wait for it, and the
+// child of a fork would lose a cache whose owner is inside. So they go when the cache has been
+// left.
 #define LISTS_LEAVING_MAX 128u
 struct lists_leaving {
     uint32_t count;

@@ -32,7 +32,7 @@ enum marks {
 
 // What the program did to [addr, addr + length), after the kernel's answer. What failed may have
 // been done in part: `ok` decides only whether it took marks off. Ranges without heap pages cost a
-// look at a small table.
+// read of a small table.
 void marks_on_madvise(const void *addr, size_t length, int advice, bool ok);
 void marks_on_protect(const void *addr, size_t length, int prot, int key, bool ok);
 void marks_on_lock(const void *addr, size_t length, bool lock, bool ok);

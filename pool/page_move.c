@@ -28,8 +28,8 @@ bool page_move(uintptr_t from, size_t size, uintptr_t to)
 }
 
 // Asks to grow in place, which changes nothing because it cannot be granted: EFAULT where the range
-// is not one mapping, else ENOMEM. In all versions of the kernel the first is looked at first. Raw,
-// because no hook should hear of it.
+// is not one mapping, else ENOMEM. All versions of the kernel check the first before the second.
+// Raw, because no hook should hear of it.
 static int ask(uintptr_t from, size_t size)
 {
     return syscall(SYS_mremap, from, size, IMPOSSIBLE_BYTES, 0) == -1 ? errno : 0;

@@ -52,7 +52,7 @@ static inline void *pool_get(size_t size)
     return cache_pop(size_class_of(size));
 }
 
-// The same from the transfer cache; with `zero` its contents are zero. NULL when no block is free:
+// A block from the transfer cache; with `zero` its contents are zero. NULL when no block is free:
 // try pool_get_new().
 void *pool_get_transferred(size_t size, bool zero);
 
@@ -65,8 +65,8 @@ bool pool_sample(size_t size, size_t *trial, uint64_t *interval);
 // none can be had.
 void *pool_run_new(size_t size, size_t alignment, bool zero);
 
-// The same from jemalloc. NULL when memory or the region is used up, or the size's bucket is off:
-// the caller turns to jemalloc's own heap.
+// A new block, from jemalloc. NULL when memory or the region is used up, or the size's bucket is
+// off: the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
 
 // In a frugal pool a new block that fills its run only partly does not keep the rest resident: the
@@ -162,7 +162,7 @@ struct pool_bucket_stats {
     uint64_t live_blocks; // with the program now
     uint64_t live_bytes;  // their sizes, slack included
     uint64_t
-        slack_bytes; // of those, what nobody asked for: by the mean of requests seen, not exact
+        slack_bytes; // of those, what no request asked for: by the mean of requests seen, not exact
 };
 
 // Bytes of all runs that the pools have from jemalloc, for live and for free blocks.

@@ -1,9 +1,9 @@
 // quota - how many free blocks the pools may hold, as a promise.
 //
-// Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes.
-// Whoever wants to keep free blocks takes quota for them first and hands it back when they are
-// gone; a thread cache takes it for a list's whole capacity, so that pushing a block needs no
-// atomic. Credit given out never exceeds a limit, so neither do the blocks it stands for.
+// Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes. A
+// list that keeps free blocks takes quota for them first and returns it when they are gone. A
+// thread cache takes it for a list's whole capacity, so that pushing a block needs no atomic. Quota
+// given out never exceeds a limit, so neither do the blocks that it stands for.
 //
 // Everything here is lock-free and safe from any thread.
 #ifndef TIDEPOOL_POOL_QUOTA_H

@@ -24,16 +24,16 @@
 // the blocks of jemalloc's that it frees wait for the next region_leave(). (A handler that leaves
 // such a call for good, by siglongjmp, leaves the locks held: nothing helps there.)
 //
-// A block that is out and *sampled*, or has marked pages, has a state of its own: so the fast path
-// of free() takes it for no live block, and who comes after looks again. It has a note, in a second
+// A block that is out and *sampled*, or has marked pages, has a state of its own. So the fast path
+// of free() takes it for no live block, and the slow path checks again. Its note is in a second
 // map, of which a process that takes no samples touches nothing.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
 // pooled size: always marked so, and of classes of its own. The note outlives a sampled block or
 // run until a block begins there again.
 //
-// An entry is written by whoever owns its block, so it needs no lock; the fields are read by others
-// only to diagnose a wrong free.
+// An entry is written only by the owner of its block, so it needs no lock. Other threads read the
+// fields only to diagnose a wrong free.
 #ifndef TIDEPOOL_POOL_REGION_H
 #define TIDEPOOL_POOL_REGION_H
 
@@ -85,8 +85,8 @@ enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 int region_init(enum region_thp thp);
 
 // Called once, in the middle of a request and with locks held, when another mapping lies where the
-// region would grow next. NULL for none. To be set after region_init(), which looks for another
-// place instead.
+// region would grow next. NULL for none. To be set after region_init(), which tries another place
+// instead.
 extern void (*region_on_wall)(const void *at);
 
 // From now on the limits last read hold: a filter (seccomp) may kill for asking. Any thread; makes
@@ -97,8 +97,8 @@ void region_limits_are_final(void);
 // With `zero` its contents are zero, else undefined. Never touches errno.
 void *region_block_new(unsigned class, bool zero);
 
-// A fresh live run of at least `size` bytes; `alignment` is a power of two. NULL as above. Counted
-// as no block.
+// A fresh live run of at least `size` bytes; `alignment` is a power of two. NULL when memory or the
+// region is used up. Counted as no block.
 void *region_run_new(size_t size, size_t alignment, bool zero);
 
 // What a program may use of a live run: what it would have got without sampling, and no less than
@@ -239,7 +239,7 @@ static inline struct entry *region_entry(uint32_t unit)
     return &region.map[unit >> (10 - REGION_UNIT_LG)];
 }
 
-// The same by address: what free() waits for most, so it takes the fewest steps.
+// The entry by address. It is what free() waits for most, so it takes the fewest steps.
 static inline struct entry *region_entry_at(const void *ptr)
 {
     return (struct entry *)(region.map_of_zero + ((uintptr_t)ptr >> 10) * sizeof(struct entry));
@@ -327,7 +327,7 @@ static inline uint32_t region_note(const void *ptr)
     return *region_note_at(ptr);
 }
 
-// The first makes each new block look for one that it has to clear.
+// The first one makes each new block search for one that it has to clear.
 void region_set_note(void *ptr, uint32_t note);
 
 // Was a note ever set?

@@ -192,8 +192,8 @@ static char *je_entry(uintptr_t page)
 }
 
 // That map has 8 bytes for each page, of which free extents need those of their first and last page
-// only: the others are written before they are read again. Whoever purges an extent has it for
-// himself, so a page of the map that describes nothing but the middle of it is nobody else's.
+// only: the others are written before they are read again. A thread that purges an extent owns it
+// alone, so no other thread uses a page of the map that describes only the middle of that extent.
 static void forget_extent(uintptr_t at, size_t bytes)
 {
     const size_t entry = 8, leaf = (size_t)1 << 30; // of addresses: so far entries lie in a row
@@ -322,7 +322,7 @@ int region_init(enum region_thp thp)
                           : thp == REGION_THP_MADVISE ? MADV_HUGEPAGE
                                                       : MADV_NOHUGEPAGE;
     marks_huge_advice = space.blocks.advice;
-    // The map differs from page to page, and is written too often to be worth a look.
+    // The map differs from page to page, and is written too often to be worth a check.
     space.blocks.merge = pages_merge;
     space.used = REGION_FIRST_BLOCK_BYTES;
     if (find_place() && create_arena() == 0)

@@ -37,8 +37,9 @@ static _Atomic enum page_moves kernel_moves; // PAGE_MOVES_NONE: not tried yet
 static _Atomic uint64_t moves, moved_bytes;
 static void (*say_off)(const char *why);
 
-// Who is at it, and with what. Not thread-local: of that there are 64 bytes for all of us.
-static _Atomic pthread_t owner; // 0: nobody, which is nobody's number
+// The thread that moves pages, and its data. Not thread-local: the library has 64 bytes of that in
+// all.
+static _Atomic pthread_t owner; // 0: none, which is no thread's number
 static _Atomic(struct remap *) current;
 
 void remap_allow(void (*say)(const char *why))
@@ -75,7 +76,7 @@ void remap_postfork_parent(void)
     atomic_store_explicit(&forked, true, memory_order_relaxed);
 }
 
-// Whoever was at it is another thread, and not there.
+// The thread that was moving pages does not exist in the child.
 void remap_postfork_child(void)
 {
     remap_postfork_parent();
@@ -141,7 +142,7 @@ static bool count_again(void)
     return true;
 }
 
-// What was locked is looked at again; and where nothing is any more, mappings are counted again.
+// Locked ranges are checked again; where none is left, mappings are counted again.
 static void heed_locks(void)
 {
     if (likely(!atomic_load_explicit(&locks_changed, memory_order_relaxed)) ||
@@ -208,7 +209,7 @@ bool remap_note(uintptr_t at, size_t size)
 }
 
 // After a move that failed, which none should. If the target is unmapped it can be had again,
-// unless another thread was faster; if it is not, both look alike from here.
+// unless another thread was faster. If it is still mapped, the two cases cannot be told apart.
 static void give_up(struct remap *r, uintptr_t at, size_t size)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;

@@ -6,8 +6,8 @@
 // as if it had been given back (page_move.h). Where the kernel moves pages of one mapping at a
 // time, free pages of several move mapping by mapping, and what is left of them is purged.
 //
-// Whoever makes a request watches which pages jemalloc takes for it, and before anybody touches
-// them has the same thread purge: what would go back moves there instead.
+// A thread that makes a request notes which pages jemalloc takes for it. Before they are touched
+// that thread purges: pages that would go back to the kernel move there instead.
 //
 // Each piece is a mapping of its own, of which the kernel allows vm.max_map_count, usually 65530. A
 // quarter of them, and 16384, is the most that there may be in the process for pieces to move.
@@ -34,7 +34,7 @@ struct remap {
 // (MALLOC_CONF=zero:true).
 void remap_allow(void (*say)(const char *why));
 
-// May pages be moved, as far as is known without a look? Any thread.
+// May pages be moved, as far as is known without a system call? Any thread.
 bool remap_enabled(void);
 
 // The program has locked or unlocked memory (mlock, mlockall and the like): no pages move while any
@@ -42,8 +42,8 @@ bool remap_enabled(void);
 // after 64 moves. Any thread, signal handlers too.
 void remap_locks_changed(void);
 
-// May pages be moved just now? A few loads and a getrlimit(); now and then a look at how many
-// mappings there are.
+// May pages be moved just now? A few loads and a getrlimit(); now and then the mappings are
+// counted.
 bool remap_usable(void);
 
 // From now on, to remap_end(), this thread's first pages of REMAP_MIN_BYTES or more that jemalloc
@@ -57,13 +57,13 @@ void remap_end(void);
 enum remap_source { REMAP_POOLS, REMAP_OTHERS, REMAP_ANY };
 
 // Between the two: purges some free pages into those of [begin, end) that were noted: the block
-// that they were taken for, of which nobody knows yet. Returns how many bytes moved there. Where
-// r->lost, the block must be neither used nor freed ever: the kernel may have unmapped a part of
-// it.
+// that they were taken for, which no other thread knows yet. Returns how many bytes moved there.
+// Where r->lost, the block must be neither used nor freed ever: the kernel may have unmapped a part
+// of it.
 size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_source source);
 
 // On both sides of a fork, from when on pages may be shared. Those stay where they are: each that
-// is written to would be a new page that nobody has counted.
+// is written to would be a new page that no count has.
 void remap_postfork_parent(void);
 void remap_postfork_child(void);
 

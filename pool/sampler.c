@@ -91,7 +91,7 @@ unsigned sampler_charge(struct sampler *p, uint64_t base, uint32_t ms)
     return doublings_of(overdrawn);
 }
 
-// Intervals that no shift would fit meet nobody.
+// No request meets an interval that no shift would fit.
 static uint64_t interval_of(unsigned doublings)
 {
     return sampler_interval_bytes >> 40 ? sampler_interval_bytes
@@ -135,7 +135,7 @@ static void place_hit(struct sampler *p, uint64_t from)
     double distance = sampler_distance(p, interval_of(doublings));
 
     p->hit_doublings = doublings & 0xff;
-    // So many bytes are missed before it.
+    // The bytes that are missed before it.
     p->hit = distance < (double)(never - from) ? from + (uint64_t)distance + 1 : never;
 }
 

@@ -4,8 +4,8 @@
 // request is sampled when one of its bytes is a hit. So a request of `size` bytes is sampled with
 // probability 1 - exp(-size / interval), whatever came before it, and 1 / that is how many such
 // requests a sample stands for. The distance to the next hit is drawn once and counted down: in
-// bytes by requests of any size, in requests where all are of one size (thread_cache.h), or where
-// somebody else counts a thread's bytes already, waited for at a place on that count.
+// bytes by requests of any size, in requests where all are of one size (thread_cache.h), or, where
+// another module counts a thread's bytes already, waited for at a place on that count.
 //
 // A thread that allocates gigabytes a second would do little else than sample. Each has an
 // allowance, and its interval doubles with each step by which that is overdrawn: a sample remembers
@@ -22,12 +22,12 @@
 #include <stdint.h>
 
 // What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
-// smaller interval was asked for by somebody who wants to know: so many times as much, and more. A
+// user who sets a smaller interval wants more: the limit rises as the interval falls, and more. A
 // sample takes 2 us with a few frames, 4 to 8 us with 20 of them, and 10 where caches have
-// forgotten the tables: so many a second are 0.25 % of a thread's time. 1024 at once are 512 MiB,
-// which take many times as long to be touched.
+// forgotten the tables: this rate is 0.25 % of a thread's time. 1024 at once are 512 MiB, which
+// take many times as long to be touched.
 #define PACE_PER_SECOND 250
-#define PACE_AT_ONCE 1024 // before the interval doubles, and after so many more does it again:
+#define PACE_AT_ONCE 1024 // before the interval doubles, and after that many more doubles again:
 #define PACE_A_DOUBLING 16
 #define PACE_CHARGE_LG 12 // what is charged for one, by powers of two
 #define PACE_MORE_WHEN_ASKED 4
@@ -35,7 +35,7 @@
 #define PACE_DOUBLINGS 20 // a pair of 1 MiB, untouched, takes 7 ns: 150 TB a second
 #define PACE_LEAST_BYTES ((uint64_t)4 << 10)
 
-// 32 bytes, for a preloaded library's thread-local space is scarce.
+// 32 bytes, because a preloaded library has little thread-local space.
 struct sampler {
     int64_t left;            // bytes until the next hit; below 0: it has just been passed
     uint64_t random;         // 0 before the thread's first request
@@ -74,12 +74,12 @@ static inline bool sampler_spend(size_t size)
 // Counts a request; true when it is to be sampled, and then *interval is what it was drawn with.
 bool sampler_counts(size_t size, uint64_t *interval);
 
-// The same where `left` has been lowered by `size` already and is below 0.
+// Like sampler_counts(), where `left` has been lowered by `size` already and is below 0.
 bool sampler_passed(size_t size, uint64_t *interval);
 
-// Where a thread's requests lie one after another on a count that is somebody else's, and others
-// between them that are counted apart. Does a request for `size` bytes from `from` on reach the
-// next hit, or is it behind already?
+// Where a thread's requests lie one after another on another module's count, and others between
+// them that are counted apart. Does a request for `size` bytes from `from` on reach the next hit,
+// or is it behind already?
 static inline bool sampler_reaches(uint64_t from, size_t size)
 {
     return sampler_self.hit <= from + size;
@@ -88,8 +88,8 @@ static inline bool sampler_reaches(uint64_t from, size_t size)
 // Then: is it to be sampled? A hit that came before it was another's, and a new one is drawn.
 bool sampler_reached(uint64_t from, size_t size, uint64_t *interval);
 
-// Where requests are counted by somebody else: the interval to draw with before the first sample,
-// and, charging the thread for one, after each.
+// Where another module counts requests: the interval to draw with before the first sample, and,
+// charging the thread for one, after each.
 uint64_t sampler_first_interval(void);
 uint64_t sampler_next_interval(void);
 

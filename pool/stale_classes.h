@@ -1,10 +1,10 @@
 // stale_classes - which size classes the program has left.
 //
 // A program that goes from one size to another leaves free blocks behind, on every list that has
-// had them. As blocks they serve nobody; their pages could serve the sizes that it has gone on to,
+// had them. As blocks they are of no use. Their pages could serve the sizes that it has gone on to,
 // for a hundredth of what the kernel takes for as many new ones. The clock that ages lists ticks in
 // seconds, which is too late for that. Growth is the better one: as long as no new pages are taken,
-// nobody is missing any.
+// none are missing.
 #ifndef TIDEPOOL_POOL_STALE_CLASSES_H
 #define TIDEPOOL_POOL_STALE_CLASSES_H
 
@@ -14,7 +14,7 @@
 
 #include "pool/size_class.h"
 
-// Smaller leavings are not worth the look at all caches.
+// Less than this is not worth a visit to all caches.
 #define LEFT_MIN_BYTES ((uint64_t)8 << 20)
 
 // Marks the classes of which no block was taken since the last call, by any thread, and of which

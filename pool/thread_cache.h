@@ -5,13 +5,13 @@
 // from the transfer cache, an overflow takes half of the list there: so a thread whose traffic
 // wavers around the end of a list stays at home.
 //
-// Who may touch a cache: its thread, without atomics, between `busy = 1` and `busy = 0`, provided
-// that `revoked` is clear in between. Whoever wants the blocks of all threads sets `revoked` on
-// their caches, runs membarrier(2) once, and waits for each to be not busy; then they are his, even
-// those of a thread that sleeps in epoll_wait for an hour. Until he clears `revoked`, the owners
-// are served around their caches. `busy` found set on entry means re-entry, by a signal handler:
-// served around the cache too. Where membarrier is refused, `revoked` asks the owner to give its
-// blocks up itself, the next time that it comes by.
+// A cache's thread may touch it, without atomics, between `busy = 1` and `busy = 0`, provided that
+// `revoked` is clear in between. A drain sets `revoked` on the caches of all threads, runs
+// membarrier(2) once, and waits for each to be not busy. Then it owns them, even the cache of a
+// thread that sleeps in epoll_wait for an hour. Until the drain clears `revoked`, the threads are
+// served around their caches. A thread that finds `busy` set on entry is a signal handler that
+// interrupted a request: it is served around the cache too. Where membarrier is refused, `revoked`
+// asks the thread to give its blocks up itself, at its next request.
 #ifndef TIDEPOOL_POOL_THREAD_CACHE_H
 #define TIDEPOOL_POOL_THREAD_CACHE_H
 
@@ -58,12 +58,12 @@ struct bin_ledger {
     _Atomic uint32_t version;
     _Atomic uint64_t start; // of `requests`
     _Atomic uint64_t moved; // blocks that came as whole lists, less those that went
-    // The last count that fitted together; written by those who count.
+    // The last count that fitted together; written by the counting thread.
     _Atomic uint64_t counted_mallocs, counted_frees;
     _Atomic uint32_t counted_free;
     uint64_t interval; // that the distance of `requests` from 0 was drawn with; see sampler.h
     uint64_t seen;     // mallocs + frees at the last ageing, from some start on
-    bool chosen;       // to be emptied by who drains
+    bool chosen;       // to be emptied by the drain
 };
 
 struct cache {
@@ -211,8 +211,8 @@ static inline bool cache_push(void *ptr)
 // Returns whether other threads' caches can be drained. Call once.
 bool cache_init(void);
 
-// The same two, when the fast path could not: they attach the thread, swap lists, go to the
-// transfer cache. NULL when no free block is to be had: the caller asks jemalloc.
+// cache_pop() and cache_push() when the fast path could not: they attach the thread, swap lists, go
+// to the transfer cache. NULL when there is no free block: the caller asks jemalloc.
 void *cache_pop_slow(unsigned class);
 // Takes a block that the caller has claimed (region_claim). False when there is no room: the caller
 // gives it back to jemalloc.
@@ -232,7 +232,8 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 // been used since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
 
-// Empties the lists of these classes in every cache into the transfer cache. As above.
+// Empties the lists of these classes in every cache into the transfer cache, under the rules of
+// cache_drain_all().
 void cache_drain_classes(const bool wanted[SIZE_CLASS_END]);
 
 // Around work on all caches or on the transfer cache, by a thread that may be interrupted: a signal

@@ -8,10 +8,10 @@ static bool is_busy(struct cache *t)
     return atomic_load_explicit(&t->busy, memory_order_acquire);
 }
 
-// What a list counts, read while its owner runs. Where he is at it the look is repeated, for that
-// takes some ns; but not for ever, as he may have lost his processor there. Between a count and its
-// block that makes one free too many, so one less is counted then; later frees make up for it. Half
-// an exchange may add up to anything: then the last count has to do.
+// A list's counts, read while its owner runs. In the middle of a change, which takes some ns, they
+// are read again; but not for ever, because the owner may have lost its processor there. Between a
+// count and its block there is one free too many, so one less is counted then; later frees make up
+// for it. Half an exchange may add up to anything: then the last count has to do.
 static void count_list(struct cache *t, unsigned class, int *tries, struct cache_count *counted)
 {
     struct bin *b = &t->bin[class];

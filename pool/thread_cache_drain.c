@@ -50,8 +50,8 @@ static bool wait_for_owner(struct cache *t)
     return true;
 }
 
-// Has this class lain still since the last ageing? A look without the owner's leave: it decides
-// only whether to ask.
+// Has this class lain still since the last ageing? Read without revoking the cache: it decides only
+// whether to revoke.
 static bool is_idle(struct cache *t, unsigned class)
 {
     struct bin *b = &t->bin[class];
@@ -108,7 +108,7 @@ void cache_step_back(struct cache *self)
 {
     atomic_signal_fence(memory_order_seq_cst);
     cache_self = self;
-    // Where nobody can be revoked, all were asked.
+    // Where no cache can be revoked, all were asked.
     cache_heed_request(self);
 }
 

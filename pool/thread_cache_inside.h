@@ -10,8 +10,8 @@
 
 extern struct cache_registry {
     pthread_mutex_t lock; // before the transfer cache's locks; held while caches are revoked
-    // Every cache there is; only ever prepended, so whoever only counts needs no lock. What one
-    // counted before it went from one thread to the next stays in it.
+    // Every cache there is; only ever prepended, so counting needs no lock. A cache keeps its
+    // counts when it goes from one thread to the next.
     struct cache *_Atomic all;
     _Atomic unsigned threads;
     _Atomic bool can_revoke; // as far as the kernel was heard yet; never again once it refused

@@ -10,7 +10,7 @@
 #include "pool/size_class.h"
 #include "shim/base.h"
 
-// As many as most shelves ever hold need no mapping.
+// As many as most rings ever hold need no mapping.
 #define FEW 128u
 #define FIRST_MAPPED 1024u // a page
 
@@ -123,7 +123,7 @@ static uint32_t take(unsigned class, uint32_t *units, uint32_t max, bool oldest)
     struct ring *s = &rings[class];
     uint32_t count, from;
 
-    // Most misses find an empty shelf; the look without the lock may be late, never wrong for good.
+    // Most misses find an empty ring; the check without the lock may be late, never wrong for good.
     if (atomic_load_explicit(&s->blocks, memory_order_relaxed) == 0)
         return 0;
     pthread_mutex_lock(&s->lock);

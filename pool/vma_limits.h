@@ -10,7 +10,7 @@
 // How many there may be (vm.max_map_count); -1 where /proc does not say.
 long vma_max(void);
 
-// How many there are; -1 as above.
+// How many mappings there are; -1 where that cannot be read.
 long vma_count(void);
 
 // Is any memory locked (mlock, mlockall)? What moves to another address leaves an unlocked place

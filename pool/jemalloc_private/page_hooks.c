@@ -75,7 +75,7 @@ struct tsd;
 struct te_ctx {
     bool is_alloc; // else it counts what was freed
     // Of the thread: bytes so far, and when the next such event is due; the last is what the fast
-    // path looks at, 0 where there is none.
+    // path reads, 0 where there is none.
     uint64_t *current, *last_event, *next_event, *next_event_fast;
 };
 void __real_je_te_event_trigger(struct tsd *, struct te_ctx *);
@@ -127,7 +127,7 @@ void pages_freeze(size_t extent_bytes)
     own.frozen = pages < most ? pages : most;
 }
 
-// After it has looked among those with pages.
+// After it has searched those with pages.
 struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                                           struct ecache *extents, struct edata *expand, size_t size,
                                           size_t alignment, bool zero, bool guarded)
@@ -311,7 +311,7 @@ void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t o
 
     if (unlikely(at == MAP_FAILED))
         return starts && length <= sizeof start_page ? start_page : MAP_FAILED;
-    // What is only reserved is marked by whoever uses it.
+    // What is only reserved is marked when it is used.
     if (unlikely(pages_merge) && length >= MERGE_MIN_BYTES && prot != PROT_NONE) {
         int saved = errno;
         pages_madvise(at, length, MADV_MERGEABLE);
@@ -407,7 +407,7 @@ void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
     __real_je_te_event_trigger(tsd, ctx);
     atomic_signal_fence(memory_order_seq_cst);
     own.in_event = false;
-    // An event that comes early changes nothing for jemalloc: it looks what is due.
+    // An event that comes early changes nothing for jemalloc: it checks what is due.
     if (pages_on_count && ctx->is_alloc) {
         uint64_t next = pages_on_count(*ctx->current);
         if (next < *ctx->next_event)

@@ -3,8 +3,8 @@
 // jemalloc keeps address space and decides for itself when its pages are used again, so neither
 // malloc() nor its extent hooks see a heap of small objects grow. The build therefore wraps the
 // three functions of jemalloc's by which pages come and go (ld --wrap): pages count as taken when
-// they are committed, as given back when they are decommitted. The one where it looks for an extent
-// that has no pages yet is wrapped, too, to refuse it.
+// they are committed, as given back when they are decommitted. The function that searches for an
+// extent without pages is wrapped too, to refuse it.
 //
 // So is the one that makes its stores of free extents. Those with pages it merges with what lies
 // beside them only when they go back to the kernel, unless they are large: a slab is soon a slab
@@ -32,10 +32,10 @@ uint64_t pages_returned(void);
 // many bytes, or 64 KiB more; those unused for longest go first. UINT64_MAX: no such end.
 void pages_limit_purge(uint64_t bytes);
 
-// Until it is 0 again, this thread's requests for which jemalloc makes an extent of so many bytes
-// or more get pages that jemalloc holds, or fail. What jemalloc wants for itself must be smaller,
-// or there already: for a thread's first request it makes 28 KiB, and crashes where it does not get
-// them. A signal handler must not be refused: whoever serves it says 0.
+// Until it is 0 again, this thread's requests for which jemalloc makes an extent of `bytes` or more
+// get pages that jemalloc holds, or fail. What jemalloc wants for itself must be smaller, or there
+// already: for a thread's first request it makes 28 KiB, and crashes where it does not get them. A
+// signal handler must not be refused: its caller sets 0.
 void pages_freeze(size_t extent_bytes);
 
 // Counts pages that were taken, or given back, without a word from jemalloc.
@@ -56,7 +56,7 @@ void pages_probe(void);
 extern void (*pages_on_take)(size_t bytes);
 
 // Called with each number of bytes that jemalloc is given back and keeps for reuse, in the middle
-// of a free: it may count, and wake somebody. NULL for none. Set it once, early.
+// of a free: it may count, and wake a thread. NULL for none. Set it once, early.
 extern void (*pages_on_free)(size_t bytes);
 
 // Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
