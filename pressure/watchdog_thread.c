@@ -271,8 +271,9 @@ static void say_accelerators(void)
         h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to (error %d)",
                psi_names[PSI_SYSTEMD], named->error);
     h->log(h->arg, PRESSURE_LOG_FOUND,
-           "events that bring looks forward: %s %s, %s %s, %s %s, %s %s", psi_names[0], listens(0),
-           psi_names[1], listens(1), psi_names[2], listens(2), psi_names[3], listens(3));
+           "events that ask for an evaluation: %s %s, %s %s, %s %s, %s %s", psi_names[0],
+           listens(0), psi_names[1], listens(1), psi_names[2], listens(2), psi_names[3],
+           listens(3));
 }
 
 static void arm(uint64_t now)

@@ -132,7 +132,7 @@ void verbose_evaluated(void *arg, enum pressure_cause cause, const struct pressu
 
     (void)arg;
     log_line(LOG_DEBUG,
-             "look by %s: %s, used %s, left %s, free here %s, may keep %s, next in %u ms",
+             "evaluation by %s: %s, used %s, left %s, free here %s, may keep %s, next in %u ms",
              cause_name(cause), pressure_level_name(a->level), size_of(used, s->used_bytes),
              size_of(left, s->headroom_bytes), size_of(held, s->held_bytes),
              size_of(keep, a->keep_bytes), a->next_evaluation_ms);

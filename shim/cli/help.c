@@ -25,7 +25,7 @@ static const char actions[] =
     "\n"
     "      top            what all processes under tidepool hold, refreshing\n"
     "      dump PID       have a sampled process write its heap profile\n"
-    "      report FILE    say who held the memory, by a heap profile: tidepool(1)\n"
+    "      report FILE    show what held the memory, by a heap profile: tidepool(1)\n"
     "      --check        say what of the library works on this machine\n"
     "      --path, --version   say where the library is, and which version this is\n"
     "      --help-all     list all options; each is also a variable: tidepool(7)\n";

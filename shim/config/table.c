@@ -263,8 +263,8 @@ static const struct row rows[] = {
     {pressure, "TIDEPOOL_HEADROOM", "0", "a size", "bytes to keep free below the limit",
      .take = take_size, .offset = AT(headroom_bytes), .max = SIZE_TOP},
     {pressure, "TIDEPOOL_INTERVAL", "5s", "a duration from 10ms to 60m",
-     "longest time between two looks", .take = take_duration, .offset = AT(interval_ms), .min = 10,
-     .max = HOUR_MS},
+     "longest time between two evaluations", .take = take_duration, .offset = AT(interval_ms),
+     .min = 10, .max = HOUR_MS},
     {pressure, "TIDEPOOL_COOLDOWN", "10s", "a duration from 0s to 60m",
      "shortest time between two reclaims at high", .take = take_duration, .offset = AT(cooldown_ms),
      .max = HOUR_MS},
@@ -298,7 +298,7 @@ static const struct row rows[] = {
     {sample, "TIDEPOOL_SAMPLE_DIR", "/tmp", "an absolute path", "folder for heap profiles",
      .take = take_path, .offset = AT(sample_dir), .max = 3900},
     {sample, "TIDEPOOL_SAMPLE_UNWIND", "builtin", "builtin, libunwind or fp",
-     "who walks the stack; fp: frame pointers", .take = take_word, .offset = AT(sample_unwind),
+     "how the stack is walked; fp: frame pointers", .take = take_word, .offset = AT(sample_unwind),
      .words = "builtin libunwind fp"},
 };
 

@@ -28,10 +28,11 @@ static void report_pressure(void)
     pressure_stats(&p);
     if (!p.evaluations)
         return;
-    log_line(LOG_STATS,
-             "pressure: level %s used_bytes %lu limit_bytes %lu looks %lu by_growth %lu limit %s",
-             pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.evaluations,
-             p.direct_evaluations, pressure_limit_name(p.sample.kind));
+    log_line(
+        LOG_STATS,
+        "pressure: level %s used_bytes %lu limit_bytes %lu evaluations %lu by_growth %lu limit %s",
+        pressure_level_name(p.level), p.sample.used_bytes, p.sample.limit_bytes, p.evaluations,
+        p.direct_evaluations, pressure_limit_name(p.sample.kind));
     log_line(LOG_STATS,
              "reclaims: watchdog %lu assist %lu api %lu returned_bytes %lu took_us %lu refused %lu",
              p.reclaims[PRESSURE_CAUSE_WATCHDOG], p.reclaims[PRESSURE_CAUSE_ASSIST],

@@ -189,8 +189,8 @@ def test_redis(prometheus, directory):
             n = value(series, "tidepool_pool_" + name, bucket=str(int(bound) * units[unit]))
             check(f"redis: {name} of {bound}{unit} at exit", n == float(own[word]), f"{n} {own[word]}")
     check("redis: six buckets at exit", buckets == 6, said)
-    looks = re.search(r"looks (\d+)", said)
-    check("redis: looks at exit", looks and value(series, "tidepool_memory_samples_total") == float(looks[1]))
+    evaluations = re.search(r"evaluations (\d+)", said)
+    check("redis: evaluations at exit", evaluations and value(series, "tidepool_memory_samples_total") == float(evaluations[1]))
     os.remove(f"{directory}/tidepool-{p.pid}.prom")
 
 

@@ -17,7 +17,7 @@ export TSAN_OPTIONS="suppressions=tests/race/tsan.supp:${TSAN_OPTIONS:-}"
 passed=0 failed=0 skipped=0
 
 # What the library says of its own accord.
-expected='^tidepool: (version|memory pressure|level |reclaim |look |events that|heap profile|bucket |pressure:|reclaims:|levels:|pages:|samples:|double_frees|double free|invalid free|allocated at|backtrace: |more lines of this kind)'
+expected='^tidepool: (version|memory pressure|level |reclaim |evaluation |events that|heap profile|bucket |pressure:|reclaims:|levels:|pages:|samples:|double_frees|double free|invalid free|allocated at|backtrace: |more lines of this kind)'
 
 # run STATUS VICTIM [VARIABLE=VALUE ...] [-- ARGUMENT ...]
 run() {

@@ -80,12 +80,12 @@ pools_tell() {
 # The levels of TIDEPOOL_VERBOSE.
 started() { one_line "version [0-9.]*: limit 640 MiB (TIDEPOOL_LIMIT), high from 75 %; pools on, up to 80 MiB in buckets 1K:7,1M:64M; membarrier yes, page moves [a-z]*, huge pages never, sampling off, metrics off\$"; }
 first_reclaim() {
-    ours_alone && ! grep -q '^tidepool: look by' "$tmp/err" &&
+    ours_alone && ! grep -q '^tidepool: evaluation by' "$tmp/err" &&
         grep -qE '^tidepool: reclaim by (watchdog|growing thread) at (high|critical): memory is short for the first time; wanted [0-9]+ [KM]iB, gave back [0-9]+ [KM]iB in [0-9]+ us; usage [0-9]+ [KM]iB, then [0-9]+ [KM]iB, of 100 MiB$' "$tmp/err" &&
         grep -qE '^tidepool: level [a-z]+: [0-9]+ MiB used, high begins at 75 MiB and critical at 90 MiB; ' "$tmp/err" &&
-        grep -q '^tidepool: events that bring looks forward: MEMORY_PRESSURE_WATCH none, PSI ' "$tmp/err"
+        grep -q '^tidepool: events that ask for an evaluation: MEMORY_PRESSURE_WATCH none, PSI ' "$tmp/err"
 }
-each_look() { ours_alone && grep -qE '^tidepool: look by growing thread: normal, used [0-9]+ [KM]iB, ' "$tmp/err"; }
+each_evaluation() { ours_alone && grep -qE '^tidepool: evaluation by growing thread: normal, used [0-9]+ [KM]iB, ' "$tmp/err"; }
 watch_refused() { grep -q '^tidepool: MEMORY_PRESSURE_WATCH cannot be listened to (error ' "$tmp/err"; }
 # Changes of level, of which the first 16 are shown.
 level_lines() { ! grep -qvE '^tidepool: (memory pressure|more lines of this kind are not shown$)' "$tmp/err"; }
@@ -310,7 +310,7 @@ ok maps_little "$V/maps_little"
 case_ 'verbose 1' 0 started TIDEPOOL_VERBOSE=1 TIDEPOOL_LIMIT=640M TIDEPOOL_BUCKETS=1K:7,1M:64M "$V/small_process"
 case_ 'verbose 1, disabled' 0 silent TIDEPOOL_VERBOSE=1 TIDEPOOL_DISABLE=1 "$V/small_process"
 case_ 'verbose 2' 0 first_reclaim TIDEPOOL_VERBOSE=2 TIDEPOOL_LIMIT=100M "$V/rounds"
-case_ 'verbose 3' 0 each_look TIDEPOOL_VERBOSE=3 "$V/borrows_memory"
+case_ 'verbose 3' 0 each_evaluation TIDEPOOL_VERBOSE=3 "$V/borrows_memory"
 case_ 'a watch that cannot be' 0 watch_refused MEMORY_PRESSURE_WATCH=/dev/zero TIDEPOOL_LIMIT=100M "$V/rounds"
 echo mine >"$tmp/mine"
 case_ 'a watch on a file of the user' 0 watch_refused MEMORY_PRESSURE_WATCH="$tmp/mine" MEMORY_PRESSURE_WRITE=eA== TIDEPOOL_LIMIT=100M "$V/rounds"

@@ -28,7 +28,7 @@ static const char help[] =
     "Usage: tidepool report FILE... [options]\n"
     "Who held the memory, by heap profiles (heap_v2) of tidepool, jemalloc, jeprof or pprof.\n"
     "Several are added up; - is the standard input.\n\n"
-    "      --top N           so many rows, 0 for all [20]\n"
+    "      --top N           rows to show, 0 for all [20]\n"
     "      --by WHAT         a row for each site, function or module [site]\n"
     "      --diff OLD        against an older profile, the largest change first\n"
     "      --html OUT        also a page with a flame graph; - is the standard output\n"

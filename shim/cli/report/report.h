@@ -1,4 +1,4 @@
-// report - `tidepool report`: who held the memory, by a heap profile.
+// report - `tidepool report`: what held the memory, by a heap profile.
 //
 // exit_report.c reads the options; each form of output is a file: sites.c the table,
 // folded.c folded stacks and JSON, flame.c the page.
