@@ -13,7 +13,7 @@
 #include "shim/cli/out.h"
 #include "shim/cli/process/control.h"
 
-// Its disk may be busy with what made somebody ask.
+// Its disk may be busy for the reason that the dump was asked for.
 #define TIMEOUT_MS 30000
 
 // PATH_MAX, and /proc/PID/root before it.
@@ -54,9 +54,9 @@ static long owner_of_files(pid_t pid)
     return owner;
 }
 
-// The process names the file as it sees it itself: in a container, by another root, and what has
-// that name here is another file, or somebody's who wants it to be read. Tells where it is for us;
-// false where no such file of that process's user is there.
+// The process names the file as it sees it itself: in a container, by another root. What has that
+// name here is another file, perhaps one made to be read by mistake. Sets where it is for us; false
+// where no such file of that process's user is there.
 static bool find_file(pid_t pid, const char *path, const char **found)
 {
     static char by_root[DUMP_PATH_MAX];

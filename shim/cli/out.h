@@ -11,7 +11,7 @@
 // Control characters, those that turn the direction of writing, and broken UTF-8 become '?'.
 size_t out_plain(FILE *f, const char *text, size_t columns);
 
-// The same into memory, cut where there is no more room.
+// Text into memory, cut where there is no more room.
 const char *out_plain_text(char *out, size_t size, const char *text);
 
 // In quotes. Valid JSON whatever the text is, and safe inside a script element of HTML.
@@ -22,7 +22,7 @@ enum { OUT_SIZE_MAX = 16 };
 const char *out_size(char room[OUT_SIZE_MAX], double bytes);
 const char *out_change(char room[OUT_SIZE_MAX], double bytes);
 
-// Does nobody want text without colours? An empty NO_COLOR is as good as none.
+// May text have colours? An empty NO_COLOR is as good as none.
 bool out_may_colour(void);
 
 // A count or a number of bytes that fits.

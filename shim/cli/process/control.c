@@ -27,7 +27,7 @@ void launcher_control_begin(struct control_call *c, pid_t pid, const char *reque
     c->state = launcher_reach(pid, &c->fd);
     if (c->state != CONTROL_ASKED)
         return;
-    // One who is refused hears of it in the answer.
+    // A client that is refused reads so in the answer.
     if (n >= (int)sizeof line ||
         (send(c->fd, line, (size_t)n, MSG_NOSIGNAL) != n && errno != EPIPE))
         c->state = CONTROL_SILENT;
@@ -97,7 +97,7 @@ static bool any_open(const struct pollfd *fds, size_t count)
     return false;
 }
 
-// Whoever is ready is read from, a piece at a time, so that none keeps another waiting.
+// Processes that are ready are read from, a piece at a time, so that none keeps another waiting.
 static void receive_all(struct control_call *calls, struct pollfd *fds, size_t count,
                         unsigned timeout_ms)
 {

@@ -1,7 +1,7 @@
 // control - asks a running process through its control channel (export/control.h).
 //
-// Many can be asked at once: begin them all, then finish all in one call, which reads from whoever
-// is ready. What they answer is text from outside: whoever shows it makes it harmless.
+// Many can be asked at once: begin them all, then finish all in one call, which reads from those
+// that are ready. An answer is text from outside: the code that shows it makes it harmless.
 #ifndef TIDEPOOL_SHIM_CLI_PROCESS_CONTROL_H
 #define TIDEPOOL_SHIM_CLI_PROCESS_CONTROL_H
 

@@ -1,8 +1,9 @@
 // procs - which processes of this machine have the library in them.
 //
-// Those whose maps we may read are looked at; of other users' processes, those whose control
-// channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept for some
-// scans while it has the same name, and then looked up again: it may run another program by then.
+// Processes are inspected if we may read their maps; those of other users are found if their
+// control channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept
+// for some scans while it has the same name, and then checked again: it may run another program by
+// then.
 #ifndef TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
 #define TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
 
@@ -16,7 +17,7 @@ struct proc {
     uint64_t start; // clock ticks since boot: with the pid, this is one process and no other
     char comm[32];  // as the kernel has it, any bytes
     bool has_library;
-    unsigned age; // scans since it was looked at
+    unsigned age; // scans since it was inspected
     bool seen;    // in this scan
 };
 

@@ -1,7 +1,7 @@
 // reach - see reach.h.
 //
-// The socket's name is found in /proc/PID/net/unix. Others may bind names like it, so the one who
-// answers has to be the process that was meant. In a container the name is in another network
+// The socket's name is found in /proc/PID/net/unix. Others may bind names like it, so the process
+// that answers has to be the one that was meant. In a container the name is in another network
 // namespace: a child of ours goes there, through its user namespace where need be, and connects.
 
 #include "shim/cli/process/reach.h"
@@ -56,7 +56,7 @@ static bool same_namespace(pid_t pid, const char *file)
     struct stat own, its;
     char path[64];
     snprintf(path, sizeof path, "/proc/self%s", file);
-    // One that may not be looked at can only be asked from here.
+    // A process that may not be inspected can only be asked from here.
     return stat(path, &own) != 0 || !proc_stat(pid, file, &its) || own.st_ino == its.st_ino;
 }
 
@@ -84,7 +84,7 @@ struct sockets {
     unsigned long *inode;
 };
 
-// Those of a folder of descriptors; none where we may not look.
+// Those of a folder of descriptors; none where we may not read it.
 static void add_sockets(struct sockets *s, const char *path)
 {
     char to[64];
@@ -190,7 +190,7 @@ static void find_names(pid_t pid, struct names *found)
     scan(pid, start, NULL, found);
     if (found->count < 2)
         return;
-    // Somebody imitates it, perhaps a hundred times.
+    // Other processes may imitate it, perhaps a hundred times.
     struct sockets own = sockets_of(pid);
     if (own.count)
         scan(pid, start, &own, found);
@@ -261,12 +261,12 @@ static bool enter(pid_t pid, const char *file, int kind)
 }
 
 // The child that goes where the process is. There it is the root of that user namespace, or else a
-// user whom nobody there knows.
+// user that is not mapped there.
 static _Noreturn void connect_there(pid_t pid, const char *name, bool here, bool other_users,
                                     int to)
 {
     int fd = -1;
-    // Nobody there shall look into us, who may have come as the host's root.
+    // No process there may inspect ours, which may have come as the host's root.
     prctl(PR_SET_DUMPABLE, 0);
     if (other_users && enter(pid, "/ns/user", CLONE_NEWUSER) &&
         (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0))

@@ -8,8 +8,8 @@
 // Open for reading, and what it is; "-" is the standard input. -1 with errno.
 int file_open(const char *path, struct stat *st);
 
-// The same of a regular file that belongs to `owner`: judged once it is open, so that what is read
-// is what was judged. -1 also where it is another one; does not wait at a fifo.
+// Opens a regular file that belongs to `owner`: judged once it is open, so that what is read is
+// what was judged. -1 also where it is another one; does not wait at a fifo.
 int file_open_owned(const char *path, uid_t owner);
 
 // What can be read, up to `max` bytes, with a NUL behind; closes the descriptor. NULL with errno

@@ -1,4 +1,4 @@
-// find - looking up an address in a table of ranges.
+// find - finding an address in a table of ranges.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_FIND_H
 #define TIDEPOOL_SHIM_CLI_REPORT_FIND_H
 

@@ -112,7 +112,7 @@ void report_json(const struct report *r, FILE *f)
     size_t shown = 0;
     for (size_t i = 0; i < rows.count && (!r->top || shown < r->top); i++) {
         const struct row *row = &rows.rows[i];
-        // Who only calls those that ask has no row of his own, but by function.
+        // A function that only calls those that ask has no row of its own, except by function.
         if (r->by != BY_FUNCTION && row->own.bytes[SIDE_NOW] + row->own.bytes[SIDE_BEFORE] <= 0)
             continue;
         fputs(shown++ ? ",\n{" : "\n{", f);

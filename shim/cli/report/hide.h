@@ -1,4 +1,4 @@
-// hide - which functions are the way to the allocator, and not who wanted the memory.
+// hide - which functions are only the way to the allocator.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
 #define TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
 

@@ -41,7 +41,7 @@ void perfmap_parse(struct perfmap *m, char *text)
         qsort(m->entries, m->count, sizeof *m->entries, by_start);
 }
 
-// /tmp is everybody's: a map of somebody else's would be read as this process's code.
+// Every user writes to /tmp: another user's map would be read as this process's code.
 static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, uint64_t pid,
                      uid_t owner)
 {

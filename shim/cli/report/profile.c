@@ -85,7 +85,7 @@ static char *copy_of(const struct line *l)
     size_t room = 0;
     char *out = room_for(NULL, &room, n + 1, 1);
     memcpy(out, l->at, n);
-    // A path with a NUL in it would be two paths to those who ask for it later.
+    // A path with a NUL in it would be two paths to the tools that are asked for it later.
     for (size_t i = 0; i < n; i++)
         if (!out[i])
             out[i] = '?';

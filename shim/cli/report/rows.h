@@ -1,4 +1,4 @@
-// rows - stacks summed up by who asked for the memory: a line, a function, or a file.
+// rows - stacks summed up by what asked for the memory: a line, a function, or a file.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_ROWS_H
 #define TIDEPOOL_SHIM_CLI_REPORT_ROWS_H
 

@@ -1,4 +1,4 @@
-// sites - the table in the terminal: who holds most.
+// sites - the table in the terminal: what holds most.
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct screen {
     const char *bold, *faint, *plain;
 };
 
-// A file is not cut: whoever reads it can fold its lines.
+// A file is not cut: its reader can fold its lines.
 static struct screen screen_of(FILE *f)
 {
     struct screen s = {f, SIZE_MAX, "", "", ""};

@@ -145,7 +145,7 @@ static void add_stack(struct resolver *r, const struct profile_stack *stack,
             (*frames)[count++] = frame;
         }
     }
-    // Somebody has to have it: the outermost frame stays.
+    // A row needs one frame: the outermost stays.
     while (!o->all_frames && count > 1 && is_hidden(r, (*frames)[count - 1]))
         count--;
     if (count)

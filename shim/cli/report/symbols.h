@@ -2,8 +2,8 @@
 //
 // For each file that was mapped: its lines and inlined functions by launcher_lines, where it or its
 // debug file (/usr/lib/debug/.build-id) has them; else the function by its symbol table; else the
-// file's name and the offset. Code that was made at run time is looked up in perf-PID.map, which
-// node --perf-basic-prof and other runtimes write.
+// file's name and the offset. Code that was made at run time is named by perf-PID.map, which node
+// --perf-basic-prof and other runtimes write.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
 #define TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
 

@@ -42,8 +42,8 @@ static const char *own_loader(void)
     return "";
 }
 
-// As execvp: a name with a slash is a path, another is looked for along PATH. True for the first
-// file that may be executed; else errno is ENOENT, or EACCES where one was there.
+// As execvp: a name with a slash is a path, another is searched along PATH. True for the first file
+// that may be executed; else errno is ENOENT, or EACCES where one was there.
 static bool resolve(const char *command, char *out, size_t size)
 {
     struct stat st;
@@ -129,7 +129,7 @@ static int inspect_elf(const char *shown, int fd, const struct stat *st, const c
     return 0;
 }
 
-// The program that `env` in a script's first line looks for; NULL where it is none of ours to tell.
+// The program that `env` in a script's first line starts; NULL where that cannot be told.
 static char *env_command(char *rest)
 {
     char *state = NULL;

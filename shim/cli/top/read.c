@@ -148,7 +148,7 @@ static bool take_call(struct top *t, struct top_row *row, struct control_call *c
     free(call->text);
     call->text = NULL;
     make_rate(t, row);
-    // It may have ended, and its pid may be somebody else's, who answered in its place.
+    // It may have ended, and its pid may be that of another process, which answered in its place.
     return row->state != CONTROL_GONE && procs_alive(&p);
 }
 

@@ -57,7 +57,7 @@ static void text(struct line *l, const char *s)
         put(l, *s++);
 }
 
-// Exactly so many columns; a negative width stands for flush left.
+// Exactly `width` columns; a negative width stands for flush left.
 static void field(struct line *l, int width, const char *s)
 {
     unsigned wide = (unsigned)(width < 0 ? -width : width), length = (unsigned)strlen(s);

@@ -59,7 +59,7 @@ static int compare(const void *a, const void *b, void *arg)
     const struct top_row *x = a, *y = b;
     const struct order *o = arg;
     double u = value(x, o->by), v = value(y, o->by);
-    // Whichever way it goes, those who said nothing are at the end.
+    // In either order, processes that did not answer are at the end.
     if (isnan(u) != isnan(v))
         return isnan(u) ? 1 : -1;
     int d = o->by == TOP_PROCESS ? strcmp(x->comm, y->comm) : (u > v) - (u < v);

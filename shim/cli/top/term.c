@@ -146,7 +146,7 @@ static void stop(void)
     take_over();
 }
 
-// What was typed and not taken yet; somebody types faster than we read.
+// What was typed and not taken yet; a user may type faster than this program reads.
 static struct {
     char bytes[64];
     size_t count;

@@ -350,7 +350,7 @@ static int run_screen(struct top *t)
         }
     }
     term_close();
-    // As if the signal had done it, for whoever waits for us.
+    // As if the signal had done it, for the parent that waits for us.
     int sig = term_signal();
     if (sig) {
         signal(sig, SIG_DFL);
