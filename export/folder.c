@@ -145,7 +145,7 @@ static int create(int dir, const char *name)
 {
     int fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
 
-    // Left by a process of the same pid that was killed in the middle, or put there by someone.
+    // Left by a process of the same pid that was killed in the middle, or put there by hand.
     if (fd == -EEXIST && folder_remove(dir, name) == 0)
         fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
     return fd;

@@ -14,8 +14,8 @@
 //
 // Written in the moment in which memory runs out: nothing is allocated, no lock is taken, and each
 // system call is a raw one, which is no cancellation point. It works in memory of its own, so that
-// the stack of whichever thread it runs on is enough: only one at a time may be in here, and the
-// caller sees to that.
+// any thread's stack is large enough. Only one thread at a time may be in here; the caller sees to
+// that.
 #ifndef TIDEPOOL_EXPORT_HEAP_PROFILE_H
 #define TIDEPOOL_EXPORT_HEAP_PROFILE_H
 

@@ -2,7 +2,7 @@
 //
 // A stack is kept once, for ever, under a number, with sums over its samples; a record is one live
 // sample, so that its share can be taken off again. Both lie in mapped memory that grows in chunks
-// up to a fixed end, and nothing here takes a lock, allocates or calls out: it works in signal
+// up to a fixed end. Nothing here takes a lock, allocates or calls out. So it works in signal
 // handlers, in the child of a fork and while others change it. What there is no room for is said by
 // 0, which is never a number.
 //

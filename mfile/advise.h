@@ -12,7 +12,7 @@
 // What we do unasked (COLD, PAGEOUT, WILLNEED and the rest) keeps every byte, whatever lies at that
 // address by then.
 //
-// Nor is a file ever opened, to drop it from the page cache or to read it: closing any descriptor
+// Nor is a file ever opened, to drop it from the page cache or to read it. Closing any descriptor
 // of a file drops all of the process's POSIX locks on it.
 //
 // Missing in the kernel (COLD and PAGEOUT came with 5.4, POPULATE_READ with 5.14), or refused by a

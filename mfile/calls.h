@@ -3,8 +3,8 @@
 //
 // Results and errno are the kernel's; what we do beside the call neither fails it nor changes
 // errno. Nothing here allocates from the heap, waits for a lock or for the disk (but HINT_POPULATE,
-// which was asked for), or needs more than the raw system calls: safe before any constructor, in
-// signal handlers, after fork.
+// which was asked for), or needs more than the raw system calls. So it is safe before any
+// constructor, in signal handlers, after fork.
 //
 // While nothing was switched on, a pair of mmap and munmap costs 50 ns more than raw system calls.
 // With the table, 100 ns for anonymous memory, 200 for a file, 300 beside 10,000 others. Rules

@@ -47,7 +47,7 @@ static bool waits(void)
     return record_waits() || prefetch_waits();
 }
 
-// What is promised before mmap() returns cannot wait for anybody.
+// What is promised before mmap() returns cannot wait for another thread.
 static bool asks_later(void)
 {
     return (policy.all & HINT_AT_ONCE) && !(policy.all & HINT_POPULATE);

@@ -8,7 +8,7 @@
 // Files in memory (tmpfs) must not come here: their holes would be filled.
 //
 // Where the file is not known, or the kernel cannot populate, it is WILLNEED after all, in steps of
-// 128 KiB, which is all that many disks' read-ahead allows for one call.
+// 128 KiB. Many disks' read-ahead allows no more for one call.
 //
 // Without a worker the caller does the first MiB itself, by WILLNEED.
 #ifndef TIDEPOOL_MFILE_PREFETCH_H

@@ -1,8 +1,8 @@
 // range - advice that the program asks for, on any mapping of its own: what is legal is found in
 // /proc/self/maps, which is always right, and not in the table.
 //
-// Results are 0 or -errno: -EINVAL a range that wraps or ends in the last page of all, -ENOMEM
-// where something of the range is not mapped (the rest is done, as by madvise), else the kernel's.
+// Results are 0 or -errno: -EINVAL for a range that wraps or ends in the last page of all, else the
+// kernel's. -ENOMEM where something of the range is not mapped: the rest is done, as by madvise().
 #ifndef TIDEPOOL_MFILE_RANGE_H
 #define TIDEPOOL_MFILE_RANGE_H
 

@@ -13,7 +13,7 @@
 //   what comes    enters it after the system call
 //
 // Then the note of a thread that is given a range stands behind the note of the one that gave it
-// up, whatever the scheduler does: giving up is noted, then done; being given is done, then noted.
+// up, whatever the scheduler does. Giving up is noted, then done; being given is done, then noted.
 // Between the two the kernel has more mappings than the table, never fewer. Threads that unmap
 // ranges which others are just being given, without knowing of them, are not ordered by this, nor
 // by anything else. A call that fails after its note, and a note that found the ring full, make the
@@ -21,12 +21,12 @@
 //
 // What libc and ld.so map and unmap for themselves (libraries, thread stacks, files of stdio)
 // passes no interposer. record_check() finds it. Until then such a range may be missing, or be
-// there and belong to something else; therefore nothing may be done to a range of the table that
+// there and belong to something else. Therefore nothing may be done to a range of the table that
 // could harm another mapping.
 //
 // A handler that leaves a mapping call for good by siglongjmp, in the few instructions that hold
-// the table, leaves it taken: no more changes are seen, no more advice is given, nothing else
-// breaks.
+// the table, leaves it taken. Then no more changes are seen and no more advice is given; nothing
+// else breaks.
 #ifndef TIDEPOOL_MFILE_RECORD_H
 #define TIDEPOOL_MFILE_RECORD_H
 

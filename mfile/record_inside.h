@@ -71,7 +71,7 @@ void record_forget_aside(void);
 // Fresh mappings may lie there.
 void record_note_recent(uint64_t start, uint64_t end);
 
-// For anybody.
+// Any thread, without the table.
 static inline uint32_t record_recents(void)
 {
     return atomic_load_explicit(&record.recent_count, memory_order_relaxed);

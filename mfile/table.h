@@ -1,11 +1,10 @@
 // table - disjoint ranges of addresses in order, each with what is known of its mapping.
 //
 // Pure: no clock, no lock, no file; one caller at a time (record.h sees to that). A leaf holds up
-// to 32 entries in order, and a directory the leaves in order, so that finding, adding and cutting
-// take two binary searches and move less than 2 KiB, whether there are ten mappings or a hundred
-// thousand; one call in sixteen, at most, splits or joins leaves, and moves 16 bytes of the
-// directory for each leaf behind. Memory comes from raw mmap, 64 KiB at a time, and is kept for the
-// next entry.
+// to 32 entries in order, and a directory the leaves in order. So finding, adding and cutting take
+// two binary searches and move less than 2 KiB, with ten mappings or a hundred thousand. At most
+// one call in sixteen splits or joins leaves, and moves 16 bytes of the directory for each leaf
+// behind. Memory comes from raw mmap, 64 KiB at a time, and is kept for the next entry.
 #ifndef TIDEPOOL_MFILE_TABLE_H
 #define TIDEPOOL_MFILE_TABLE_H
 

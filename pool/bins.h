@@ -39,8 +39,8 @@ uint32_t bins_release_oldest(unsigned class, uint64_t max);
 void bins_empty_class(struct cache *t, unsigned class);
 void bins_empty(struct cache *t);
 
-// Draws the distance to the next sample anew; or only if the last one was drawn in a time of much
-// traffic that has ended, for that sample may be far.
+// Draws the distance to the next sample anew. The second only if the last one was drawn in a time
+// of much traffic that has ended: that sample may be far.
 void bins_draw(struct cache *t, unsigned class, uint64_t interval);
 void bins_draw_nearer(struct cache *t, unsigned class);
 

@@ -5,8 +5,8 @@
 // third together.
 //
 // pool_takes, pool_get and pool_put are the way of a request; all are safe from any thread. In a
-// signal handler they are as safe as the moment it interrupted: in the middle of a pooled request
-// always, in the middle of jemalloc no more than malloc() itself.
+// signal handler they are as safe as the moment it interrupted. In the middle of a pooled request
+// they always are; in the middle of jemalloc no more than malloc() itself.
 //
 // Locks, in order: the registry's (thread_cache.c), a transfer cache's, jemalloc's own, the
 // region's.
@@ -69,7 +69,7 @@ void *pool_run_new(size_t size, size_t alignment, bool zero);
 // off: the caller turns to jemalloc's own heap.
 void *pool_get_new(size_t size, bool zero);
 
-// In a frugal pool a new block that fills its run only partly does not keep the rest resident: the
+// In a frugal pool a new block that fills its run only partly does not keep the rest resident. The
 // pages behind what was asked for go back to the kernel, for a system call each time.
 void pool_set_frugal(bool frugal);
 

@@ -3,8 +3,8 @@
 // One range that begins at an address chosen once and grows upwards, mapped as it is needed. A
 // jemalloc arena of its own takes its extents from it, so "is this pointer pooled?" is one
 // subtraction and one compare, while jemalloc goes on doing page runs, coalescing and purging.
-// Addresses inside are counted in units of 64 bytes from the base (every block starts on one), so
-// that a block's name fits 32 bits; unit 0 is never a block.
+// Addresses inside are counted in units of 64 bytes from the base, so that a block's name fits 32
+// bits. Every block starts on a unit; unit 0 is never a block.
 //
 // Nothing is reserved: the base lies far below the process's other mappings, and where one of these
 // is met after all, the region has its final size. Blocks then come from jemalloc's own heap.
@@ -20,17 +20,17 @@
 //
 // The rule for signal handlers: every call into jemalloc stands between region_enter() or
 // region_pass() and region_leave(). A handler that interrupts its thread there gets no block from
-// jemalloc, which may hold locks or have a list half changed, but one of pool/signal_block.h; and
-// the blocks of jemalloc's that it frees wait for the next region_leave(). (A handler that leaves
-// such a call for good, by siglongjmp, leaves the locks held: nothing helps there.)
+// jemalloc, which may hold locks or have a list half changed, but one of pool/signal_block.h.
+// Blocks of jemalloc that it frees wait for the next region_leave(). (A handler that leaves such a
+// call for good, by siglongjmp, leaves the locks held: nothing helps there.)
 //
 // A block that is out and *sampled*, or has marked pages, has a state of its own. So the fast path
 // of free() takes it for no live block, and the slow path checks again. Its note is in a second
 // map, of which a process that takes no samples touches nothing.
 //
 // A *run* is a block of any size that is on no list, for a request that is sampled and not of a
-// pooled size: always marked so, and of classes of its own. The note outlives a sampled block or
-// run until a block begins there again.
+// pooled size. It is always marked so, and of classes of its own. The note outlives a sampled block
+// or run until a block begins there again.
 //
 // An entry is written only by the owner of its block, so it needs no lock. Other threads read the
 // fields only to diagnose a wrong free.
@@ -81,7 +81,7 @@ enum region_thp { REGION_THP_DEFAULT, REGION_THP_MADVISE, REGION_THP_NEVER };
 // Returns 0, or -ENOMEM when no useful region could be had: then the process does without pools.
 //
 // Where the process's address space or data is limited (RLIMIT_AS, RLIMIT_DATA), now or later, the
-// region grows to a quarter of the limit at most: mapped space is not given back.
+// region grows to a quarter of the limit at most. Mapped space is not given back.
 int region_init(enum region_thp thp);
 
 // Called once, in the middle of a request and with locks held, when another mapping lies where the
@@ -102,7 +102,7 @@ void *region_block_new(unsigned class, bool zero);
 void *region_run_new(size_t size, size_t alignment, bool zero);
 
 // What a program may use of a live run: what it would have got without sampling, and no less than
-// nallocx() said; or sampled blocks would be resized in place more often than others.
+// nallocx() said. Otherwise sampled blocks would be resized in place more often than others.
 size_t region_run_size(const void *ptr);
 
 // Gives a run back to jemalloc.
@@ -214,8 +214,8 @@ static inline bool region_fork_is_inside(void)
     return region_inside & (REGION_INSIDE | REGION_PASSING);
 }
 
-// Bytes that may be used of a live block of jemalloc's. By a thread inside, too: jemalloc's map of
-// extents can be read without its locks, but not by way of the thread's cache of that map, which
+// Bytes that may be used of a live block of jemalloc's. By a thread inside, too. jemalloc's map of
+// extents can be read without its locks; but not by way of the thread's cache of that map, which
 // the interrupted call may be changing. jemalloc 5.3: an entry has the size class above the
 // address's 48 bits.
 size_t region_je_size(const void *ptr);

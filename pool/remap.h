@@ -1,10 +1,11 @@
 // remap - free pages move to where a request would take new ones.
 //
-// Near the limit, for each page that is taken another has to go back to the kernel: 1.7 us, most of
-// it for the fault (Linux 6.18 in a virtual machine). mremap(2) moves a piece of any size in 8 to
-// 40 us, and nothing is zeroed, charged or touched. Where the piece was reads as zero from then on,
-// as if it had been given back (page_move.h). Where the kernel moves pages of one mapping at a
-// time, free pages of several move mapping by mapping, and what is left of them is purged.
+// Near the limit, for each page that is taken another has to go back to the kernel. That takes 1.7
+// us, most of it for the fault (Linux 6.18 in a virtual machine). mremap(2) moves a piece of any
+// size in 8 to 40 us, and nothing is zeroed, charged or touched. Where the piece was reads as zero
+// from then on, as if it had been given back (page_move.h). Where the kernel moves pages of one
+// mapping at a time, free pages of several move mapping by mapping, and what is left of them is
+// purged.
 //
 // A thread that makes a request notes which pages jemalloc takes for it. Before they are touched
 // that thread purges: pages that would go back to the kernel move there instead.
@@ -47,9 +48,9 @@ void remap_locks_changed(void);
 bool remap_usable(void);
 
 // From now on, to remap_end(), this thread's first pages of REMAP_MIN_BYTES or more that jemalloc
-// takes at once are noted in *r, and not counted: what does not move there is for pages_take(). A
-// signal handler's may be the first. False: another thread is at it, and jemalloc would not let two
-// purge the same arena.
+// takes at once are noted in *r, and not counted. Those that get no moved pages are for
+// pages_take(). A signal handler's may be the first. False: another thread is at it, and jemalloc
+// would not let two purge the same arena.
 bool remap_begin(struct remap *r);
 void remap_end(void);
 

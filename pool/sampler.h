@@ -1,14 +1,14 @@
 // sampler - which requests are sampled.
 //
-// Every byte that is asked for is a trial of its own, a hit once in `interval` bytes on average; a
+// Every byte that is asked for is a trial of its own, a hit once in `interval` bytes on average. A
 // request is sampled when one of its bytes is a hit. So a request of `size` bytes is sampled with
 // probability 1 - exp(-size / interval), whatever came before it, and 1 / that is how many such
-// requests a sample stands for. The distance to the next hit is drawn once and counted down: in
-// bytes by requests of any size, in requests where all are of one size (thread_cache.h), or, where
-// another module counts a thread's bytes already, waited for at a place on that count.
+// requests a sample stands for. The distance to the next hit is drawn once and counted down in
+// bytes, or in requests where all are of one size (thread_cache.h). Where another module counts a
+// thread's bytes already, the hit is a place on that count.
 //
 // A thread that allocates gigabytes a second would do little else than sample. Each has an
-// allowance, and its interval doubles with each step by which that is overdrawn: a sample remembers
+// allowance, and its interval doubles with each step by which that is overdrawn. A sample remembers
 // the interval that it was drawn with, so estimates stay unbiased, only coarser. What a program
 // loads when it starts is taken in a burst, and is what it holds: so there is much to spend at
 // once. Beyond that, with n samples to a step, a burst of any size is known to 0.58 / sqrt(n).
@@ -22,10 +22,10 @@
 #include <stdint.h>
 
 // What a thread may sample for ever, and beyond that at once, at an interval of PACE_USUAL_BYTES. A
-// user who sets a smaller interval wants more: the limit rises as the interval falls, and more. A
-// sample takes 2 us with a few frames, 4 to 8 us with 20 of them, and 10 where caches have
-// forgotten the tables: this rate is 0.25 % of a thread's time. 1024 at once are 512 MiB, which
-// take many times as long to be touched.
+// smaller interval raises the limit as much as it is smaller, and then more. A sample takes 2 us
+// with a few frames, 4 to 8 us with 20 of them, and 10 where caches have forgotten the tables. This
+// rate is 0.25 % of a thread's time. 1024 at once are 512 MiB, which take many times as long to be
+// touched.
 #define PACE_PER_SECOND 250
 #define PACE_AT_ONCE 1024 // before the interval doubles, and after that many more doubles again:
 #define PACE_A_DOUBLING 16

@@ -2,8 +2,8 @@
 //
 // That thread may hold jemalloc's locks, or have half of a list changed, so the handler's request
 // must not enter jemalloc. Each block here is a mapping of its own and begins on a page. Its size
-// stands in a table by page number, a radix tree that only grows: 32 KiB of address space for each
-// 16 MiB in which blocks lay, of which the pages that were written to take memory.
+// stands in a table by page number, a radix tree that only grows. It takes 32 KiB of address space
+// for each 16 MiB in which blocks lay; only pages that were written to take memory.
 //
 // A block costs an mmap(2) and a munmap(2), 1 to 2 us, and at least a page of memory once touched.
 // All functions are safe from any thread and any signal handler, take no lock and leave errno

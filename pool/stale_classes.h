@@ -18,8 +18,8 @@
 #define LEFT_MIN_BYTES ((uint64_t)8 << 20)
 
 // Marks the classes of which no block was taken since the last call, by any thread, and of which
-// LEFT_MIN_BYTES and more are free; not those of which none ever was: `warmed` blocks of a class
-// were made for what is to come. False where there are none. Any thread, without a lock.
+// LEFT_MIN_BYTES and more are free. It does not mark those of which none ever was: `warmed` blocks
+// of a class were made for what is to come. False where there are none. Any thread, without a lock.
 bool stale_classes_find(_Atomic uint64_t warmed[SIZE_CLASS_END], bool left[SIZE_CLASS_END]);
 
 #endif

@@ -1,9 +1,9 @@
 // thread_cache - a thread's free blocks, and how another thread takes them away.
 //
-// For each class a thread has a list, which malloc and free work on: a stack of unit numbers, so
-// that neither a block nor the map has to be read to find the next. A miss fetches a part of a list
-// from the transfer cache, an overflow takes half of the list there: so a thread whose traffic
-// wavers around the end of a list stays at home.
+// For each class a thread has a list, which malloc and free work on. It is a stack of unit numbers,
+// so that neither a block nor the map has to be read to find the next. A miss fetches a part of a
+// list from the transfer cache, an overflow takes half of the list there. So a thread whose traffic
+// wavers around the end of a list does not go there each time.
 //
 // A cache's thread may touch it, without atomics, between `busy = 1` and `busy = 0`, provided that
 // `revoked` is clear in between. A drain sets `revoked` on the caches of all threads, runs
@@ -29,10 +29,10 @@
 // block's unit.
 #define CACHE_LIST_MAX 255u
 
-// What malloc and free touch: half a cache line. The count of requests is the statistics as well,
-// which readers in other threads see a little late, and a third thing, too: it counts up to 0, and
-// the request that would take it there is to be sampled. It starts at a random distance, or, where
-// nothing is sampled, at one that takes for ever.
+// What malloc and free touch: half a cache line. The count of requests is also a statistic, which
+// readers in other threads see a little late. And it counts up to 0: the request that would take it
+// there is to be sampled. It starts at a random distance, or, where nothing is sampled, at one that
+// takes for ever.
 struct bin {
     _Alignas(32) uint32_t *_Atomic top; // the slot of the block to hand out next, or of the 0
     uint32_t *_Atomic full;             // the last slot that quota is held for
@@ -154,8 +154,8 @@ static inline uint64_t cache_if_equal(uint64_t a, uint64_t b, uint64_t value, ui
 #endif
 }
 
-// A block of `class` from the thread's current list; NULL sends the caller to pool_get_slow(): the
-// list is empty, or this request is to be sampled.
+// A block of `class` from the thread's current list; NULL where the list is empty, or this request
+// is to be sampled: then pool_get_transferred().
 static inline void *cache_pop(unsigned class)
 {
     struct cache *t = cache_self;
@@ -257,7 +257,7 @@ void cache_count(struct cache_count count[SIZE_CLASS_END]);
 unsigned cache_threads(void);
 
 // Blocks of `class` that were taken out of caches by a drain, by ageing or because their thread
-// ended, ever; and frees that found no room because a limit was reached.
+// ended, ever. And frees that found no room because a limit was reached.
 uint64_t cache_drained(unsigned class);
 uint64_t cache_overflows(unsigned class);
 

@@ -141,8 +141,8 @@ static inline uint64_t pressure_keep_bytes(void)
 // is known, or before the first evaluation.
 uint64_t pressure_room(void);
 
-// False for what no limit has room for, and no address space where none is known: such a request
-// fails, or is address space only, and there is nothing to prepare for.
+// False for what no limit has room for, or where none is known no address space. Such a request
+// fails, or is address space only: there is nothing to prepare for.
 static inline bool pressure_may_fit(size_t bytes)
 {
     return bytes <= atomic_load_explicit(&direct_view.limit_bytes, memory_order_relaxed);

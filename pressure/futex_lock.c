@@ -14,8 +14,8 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-// Until the word is another than `value`, or someone wakes us, or `deadline`; false after that. A
-// signal ends it early, so callers check the word again.
+// Until the word is another than `value`, or a wake-up, or `deadline`; false after that. A signal
+// ends it early, so callers check the word again.
 static bool sleep_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
 {
     uint64_t now = now_ns(), left = deadline_ns - now;

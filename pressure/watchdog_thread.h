@@ -45,8 +45,7 @@ void watchdog_thread_wake(void);
 void watchdog_thread_want(void);
 
 // Like watchdog_thread_want(), for what has time. Unless it is wanted sooner, the thread rests for
-// 100 ms before its first evaluation, so that a program which has ended by then has not paid for it
-// (some 2 ms of work).
+// 100 ms before its first evaluation. A program that ends by then saves some 2 ms of work.
 void watchdog_thread_want_later(void);
 
 // Inside pressure/ only. The next evaluation is due in `ms`: sooner, perhaps, than the thread

@@ -1,6 +1,6 @@
 // aside - another allocator stands in front of this one, and serves the process.
 //
-// LD_PRELOAD=libjemalloc.so:libtidepool.so, or a program that brings its own malloc(): the calls
+// LD_PRELOAD=libjemalloc.so:libtidepool.so, or a program that brings its own malloc(). The calls
 // that the other one does not define (reallocarray, operator new, __libc_memalign) still come here,
 // and their blocks are freed there. So this library takes no part: what comes here goes on to the
 // other one's functions, and there are no pools, no thread and no fork handlers.

@@ -1,8 +1,8 @@
 // env_copy - copies of texts from the environment.
 //
 // A program that shows its state in ps(1) (redis, nginx, postgres) writes that title over the
-// memory in which its arguments and its environment lay: what points there says something else from
-// then on.
+// memory in which its arguments and its environment lay. Pointers into it see other text from then
+// on.
 #ifndef TIDEPOOL_SHIM_ENV_COPY_H
 #define TIDEPOOL_SHIM_ENV_COPY_H
 

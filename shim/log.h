@@ -3,7 +3,7 @@
 //
 // Formats into a stack buffer and writes once. Allocates nothing, takes no lock, is no cancellation
 // point, keeps errno, and cannot kill (a broken pipe) or block (a full one) the program. A line
-// goes only to what descriptor 2 was at the start: a program that closed it and opened a file of
+// goes only to what descriptor 2 was at the start. A program that closed it and opened a file of
 // its own there gets nothing of ours into that file.
 #ifndef TIDEPOOL_SHIM_LOG_H
 #define TIDEPOOL_SHIM_LOG_H
@@ -47,8 +47,8 @@ size_t log_vformat(char *out, size_t size, const char *fmt, va_list args)
     __attribute__((format(printf, 3, 0)));
 
 // Gives the calling thread, one of ours, a table of descriptors of its own with nothing in it but a
-// copy of 2 (Linux 5.9; before, it goes on sharing the program's). What it opens takes no number
-// that the program may count on, and is no child's to inherit. True if it has such a table.
+// copy of 2. Before Linux 5.9 it goes on sharing the program's. What it opens takes no number that
+// the program may count on, and is no child's to inherit. True if it has such a table.
 bool log_own_descriptors(void);
 
 // To be called by that thread now and then. It closes its copy once the program has closed its own

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-// One line that names the misuse and the address, one with where it happened, one with where the
-// block was allocated where that is known (`depth` frames), and then abort(), or a return where
-// TIDEPOOL_CHECK is warn or off (silent). The block is left as it is.
+// Prints one line that names the misuse and the address, one with where it happened, and one with
+// where the block was allocated, if that is known (`depth` frames). Then it aborts, or returns
+// where TIDEPOOL_CHECK is warn or off (silent). The block is left as it is.
 void misuse_report(const char *what, const void *ptr, const uintptr_t *allocated, unsigned depth);
 
 #endif

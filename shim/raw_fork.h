@@ -13,7 +13,7 @@
 //                                serve it, and takes all locks for free. What is not made good is
 //                                what our thread was changing in that very microsecond.
 //
-// A program of several threads gets that second part in each case: its child does not wait for
+// A program of several threads gets that second part in each case. Its child does not wait for
 // locks of threads that it does not have, but may find what they were changing. Handlers of
 // pthread_atfork() are not run, ours neither. Children that share memory (vfork, CLONE_VM) are left
 // alone.

@@ -2,7 +2,7 @@
 //
 // jemalloc keeps address space and decides for itself when its pages are used again, so neither
 // malloc() nor its extent hooks see a heap of small objects grow. The build therefore wraps the
-// three functions of jemalloc's by which pages come and go (ld --wrap): pages count as taken when
+// three functions of jemalloc's by which pages come and go (ld --wrap). Pages count as taken when
 // they are committed, as given back when they are decommitted. The function that searches for an
 // extent without pages is wrapped too, to refuse it.
 //
@@ -11,10 +11,10 @@
 // again. A program whose sizes grow then takes new pages while all of the old ones lie free in
 // pieces. Here they are merged at once.
 //
-// Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. What
-// has to wait for a moment without locks can be done at the next refill of a thread cache, which a
-// fourth wrapped function tells of, or after some 64 KiB of small requests, which a fifth one does:
-// what a thread frees and takes again needs no refill.
+// Both happen with locks of jemalloc's held: the callback may count and wake, never allocate. Work
+// that has to wait for a moment without locks is done at the next refill of a thread cache, which a
+// wrapped function tells of. A thread that frees and takes again needs no refill: for it another
+// wrapped function tells of some 64 KiB of small requests.
 #ifndef TIDEPOOL_POOL_PAGE_HOOKS_H
 #define TIDEPOOL_POOL_PAGE_HOOKS_H
 
@@ -60,17 +60,17 @@ extern void (*pages_on_take)(size_t bytes);
 extern void (*pages_on_free)(size_t bytes);
 
 // Called now and then by a thread that allocates small objects, where jemalloc holds no lock and
-// may be entered again: after its thread cache was refilled, or could not be, and each 64 KiB.
-// Returns whether a second try is worth it. NULL for none. Set it once, early.
+// may be entered again. That is after its thread cache was refilled, or could not be, and each 64
+// KiB. Returns whether a second try is worth it. NULL for none. Set it once, early.
 extern bool (*pages_on_refill)(bool filled);
 
 // Called before such a refill, in the state that pages_on_refill is called in. Where it returns
 // false the refill gets no new pages, only what was freed. NULL: it always may. Set it once, early.
 extern bool (*pages_may_refill)(void);
 
-// Called, beside that, with how many bytes a thread has been given by jemalloc ever, each time that
-// this came 64 KiB further or to where the last call asked for by what it returned. The request
-// that got there has been served. NULL for none. Set it once, early.
+// Called, beside that, with how many bytes a thread has ever been given by jemalloc. The next call
+// is 64 KiB later, or where the last call asked for by what it returned. The request that got there
+// has been served. NULL for none. Set it once, early.
 extern uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 
 // Lets the kernel merge equal pages of what is mapped here from now on, from 1 MiB up, and of the

@@ -1,7 +1,7 @@
 // cgroup_find - where in the file system this process's cgroup is.
 //
 // /proc/self/cgroup names our place in each hierarchy, mountinfo says where which part of a
-// hierarchy is to be seen; a container sees it through a bind mount, a namespace, both or neither.
+// hierarchy is to be seen. A container sees it through a bind mount, a namespace, both or neither.
 // Reads only; nothing is kept open.
 #ifndef TIDEPOOL_PRESSURE_USAGE_CGROUP_FIND_H
 #define TIDEPOOL_PRESSURE_USAGE_CGROUP_FIND_H

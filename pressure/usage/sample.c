@@ -135,7 +135,7 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
     }
     if (o->limit_bytes) {
         offer(&s, PRESSURE_LIMIT_OPTION, o->limit_bytes, rss.anon_bytes, rss.anon_bytes);
-        // The working set of a cgroup without a limit is everybody's: a login session's, a host's.
+        // The working set of a cgroup without a limit is that of a whole login session, or host.
         if (has_cgroup && want_own)
             offer(&s, PRESSURE_LIMIT_OPTION, o->limit_bytes, cg.own_used_bytes, cg.own_raw_bytes);
         else if (has_cgroup && cg.found && ask_cgroup)

@@ -36,7 +36,7 @@ bool text_value(const char *line, const char *key, uint64_t *out);
 // One number, or "max", which is UINT64_MAX; anything else false.
 bool text_limit(const char *text, uint64_t *out);
 
-// The system calls behind, for those who need a descriptor: result or -errno.
+// The system calls behind, for callers that need a descriptor: result or -errno.
 int text_fd_open(const char *path, int flags);
 long text_fd_read(int fd, void *buf, size_t size);
 void text_fd_close(int fd);

@@ -26,20 +26,20 @@ extern "C" {
 /* The version of the loaded library, "0.1.0". */
 TIDEPOOL_API const char *tidepool_version(void);
 
-/* A buffer of at least `size` bytes, contents undefined, for tidepool_release() or free(). The same
- * as malloc(), with one thing more: *usable (unless NULL) becomes the bytes that may be used, which
- * is the whole block. NULL with errno ENOMEM. */
+/* A buffer of at least `size` bytes, contents undefined, for tidepool_release() or free(). Like
+ * malloc(), but *usable (unless NULL) becomes the bytes that may be used, which is the whole block.
+ * NULL with errno ENOMEM. */
 TIDEPOOL_API void *tidepool_acquire(size_t size, size_t *usable);
 
 /* Gives a buffer back, whatever allocated it; NULL is allowed. */
 TIDEPOOL_API void tidepool_release(void *buffer);
 
 /* Frees what the calling thread, and only it, keeps for reuse: for a thread that is about to sleep
- * for long. Returns the bytes moved to the shelf that all threads share. */
+ * for long. Returns the bytes moved to the transfer cache that all threads share. */
 TIDEPOOL_API uint64_t tidepool_drain(void);
 
-/* Gives memory that is free back to the kernel, now, out of every thread's caches, until at most
- * `keep` bytes of free blocks remain; returns the bytes that the kernel got. Takes some ms for each
+/* Gives free memory back to the kernel, now, out of every thread's caches, until at most `keep`
+ * bytes of free blocks remain. Returns the bytes that the kernel got. Takes some ms for each
  * 100 MiB. malloc_trim(0) does the same with `keep` 0. */
 TIDEPOOL_API uint64_t tidepool_reclaim(uint64_t keep);
 
@@ -61,12 +61,12 @@ struct tidepool_bucket {
  * pools are off. Reads counters of running threads: a figure may be some requests old. */
 TIDEPOOL_API unsigned tidepool_stats(struct tidepool_bucket *bucket, unsigned count);
 
-/* Mapped files. All of these but map work on any mapping of the process, whoever made it; addresses
- * need no alignment. What gives memory up touches only whole pages inside the range, what brings it
- * in all pages that the range touches; the end of a file ends both. Contents never change, but by
- * free_lazy on anonymous memory and by remove, and both say so. Those that return int: 0, or -1 and
- * errno EINVAL (the range wraps), ENOMEM (a part of it is not mapped; the rest is done), or what
- * the kernel said. Not for signal handlers. */
+/* Mapped files. All of these but map work on any mapping of the process, whatever made it;
+ * addresses need no alignment. What gives memory up touches only whole pages inside the range, what
+ * brings it in all pages that the range touches; the end of a file ends both. Contents never
+ * change, but by free_lazy on anonymous memory and by remove, and both say so. Those that return
+ * int: 0, or -1 and errno EINVAL (the range wraps), ENOMEM (a part of it is not mapped; the rest is
+ * done), or what the kernel said. Not for signal handlers. */
 
 #define TIDEPOOL_MFILE_WRITE 1u   /* else read only */
 #define TIDEPOOL_MFILE_PRIVATE 2u /* what is written stays with the process */
@@ -101,7 +101,7 @@ enum tidepool_mfile_advice {
 };
 
 /* EINVAL also for advice that the kernel does not know, or has no use for there (LAZYFREE: where
- * there is no file); EAGAIN (LAZYFREE, KEEP) while other threads map without a pause. */
+ * there is no file). EAGAIN (LAZYFREE, KEEP) while other threads map without a pause. */
 TIDEPOOL_API int tidepool_mfile_advise(void *address, size_t length,
                                        enum tidepool_mfile_advice advice);
 
@@ -115,7 +115,7 @@ TIDEPOOL_API int64_t tidepool_mfile_free_lazy(void *address, size_t length);
 TIDEPOOL_API int tidepool_mfile_prefetch(const void *address, size_t length);
 
 /* DESTROYS what the file holds there: a hole is punched into it, which reads as zeroes for
- * everybody. Shared, writable mappings of files only, or -1 and EACCES with nothing done,
+ * every process. Shared, writable mappings of files only, or -1 and EACCES with nothing done,
  * nor is anything where a part is not mapped (ENOMEM); EOPNOTSUPP where the filesystem has no
  * holes. */
 TIDEPOOL_API int tidepool_mfile_remove(void *address, size_t length);

@@ -35,8 +35,8 @@ static inline void exporter_poke(void)
         exporter_ask_thread();
 }
 
-// From the watchdog's thread. Before metrics are read by anybody else: not done at the start, where
-// a child of fork() would pay for it.
+// From the watchdog's thread. Before the first reader of metrics: not done at the start, where a
+// child of fork() would pay for it.
 void exporter_metrics(void);
 
 void exporter_tick(uint64_t now_ms);

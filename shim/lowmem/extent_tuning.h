@@ -1,16 +1,16 @@
 // extent_tuning - how much free memory may lie together with jemalloc and stay.
 //
-// jemalloc gives free pages that lie together back at once, not after the decay, where they come to
-// 8 MiB, and serves what is that large from an arena that keeps nothing. A program whose buffers
+// Where free pages that lie together come to 8 MiB, jemalloc gives them back at once, not after the
+// decay. It serves what is that large from an arena that keeps nothing. A program whose buffers
 // have some MiB pays faults for most of them, ten times the time of the rest. But a small container
 // does not have the room for more: its neighbours, or the program's own mappings, need what was
 // freed there sooner than the next evaluation. So it is a part of the limit.
 //
-// Nor does it cut an extent of more than 64 times the size that is asked for: what was freed and
+// Nor does it cut an extent of more than 64 times the size that is asked for. What was freed and
 // grew together lies there until it decays, beside what is taken anew. A program that took and
 // freed 100 MiB in blocks of 64 KiB, again and again, came to 1.8 GiB. So any is cut while memory
-// is plenty. Where it is short all that is free goes back soon, and there it is as shipped: small
-// blocks in each large extent would keep it from being given back as a whole.
+// is plenty. Where memory is short all that is free goes back soon, and there it is as shipped.
+// Small blocks in each large extent would keep it from being given back as a whole.
 #ifndef TIDEPOOL_SHIM_LOWMEM_EXTENT_TUNING_H
 #define TIDEPOOL_SHIM_LOWMEM_EXTENT_TUNING_H
 

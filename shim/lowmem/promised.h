@@ -3,7 +3,7 @@
 //     struct promised p = promised_begin(size);
 //     if (p.refused)
 //         return NULL;
-//     return promised_end(p, take(size), size);
+//     return promised_end(p, take(size), 0, size);
 //
 // Under the other policy both do nothing, nor do they inside the pools (a signal handler's request
 // that interrupted one). Any thread that is in no call of jemalloc's.
@@ -30,7 +30,7 @@ static inline struct promised promised_begin(size_t bytes)
     return likely(!promise_is_on) ? (struct promised){0, false} : promised_begin_slow(bytes);
 }
 
-// Touches the block from its `from`th byte to the `to`th; a block of the pools as a whole, because
+// Touches the block from its `from`th byte to the `to`th. Touches a block of the pools as a whole:
 // the next request that gets it from a list may be larger. NULL and ENOMEM, with the block freed,
 // where others took the memory meanwhile; not where `from` is a place in a block that was resized.
 static inline void *promised_end(struct promised p, void *ptr, size_t from, size_t to)

@@ -1,6 +1,6 @@
 // resize - large blocks that grow where memory is short.
 //
-// A block that cannot grow where it is moves, and for that time there are two of it: a buffer of
+// A block that cannot grow where it is moves, and for that time there are two of it. A buffer of
 // 100 MiB that grows by a little would need 200. Where so much is not left, its pages are given
 // back as they are copied, and what is there is one block and a part of another.
 #ifndef TIDEPOOL_SHIM_LOWMEM_RESIZE_H

@@ -1,5 +1,5 @@
-// one_thread - the library's own threads end around a call that a program of one thread may make
-// and one of several may not, or that changes what a thread may do.
+// one_thread - the library's own threads end around some calls. Those are calls that only a program
+// of one thread may make, or that change what a thread may do.
 //
 // Three kinds of call:
 //

@@ -1,16 +1,16 @@
 // backtrace - where the caller is: its stack of return addresses.
 //
-// The walker is the C compiler's own, which the library is linked with and which finds unwind
-// tables through glibc's _dl_find_object(): it takes no lock, allocates nothing, keeps no cache and
-// no descriptor, so that it may walk inside malloc(), in constructors, under dlopen(), in the child
-// of a fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no
-// tables, as code compiled at run time.
+// The walker is the C compiler's own, which the library is linked with. It finds unwind tables
+// through glibc's _dl_find_object(). It takes no lock, allocates nothing and keeps no cache and no
+// descriptor. So it may walk inside malloc(), in constructors, under dlopen(), in the child of a
+// fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no tables, as
+// code compiled at run time.
 //
 // The other two are opt-in. Frame pointers are for programs in which all code keeps them, with
 // tables or without. libunwind remembers each thread's frames and takes 10 ns for one that it has
 // seen. It is opt-in because of its cost: 256 KiB in each thread that samples, two low descriptors,
-// frames remembered of libraries that were unloaded, and dl_iterate_phdr() inside malloc(), which
-// waits for a program's own callback there while that may wait for the program.
+// and frames remembered of libraries that were unloaded. It also calls dl_iterate_phdr() inside
+// malloc(), which waits for a program's own callback while that may wait for the program.
 #ifndef TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
 #define TIDEPOOL_SHIM_PROFILE_BACKTRACE_H
 

@@ -1,6 +1,6 @@
 // dump - heap profiles on disk: when, where, and how many.
 //
-// Written at exit, on request, and when memory gets short, before anybody is killed for it. Those
+// Written at exit, on request, and when memory gets short, before a process is killed for it. Those
 // of the last kind come no faster than one in 10 s, and a process keeps its last few.
 #ifndef TIDEPOOL_SHIM_PROFILE_DUMP_H
 #define TIDEPOOL_SHIM_PROFILE_DUMP_H

@@ -1,6 +1,6 @@
 // sampling - requests that are sampled (pool/sampler.h): how they are served, and remembered.
 //
-// A sampled request of a pooled size gets the block that it would have got anyway, marked; one of
+// A sampled request of a pooled size gets the block that it would have got anyway, marked. One of
 // another size gets a run of its own in the pools' region. So free() finds it without asking about
 // any other block: its note is the number of its record (export/sites.h), and after it was freed,
 // of the stack that allocated it. Where no run can be had, or there is no room to remember it, the
@@ -22,9 +22,9 @@ void sampling_start(const struct config *config);
 void *sampling_try(size_t alignment, size_t size, bool zero);
 
 // Is a request of a pooled size, which the lists did not serve, to be sampled, and how probable was
-// that? Then either its block is marked, when it has one, or it gets a run in place of it, where
-// the pools do not serve the size after all; NULL: not sampled. `asked` is what the program asked
-// for, which may be a little less.
+// that? Then its block is marked, if it has one. Where the pools do not serve the size after all,
+// it gets a run instead; NULL: not sampled. `asked` is what the program asked for, which may be a
+// little less.
 bool sampling_due(size_t size, double *probability);
 void sampling_mark(void *ptr, size_t asked, double probability);
 void *sampling_run(size_t size, size_t asked, bool zero, double probability);

@@ -2,7 +2,7 @@
 //
 // Processes are inspected if we may read their maps; those of other users are found if their
 // control channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept
-// for some scans while it has the same name, and then checked again: it may run another program by
+// for some scans while it has the same name, and then checked again. It may run another program by
 // then.
 #ifndef TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
 #define TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H

@@ -28,7 +28,7 @@
 enum {
     NAME_BYTES = 100,
     LISTENING = 0x10000, // the kernel's __SO_ACCEPTCON
-    NAMES_MAX = 16,      // of one process; more than one only where somebody imitates it
+    NAMES_MAX = 16,      // of one process; more than one only where another process imitates it
     CONNECT_MS = 50,
 };
 
@@ -294,7 +294,7 @@ static int connect_elsewhere(pid_t pid, const char *name, bool here, bool other_
     return fd;
 }
 
-// Anybody may bind a name like ours.
+// Any process may bind a name like ours.
 static bool is_process(int fd, pid_t pid)
 {
     struct ucred peer;

@@ -173,7 +173,7 @@ int elf_open(struct elf *e, const char *path)
     struct stat st;
     Elf64_Ehdr h;
     *e = (struct elf){0};
-    // The path comes out of a file that anybody may have written: no waiting at a fifo.
+    // The path comes out of a file that is not trusted: no waiting at a fifo.
     e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (e->fd < 0)
         return -errno;

@@ -1,5 +1,5 @@
-// elf - what `tidepool report` needs of an ELF file: where a mapped byte belongs, its
-// build id, whether it has line numbers, and the function at an address by its symbol table.
+// elf - what `tidepool report` needs of an ELF file: the place of a mapped byte, the build id,
+// whether there are line numbers, and functions by address.
 //
 // Reads by pread, so that a file that shrinks meanwhile is an error and no SIGBUS. 64-bit files of
 // this machine's byte order; nothing that the file says is believed beyond the file's end.

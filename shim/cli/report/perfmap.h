@@ -18,8 +18,8 @@ struct perfmap {
 };
 
 // The map of process `pid`, or where that is 0 of the one that the profile's file name holds the
-// number of: beside the profile, which standard input ("-") is not, else in /tmp; and of the owner
-// of the profile. Empty where there is none.
+// number of: beside the profile, else in /tmp. Standard input ("-") is beside nothing. It has to
+// belong to the owner of the profile. Empty where there is none.
 void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint64_t pid);
 
 // Lines of "START SIZE NAME", both hexadecimal. Changes the text, which ends in a NUL, and keeps

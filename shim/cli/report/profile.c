@@ -195,7 +195,7 @@ static int by_start(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
-// The kernel writes them ascending and disjoint; anybody may have edited them since.
+// The kernel writes them ascending and disjoint; an editor may have changed them since.
 static void order_maps(struct profile *p)
 {
     size_t kept = 0;

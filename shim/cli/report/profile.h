@@ -10,7 +10,7 @@
 //                                            dropped with a number; another # is a comment
 //
 // Where RATE is above 1 a block stands for others that were not sampled, the more the smaller it
-// is; the numbers that come out here are estimates of all of them. Pure: text in, arrays out.
+// is. The numbers that come out here are estimates of all of them. Pure: text in, arrays out.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_PROFILE_H
 #define TIDEPOOL_SHIM_CLI_REPORT_PROFILE_H
 

@@ -1,8 +1,8 @@
 // symbols - from the addresses of a profile to frames with names.
 //
-// For each file that was mapped: its lines and inlined functions by launcher_lines, where it or its
-// debug file (/usr/lib/debug/.build-id) has them; else the function by its symbol table; else the
-// file's name and the offset. Code that was made at run time is named by perf-PID.map, which node
+// For each file that was mapped: its lines and inlined functions by lines.c, where it or its debug
+// file (/usr/lib/debug/.build-id) has them. Else the function by its symbol table; else the file's
+// name and the offset. Code that was made at run time is named by perf-PID.map, which node
 // --perf-basic-prof and other runtimes write.
 #ifndef TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
 #define TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
