@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "mfile/maps.h"
+#include "mfile/parse/maps.h"
 #include "pressure/usage/text.h"
 
 #define MAPS "/proc/self/maps"

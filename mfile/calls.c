@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "mfile/advise.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 #include "mfile/rules.h"
 #include "mfile/worker.h"
 #include "shim/base.h"

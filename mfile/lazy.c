@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "mfile/advise.h"
-#include "mfile/policy.h"
-#include "mfile/record.h"
+#include "mfile/parse/policy.h"
+#include "mfile/record/record.h"
 #include "shim/base.h"
 
 #define SECOND 16u // of record_now()

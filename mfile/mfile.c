@@ -6,9 +6,9 @@
 
 #include "mfile/calls.h"
 #include "mfile/lazy.h"
-#include "mfile/maps.h"
+#include "mfile/parse/maps.h"
 #include "mfile/prefetch.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 #include "mfile/rules.h"
 #include "mfile/worker.h"
 #include "shim/base.h"

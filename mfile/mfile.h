@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "mfile/advise.h"
-#include "mfile/policy.h"
+#include "mfile/parse/policy.h"
 
 enum { MFILE_POLICY_MAX = 4000 }; // letters
 

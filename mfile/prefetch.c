@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 
 #include "mfile/advise.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 #include "mfile/worker.h"
 #include "shim/base.h"
 

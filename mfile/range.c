@@ -6,10 +6,10 @@
 
 #include "mfile/calls.h"
 #include "mfile/lazy.h"
-#include "mfile/maps.h"
-#include "mfile/policy.h"
+#include "mfile/parse/maps.h"
+#include "mfile/parse/policy.h"
 #include "mfile/prefetch.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 #include "shim/base.h"
 
 static _Atomic bool opted;

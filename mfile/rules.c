@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "mfile/advise.h"
-#include "mfile/maps.h"
+#include "mfile/parse/maps.h"
 #include "mfile/prefetch.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 #include "shim/base.h"
 
 static const struct policy *policy;

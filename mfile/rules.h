@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "mfile/policy.h"
-#include "mfile/table.h"
+#include "mfile/parse/policy.h"
+#include "mfile/record/table.h"
 
 // Before anything else here. The policy must stay valid for ever.
 void rules_init(const struct policy *policy);

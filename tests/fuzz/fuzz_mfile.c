@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mfile/maps.h"
-#include "mfile/policy.h"
+#include "mfile/parse/maps.h"
+#include "mfile/parse/policy.h"
 #include "shim/base.h"
 
 // Exactly as long as it is, so that the sanitizer sees a byte too many.

@@ -3,11 +3,11 @@
 
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
-FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/log.c export/labels.c export/out.c mfile/policy.c
+FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/log.c export/labels.c export/out.c mfile/parse/policy.c
 FUZZ_SRC_labels := export/labels.c export/out.c
 FUZZ_SRC_cgroup := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c pressure/*/*.c)
-FUZZ_SRC_mfile := mfile/policy.c mfile/maps.c
+FUZZ_SRC_mfile := mfile/parse/policy.c mfile/parse/maps.c
 FUZZ_SRC_psi := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_profile := shim/cli/out.c $(patsubst %,shim/cli/report/%.c,profile intern lines names hide stacks rows perfmap \
     file sites folded flame)

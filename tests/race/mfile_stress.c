@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "mfile/calls.h"
-#include "mfile/maps.h"
 #include "mfile/mfile.h"
-#include "mfile/record.h"
+#include "mfile/parse/maps.h"
+#include "mfile/record/record.h"
 #include "mfile/rules.h"
 #include "shim/base.h"
 

@@ -12,7 +12,7 @@
 #include "mfile/calls.h"
 #include "mfile/lazy.h"
 #include "mfile/mfile.h"
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 
 static uint64_t now;
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "mfile/advise.h"
-#include "mfile/maps.h"
+#include "mfile/parse/maps.h"
 
 static bool parse(const char *text, struct maps_line *out)
 {

@@ -4,7 +4,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "mfile/policy.h"
+#include "mfile/parse/policy.h"
 
 static bool parses(const char *text)
 {

@@ -5,7 +5,7 @@
 #include <criterion/new/assert.h>
 #include <stdlib.h>
 
-#include "mfile/table.h"
+#include "mfile/record/table.h"
 
 #define PAGE 4096ull
 #define PAGES 3000u

@@ -1,6 +1,6 @@
 // record_check - the table made equal to /proc/self/maps.
-#include "mfile/maps.h"
-#include "mfile/record_inside.h"
+#include "mfile/parse/maps.h"
+#include "mfile/record/record_inside.h"
 
 enum { REBUILDS = 8 };
 

@@ -4,7 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mfile/record_inside.h"
+#include "mfile/record/record_inside.h"
 
 enum { RING = 4096 };
 

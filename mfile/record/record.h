@@ -27,14 +27,14 @@
 // A handler that leaves a mapping call for good by siglongjmp, in the few instructions that hold
 // the table, leaves it taken. Then no more changes are seen and no more advice is given; nothing
 // else breaks.
-#ifndef TIDEPOOL_MFILE_RECORD_H
-#define TIDEPOOL_MFILE_RECORD_H
+#ifndef TIDEPOOL_MFILE_RECORD_RECORD_H
+#define TIDEPOOL_MFILE_RECORD_RECORD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mfile/table.h"
+#include "mfile/record/table.h"
 
 // Around a system call that takes mappings away, with its note in between.
 void record_begin(void);

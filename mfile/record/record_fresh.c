@@ -1,6 +1,6 @@
 // record_fresh - mappings that no rule was asked for yet: where they lie, and the answers.
-#include "mfile/policy.h"
-#include "mfile/record_inside.h"
+#include "mfile/parse/policy.h"
+#include "mfile/record/record_inside.h"
 
 enum { RECENT = 1024 };
 

@@ -5,8 +5,8 @@
 // two binary searches and move less than 2 KiB, with ten mappings or a hundred thousand. At most
 // one call in sixteen splits or joins leaves, and moves 16 bytes of the directory for each leaf
 // behind. Memory comes from raw mmap, 64 KiB at a time, and is kept for the next entry.
-#ifndef TIDEPOOL_MFILE_TABLE_H
-#define TIDEPOOL_MFILE_TABLE_H
+#ifndef TIDEPOOL_MFILE_RECORD_TABLE_H
+#define TIDEPOOL_MFILE_RECORD_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

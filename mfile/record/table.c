@@ -1,4 +1,4 @@
-#include "mfile/table.h"
+#include "mfile/record/table.h"
 
 #include <errno.h>
 #include <string.h>

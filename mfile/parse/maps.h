@@ -1,7 +1,7 @@
 // maps - what the kernel says is mapped: /proc/self/maps, line by line, without stdio, allocation
 // or lock. The text is input: a line that does not parse is left out.
-#ifndef TIDEPOOL_MFILE_MAPS_H
-#define TIDEPOOL_MFILE_MAPS_H
+#ifndef TIDEPOOL_MFILE_PARSE_MAPS_H
+#define TIDEPOOL_MFILE_PARSE_MAPS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,13 +2,13 @@
 // record_ring.c the ring of notes and the table's holder, record_apply.c what a note does to the
 // table. record_fresh.c has the mappings that no rule was asked for yet, record_check.c compares
 // the table with /proc/self/maps, and record_fork.c is for fork().
-#ifndef TIDEPOOL_MFILE_RECORD_INSIDE_H
-#define TIDEPOOL_MFILE_RECORD_INSIDE_H
+#ifndef TIDEPOOL_MFILE_RECORD_RECORD_INSIDE_H
+#define TIDEPOOL_MFILE_RECORD_RECORD_INSIDE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 
 enum note_kind {
     NOTE_PUT,

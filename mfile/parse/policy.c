@@ -1,4 +1,4 @@
-#include "mfile/policy.h"
+#include "mfile/parse/policy.h"
 
 #include <stddef.h>
 #include <string.h>

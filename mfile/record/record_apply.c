@@ -1,7 +1,7 @@
 // record_apply - what a note does to the table.
 #include <string.h>
 
-#include "mfile/record_inside.h"
+#include "mfile/record/record_inside.h"
 
 enum { ASIDE = 64 };
 

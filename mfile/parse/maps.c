@@ -1,4 +1,4 @@
-#include "mfile/maps.h"
+#include "mfile/parse/maps.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // record_fork - the table and the ring around fork.
 #include <pthread.h>
 
-#include "mfile/record_inside.h"
+#include "mfile/record/record_inside.h"
 
 static _Atomic bool fork_differs;
 static _Atomic pthread_t forking; // the thread that holds the table for a fork

@@ -3,8 +3,8 @@
 // Pure. In a glob * stands for any characters, slashes too, ? for one, and \ takes away the meaning
 // of the next one. A glob with a slash is compared with the whole path, as the kernel knows it;
 // one without, with the last part of it.
-#ifndef TIDEPOOL_MFILE_POLICY_H
-#define TIDEPOOL_MFILE_POLICY_H
+#ifndef TIDEPOOL_MFILE_PARSE_POLICY_H
+#define TIDEPOOL_MFILE_PARSE_POLICY_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
-#include "mfile/record.h"
+#include "mfile/record/record.h"
 
 #include <time.h>
 
-#include "mfile/record_inside.h"
+#include "mfile/record/record_inside.h"
 
 struct table record_tables[2];
 struct record record = {.doubtful = true, .table = &record_tables[0]};
