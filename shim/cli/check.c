@@ -18,7 +18,7 @@
 #include "pressure/policy.h"
 #include "pressure/usage/cgroup.h"
 #include "shim/base.h"
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 
 // "no" costs the exit code: something that the library's promises rest on, or that was asked for,
 // is missing. "off" is a thing it does without.

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/cli/cli.h"
-#include "shim/cli/out.h"
+#include "shim/cli/common/cli.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/process/control.h"
 
 // Its disk may be busy for the reason that the dump was asked for.

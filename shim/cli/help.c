@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 #include "shim/config/config.h"
 
 void launcher_option_name(const char *variable, char *out, size_t size)

@@ -1,6 +1,6 @@
 // main - reads the command line; each option is a row of the settings' table.
 
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "shim/base.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/dump.h"
-#include "shim/cli/out.h"
 #include "shim/cli/report/report.h"
 #include "shim/cli/top/top.h"
 #include "shim/config/config.h"

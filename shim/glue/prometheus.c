@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "export/metrics.h"
-#include "export/textfile.h"
+#include "export/textfile/textfile.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 #include "shim/lowmem/watchdog.h"

@@ -6,8 +6,8 @@
 #include <time.h>
 
 #include "export/control.h"
-#include "export/heap_folder.h"
-#include "export/heap_profile.h"
+#include "export/heap/heap_folder.h"
+#include "export/heap/heap_profile.h"
 #include "shim/base.h"
 #include "shim/log.h"
 #include "shim/profile/sampling.h"

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "export/sites.h"
+#include "export/heap/sites.h"
 #include "pool/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"

@@ -2,9 +2,9 @@
 //
 // A sampled request of a pooled size gets the block that it would have got anyway, marked. One of
 // another size gets a run of its own in the pools' region. So free() finds it without asking about
-// any other block: its note is the number of its record (export/sites.h), and after it was freed,
-// of the stack that allocated it. Where no run can be had, or there is no room to remember it, the
-// request is served like any other and counted as dropped.
+// any other block: its note is the number of its record (export/heap/sites.h), and after it was
+// freed, of the stack that allocated it. Where no run can be had, or there is no room to remember
+// it, the request is served like any other and counted as dropped.
 #ifndef TIDEPOOL_SHIM_PROFILE_SAMPLING_H
 #define TIDEPOOL_SHIM_PROFILE_SAMPLING_H
 

@@ -19,12 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "export/folder.h"
 #include "export/labels.h"
 #include "export/metrics.h"
-#include "export/place.h"
-#include "export/reap.h"
-#include "export/textfile.h"
+#include "export/textfile/folder.h"
+#include "export/textfile/place.h"
+#include "export/textfile/reap.h"
+#include "export/textfile/textfile.h"
 #include "pool/je.h"
 #include "pool/pool.h"
 #include "pressure/direct_reclaim.h"

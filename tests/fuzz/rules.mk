@@ -9,9 +9,9 @@ FUZZ_SRC_cgroup := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_mfile := mfile/parse/policy.c mfile/parse/maps.c
 FUZZ_SRC_psi := $(wildcard pressure/*.c pressure/*/*.c)
-FUZZ_SRC_profile := shim/cli/out.c $(patsubst %,shim/cli/report/%.c,profile intern lines names hide stacks rows perfmap \
+FUZZ_SRC_profile := shim/cli/common/out.c $(patsubst %,shim/cli/report/%.c,profile intern lines names hide stacks rows perfmap \
     file sites folded flame)
-FUZZ_SRC_top := $(patsubst %,shim/cli/top/%.c,prom show json sort) shim/cli/out.c
+FUZZ_SRC_top := $(patsubst %,shim/cli/top/%.c,prom show json sort) shim/cli/common/out.c
 FUZZ_SRC_elf := shim/cli/report/elf.c shim/cli/report/intern.c
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "export/folder.h"
+#include "export/textfile/folder.h"
 
 enum { RACES = 30, SECONDS = 20 };
 

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "export/heap_folder.h"
-#include "export/heap_profile.h"
+#include "export/heap/heap_folder.h"
+#include "export/heap/heap_profile.h"
 #include "shim/base.h"
 
 enum { SQUATTER = 54321, OWN = 54322, ROOM = 300 };

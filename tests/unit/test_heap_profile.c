@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "export/heap_profile.h"
-#include "export/modules.h"
-#include "export/sites.h"
+#include "export/heap/heap_profile.h"
+#include "export/heap/modules.h"
+#include "export/heap/sites.h"
 
 static const struct heap_profile_info info = {
     .why = "test", .interval_bytes = 524288, .samples = 3, .dropped = 1, .unix_s = 12};

@@ -4,7 +4,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "shim/cli/out.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/report/hide.h"
 #include "shim/cli/report/names.h"
 

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "export/sites.h"
+#include "export/heap/sites.h"
 
 enum { SITES = 200, LIVE = 5000, STEPS = 200000 };
 

@@ -13,8 +13,8 @@
 
 #include "export/control.h"
 #include "shim/base.h"
-#include "shim/cli/cli.h"
-#include "shim/cli/out.h"
+#include "shim/cli/common/cli.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/process/reach.h"
 
 enum { ANSWER_FIRST = 16384, ANSWER_MAX = 64 << 20 };

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/out.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/report/names.h"
 #include "shim/cli/report/report.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/out.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/report/report.h"
 
 // A semicolon separates frames, and a line ends a stack.

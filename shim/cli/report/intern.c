@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 
 enum { CHUNK = 1 << 18 };
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "shim/cli/cli.h"
-#include "shim/cli/out.h"
+#include "shim/cli/common/cli.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/report/elf.h"
 #include "shim/cli/report/lines.h"
 #include "shim/cli/report/names.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 #include "shim/cli/report/file.h"
 #include "shim/cli/report/profile.h"
 #include "shim/cli/report/symbols.h"

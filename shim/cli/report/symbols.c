@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/cli.h"
-#include "shim/cli/out.h"
+#include "shim/cli/common/cli.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/report/hide.h"
 #include "shim/cli/report/module.h"
 #include "shim/cli/report/perfmap.h"

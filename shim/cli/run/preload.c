@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "shim/base.h"
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 
 #define LIBRARY "libtidepool.so"
 #define SEPARATORS " :" // ld.so splits LD_PRELOAD at both

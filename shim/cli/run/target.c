@@ -18,7 +18,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 
 enum {
     HEAD_MAX = 4096,

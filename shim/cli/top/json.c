@@ -3,7 +3,7 @@
 #include <math.h>
 #include <time.h>
 
-#include "shim/cli/out.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/top/top.h"
 
 static void string(FILE *f, const char *name, const char *value)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/cli/cli.h"
+#include "shim/cli/common/cli.h"
 #include "shim/cli/top/prom.h"
 #include "shim/cli/top/top.h"
 #include "shim/config/parse.h"

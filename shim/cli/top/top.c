@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "shim/base.h"
-#include "shim/cli/cli.h"
-#include "shim/cli/out.h"
+#include "shim/cli/common/cli.h"
+#include "shim/cli/common/out.h"
 #include "shim/cli/top/term.h"
 #include "shim/config/parse.h"
 

@@ -1,4 +1,4 @@
-#include "export/heap_folder.h"
+#include "export/heap/heap_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>

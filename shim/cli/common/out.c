@@ -1,6 +1,6 @@
 // out - decodes UTF-8 strictly; everything else follows from the code points.
 
-#include "shim/cli/out.h"
+#include "shim/cli/common/out.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -10,8 +10,8 @@
 // whose process lives but has stopped writing, because it went on as another program. A file that
 // is refreshed stays, as does one that a process left behind on purpose, and any file of another
 // form.
-#ifndef TIDEPOOL_EXPORT_REAP_H
-#define TIDEPOOL_EXPORT_REAP_H
+#ifndef TIDEPOOL_EXPORT_TEXTFILE_REAP_H
+#define TIDEPOOL_EXPORT_TEXTFILE_REAP_H
 
 #include <stdint.h>
 

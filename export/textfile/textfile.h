@@ -5,8 +5,8 @@
 // held while a file is written, so that two threads do not, and by fork(), so that no child
 // inherits a half-written one. Everything here leaves errno alone, allocates nothing, and may fail
 // without the program noticing: one line is logged, and the next interval tries again.
-#ifndef TIDEPOOL_EXPORT_TEXTFILE_H
-#define TIDEPOOL_EXPORT_TEXTFILE_H
+#ifndef TIDEPOOL_EXPORT_TEXTFILE_TEXTFILE_H
+#define TIDEPOOL_EXPORT_TEXTFILE_TEXTFILE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
 //
 // No allocation, no stdio, no cancellation point. After a failure the rest is not written, and
 // `error` says why.
-#ifndef TIDEPOOL_EXPORT_HEAP_TEXT_H
-#define TIDEPOOL_EXPORT_HEAP_TEXT_H
+#ifndef TIDEPOOL_EXPORT_HEAP_HEAP_TEXT_H
+#define TIDEPOOL_EXPORT_HEAP_HEAP_TEXT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "export/heap_text.h"
+#include "export/heap/heap_text.h"
 
 #include <errno.h>
 #include <string.h>

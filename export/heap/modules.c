@@ -1,4 +1,4 @@
-#include "export/modules.h"
+#include "export/heap/modules.h"
 
 #include <dlfcn.h>
 #include <elf.h>

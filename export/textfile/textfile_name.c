@@ -1,4 +1,4 @@
-#include "export/place.h"
+#include "export/textfile/place.h"
 
 #include <limits.h>
 #include <string.h>

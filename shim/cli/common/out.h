@@ -1,6 +1,6 @@
 // out - text that came from files, written so that no terminal and no parser is misled.
-#ifndef TIDEPOOL_SHIM_CLI_OUT_H
-#define TIDEPOOL_SHIM_CLI_OUT_H
+#ifndef TIDEPOOL_SHIM_CLI_COMMON_OUT_H
+#define TIDEPOOL_SHIM_CLI_COMMON_OUT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,13 +1,13 @@
 // modules - which file an address belongs to, and what is mapped, without a lock of the loader's.
 //
 // One caller at a time.
-#ifndef TIDEPOOL_EXPORT_MODULES_H
-#define TIDEPOOL_EXPORT_MODULES_H
+#ifndef TIDEPOOL_EXPORT_HEAP_MODULES_H
+#define TIDEPOOL_EXPORT_HEAP_MODULES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "export/heap_text.h"
+#include "export/heap/heap_text.h"
 
 // The last part of the file's name, and the address within it as addr2line takes it; "?" and the
 // address itself where no file is. The name stays while the file is mapped.

@@ -1,4 +1,4 @@
-#include "export/heap_profile.h"
+#include "export/heap/heap_profile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,10 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "export/heap_folder.h"
-#include "export/heap_text.h"
-#include "export/modules.h"
-#include "export/sites.h"
+#include "export/heap/heap_folder.h"
+#include "export/heap/heap_text.h"
+#include "export/heap/modules.h"
+#include "export/heap/sites.h"
 
 #define PATH_MAX_BYTES 4096
 

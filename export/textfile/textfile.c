@@ -1,4 +1,4 @@
-#include "export/textfile.h"
+#include "export/textfile/textfile.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -7,11 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "export/folder.h"
 #include "export/metrics.h"
 #include "export/nap_lock.h"
-#include "export/place.h"
-#include "export/reap.h"
+#include "export/textfile/folder.h"
+#include "export/textfile/place.h"
+#include "export/textfile/reap.h"
 
 // A write takes some 100 us, or for ever: the folder may be on a server that is gone. fork(), the
 // end of the process and another write wait this long for one under way; then they go on without

@@ -16,8 +16,8 @@
 // system call is a raw one, which is no cancellation point. It works in memory of its own, so that
 // any thread's stack is large enough. Only one thread at a time may be in here; the caller sees to
 // that.
-#ifndef TIDEPOOL_EXPORT_HEAP_PROFILE_H
-#define TIDEPOOL_EXPORT_HEAP_PROFILE_H
+#ifndef TIDEPOOL_EXPORT_HEAP_HEAP_PROFILE_H
+#define TIDEPOOL_EXPORT_HEAP_HEAP_PROFILE_H
 
 #include <stdint.h>
 

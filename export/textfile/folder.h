@@ -1,8 +1,8 @@
 // folder - the system calls of the text files. They are raw, because libc's are points of
 // cancellation, and relative to a folder that is opened for one write and closed after it. Results
 // are 0 or more, or -errno; errno is left alone.
-#ifndef TIDEPOOL_EXPORT_FOLDER_H
-#define TIDEPOOL_EXPORT_FOLDER_H
+#ifndef TIDEPOOL_EXPORT_TEXTFILE_FOLDER_H
+#define TIDEPOOL_EXPORT_TEXTFILE_FOLDER_H
 
 #include <stdbool.h>
 #include <stddef.h>

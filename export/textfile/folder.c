@@ -1,4 +1,4 @@
-#include "export/folder.h"
+#include "export/textfile/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "export/sites.h"
+#include "export/heap/sites.h"
 
 #include <assert.h>
 #include <stdatomic.h>

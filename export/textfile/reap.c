@@ -1,4 +1,4 @@
-#include "export/reap.h"
+#include "export/textfile/reap.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -6,8 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "export/folder.h"
-#include "export/place.h"
+#include "export/textfile/folder.h"
+#include "export/textfile/place.h"
 
 // A machine may be busy enough for a process of many writes a second to miss some.
 #define STALE_INTERVALS 10

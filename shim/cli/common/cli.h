@@ -1,8 +1,8 @@
 // cli - the command `tidepool`: puts the library into a program's environment and starts it.
 //
 // An ordinary program with stdio; nothing of it is in the library. Its exit codes are env(1)'s.
-#ifndef TIDEPOOL_SHIM_CLI_CLI_H
-#define TIDEPOOL_SHIM_CLI_CLI_H
+#ifndef TIDEPOOL_SHIM_CLI_COMMON_CLI_H
+#define TIDEPOOL_SHIM_CLI_COMMON_CLI_H
 
 #include <stdbool.h>
 #include <stddef.h>

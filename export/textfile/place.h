@@ -7,8 +7,8 @@
 // The first line of a file is a comment for node_exporter; the processes that tidy up go by it:
 //
 //   # tidepool pid=42 start=81234 boot=UUID pidns=4026531836 interval_ms=15000 keep=0
-#ifndef TIDEPOOL_EXPORT_PLACE_H
-#define TIDEPOOL_EXPORT_PLACE_H
+#ifndef TIDEPOOL_EXPORT_TEXTFILE_PLACE_H
+#define TIDEPOOL_EXPORT_TEXTFILE_PLACE_H
 
 #include <stdbool.h>
 #include <stddef.h>

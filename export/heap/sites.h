@@ -8,8 +8,8 @@
 //
 // A sample stands for 1 / p requests, p being the probability with which it was taken; the sums are
 // estimates of all requests, not of the sampled ones.
-#ifndef TIDEPOOL_EXPORT_SITES_H
-#define TIDEPOOL_EXPORT_SITES_H
+#ifndef TIDEPOOL_EXPORT_HEAP_SITES_H
+#define TIDEPOOL_EXPORT_HEAP_SITES_H
 
 #include <stddef.h>
 #include <stdint.h>

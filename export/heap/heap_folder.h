@@ -6,8 +6,8 @@
 // written to or replaced. A name that another user has taken costs the caller another number.
 //
 // Raw system calls, no allocation, static buffers: one thread at a time. 0 or -errno.
-#ifndef TIDEPOOL_EXPORT_HEAP_FOLDER_H
-#define TIDEPOOL_EXPORT_HEAP_FOLDER_H
+#ifndef TIDEPOOL_EXPORT_HEAP_HEAP_FOLDER_H
+#define TIDEPOOL_EXPORT_HEAP_HEAP_FOLDER_H
 
 #include <stddef.h>
 
