@@ -47,8 +47,9 @@ TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config/*.c) shim/log.c sh
     $(patsubst %,shim/cli/report/%.c,profile intern elf lines names hide stacks rows perfmap file))
 # The one part of shim/ that the modules below it may call.
 BELOW_SRC := shim/next.c
-# pool/ last: in this order a thread's variables have no gaps between them (test: static_tls).
-CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(BELOW_SRC) $(wildcard $(addsuffix *.c,$(filter-out shim/% pool/,$(FOLDERS)) pool/)))
+# These folders last: in this order a thread's variables have no gaps between them (test: static_tls).
+POOL_DIRS := pool/region/ pool/common/ pool/thread_cache/ pool/
+CORE_OBJ  := $(patsubst %.c,$(B)/%.o,$(BELOW_SRC) $(wildcard $(addsuffix *.c,$(filter-out shim/% $(POOL_DIRS),$(FOLDERS)) $(POOL_DIRS))))
 SHIM_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out $(LAUNCHER_SRC) $(BELOW_SRC),$(wildcard $(addsuffix *.c,$(filter shim/%,$(FOLDERS))))))
 UNIT_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 RACE_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/race/*.c))

@@ -8,9 +8,9 @@
 #include "export/labels.h"
 #include "export/nap_lock.h"
 #include "mfile/lazy.h"
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/pool.h"
-#include "pool/remap.h"
+#include "pool/region/remap.h"
 
 #define WORDS (sizeof(struct metrics_counters) / sizeof(uint64_t))
 static_assert(sizeof(struct metrics_counters) % sizeof(uint64_t) == 0, "an array of counters");

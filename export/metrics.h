@@ -21,7 +21,7 @@
 
 #include "export/identity.h"
 #include "mfile/mfile.h"
-#include "pool/quota.h"
+#include "pool/common/quota.h"
 #include "pressure/evaluate.h"
 
 // Room for all families with 16 buckets and the longest labels: see the unit test.

@@ -2,13 +2,13 @@
 
 #include <errno.h>
 
-#include "pool/bins.h"
+#include "pool/common/sampler.h"
 #include "pool/jemalloc_private/je_fork.h"
-#include "pool/marks.h"
-#include "pool/remap.h"
-#include "pool/sampler.h"
-#include "pool/stale_classes.h"
-#include "pool/transfer_cache.h"
+#include "pool/region/marks.h"
+#include "pool/region/remap.h"
+#include "pool/thread_cache/bins.h"
+#include "pool/thread_cache/stale_classes.h"
+#include "pool/thread_cache/transfer_cache.h"
 
 #define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
 

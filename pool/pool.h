@@ -19,9 +19,9 @@
 
 #include "shim/base.h"
 
-#include "pool/quota.h"
-#include "pool/region.h"
-#include "pool/thread_cache.h"
+#include "pool/common/quota.h"
+#include "pool/region/region.h"
+#include "pool/thread_cache/thread_cache.h"
 
 struct pool_options {
     const struct quota_bucket *bucket; // ascending bounds

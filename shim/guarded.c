@@ -5,10 +5,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region.h"
-#include "pool/signal_block.h"
+#include "pool/region/region.h"
+#include "pool/region/signal_block.h"
 #include "shim/base.h"
 #include "shim/heap.h"
 

@@ -1,9 +1,9 @@
-// guarded - jemalloc's functions as the shim calls them: with the guard of pool/region.h around
-// each, so that a signal handler may allocate and free whatever it interrupted.
+// guarded - jemalloc's functions as the shim calls them: with the guard of pool/region/region.h
+// around each, so that a signal handler may allocate and free whatever it interrupted.
 //
-// Where this thread is inside jemalloc already, a request gets a block of pool/signal_block.h, a
-// free waits, and what asks for figures or settings is refused. `make check` sees to
-// it that shim/ calls jemalloc from here, and from low_memory.c, alone.
+// Where this thread is inside jemalloc already, a request gets a block of
+// pool/region/signal_block.h, a free waits, and what asks for figures or settings is refused. `make
+// check` sees to it that shim/ calls jemalloc from here, and from low_memory.c, alone.
 //
 // The guard costs a small malloc and free a nanosecond each, 12 instructions. So those that need it
 // least, in heap.h, go without until the program installs its first signal handler: see

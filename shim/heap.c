@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
+#include "pool/common/sampler.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/remap.h"
-#include "pool/sampler.h"
+#include "pool/region/remap.h"
 #include "shim/aside.h"
 #include "shim/init.h"
 #include "shim/lowmem/low_memory.h"

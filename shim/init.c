@@ -11,10 +11,10 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/pool.h"
-#include "pool/region.h"
-#include "pool/remap.h"
+#include "pool/region/region.h"
+#include "pool/region/remap.h"
 #include "pressure/futex_lock.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/aside.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "pool/remap.h"
+#include "pool/region/remap.h"
 #include "pressure/usage/sample.h"
 #include "shim/glue/exit_report.h"
 #include "shim/log.h"

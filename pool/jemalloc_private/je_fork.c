@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pool/region.h"
+#include "pool/region/region.h"
 
 #define GIVE_UP_NS ((uint64_t)10 * 1000000000)
 #define NAP_NS 50000

@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pool/marks.h"
-#include "pool/region.h"
-#include "pool/remap.h"
+#include "pool/region/marks.h"
+#include "pool/region/region.h"
+#include "pool/region/remap.h"
 #include "shim/base.h"
 #include "shim/next.h"
 

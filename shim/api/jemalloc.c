@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "pool/je.h"
-#include "pool/sampler.h"
+#include "pool/common/je.h"
+#include "pool/common/sampler.h"
 #include "shim/heap.h"
 #include "shim/init.h"
 #include "shim/lowmem/promised.h"

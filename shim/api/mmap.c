@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "mfile/calls.h"
-#include "pool/marks.h"
+#include "pool/region/marks.h"
 #include "shim/heap.h"
 #include "shim/next.h"
 

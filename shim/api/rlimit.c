@@ -1,7 +1,7 @@
 // rlimit - a program that limits its own address space or data while it runs.
 //
 // jemalloc then gives free addresses back instead of keeping them, as where the limit was there at
-// the start. The pools read the limits whenever they grow: see pool/region.h.
+// the start. The pools read the limits whenever they grow: see pool/region/region.h.
 #include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
-#include "pool/remap.h"
+#include "pool/region/remap.h"
 #include "pressure/evaluate.h"
 #include "shim/heap.h"
 #include "shim/log.h"

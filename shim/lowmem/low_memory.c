@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
+#include "pool/common/sampler.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
-#include "pool/remap.h"
-#include "pool/sampler.h"
+#include "pool/region/remap.h"
 #include "shim/heap.h"
 #include "shim/lowmem/watchdog.h"
 

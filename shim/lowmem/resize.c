@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "shim/guarded.h"

@@ -7,10 +7,10 @@
 #include <time.h>
 
 #include "export/control.h"
+#include "pool/common/quota.h"
 #include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
-#include "pool/quota.h"
 #include "shim/env_copy.h"
 #include "shim/glue/mapped_files.h"
 #include "shim/guarded.h"

@@ -4,7 +4,7 @@
 #include <sys/prctl.h>
 
 #include "mfile/mfile.h"
-#include "pool/region.h"
+#include "pool/region/region.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/raw_fork.h"

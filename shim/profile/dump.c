@@ -1,5 +1,5 @@
 #include "shim/profile/dump.h"
-#include "pool/sampler.h"
+#include "pool/common/sampler.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 
 #include "export/heap/sites.h"
-#include "pool/je.h"
+#include "pool/common/je.h"
+#include "pool/common/sampler.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
-#include "pool/sampler.h"
 #include "shim/heap.h"
 #include "shim/log.h"
 #include "shim/lowmem/promised.h"

@@ -1,4 +1,5 @@
-// sampling - requests that are sampled (pool/sampler.h): how they are served, and remembered.
+// sampling - requests that are sampled (pool/common/sampler.h): how they are served, and
+// remembered.
 //
 // A sampled request of a pooled size gets the block that it would have got anyway, marked. One of
 // another size gets a run of its own in the pools' region. So free() finds it without asking about

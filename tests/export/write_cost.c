@@ -25,7 +25,7 @@
 #include "export/textfile/place.h"
 #include "export/textfile/reap.h"
 #include "export/textfile/textfile.h"
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/pool.h"
 #include "pressure/direct_reclaim.h"
 #include "pressure/watchdog_thread.h"

@@ -99,8 +99,8 @@ static void visit(struct block *b, bool write)
     }
 }
 
-// The region does not grow while a fork is under way (pool/region_space.c), which a busy machine
-// may draw out: the library then takes a block of jemalloc's own heap, and this waits.
+// The region does not grow while a fork is under way (pool/region/region_space.c), which a busy
+// machine may draw out: the library then takes a block of jemalloc's own heap, and this waits.
 static struct block *new_block(size_t size, bool zero)
 {
     struct block *b = pool_get_new(size, zero);

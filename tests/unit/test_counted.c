@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pool/common/sampler.h"
 #include "pool/pool.h"
-#include "pool/sampler.h"
 
 #define K ((size_t)1024)
 

@@ -6,9 +6,9 @@
 #include <sys/mman.h>
 
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/marks.h"
-#include "pool/region.h"
-#include "pool/remap.h"
+#include "pool/region/marks.h"
+#include "pool/region/region.h"
+#include "pool/region/remap.h"
 
 #define K ((size_t)1024)
 #define M (K * K)

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/page_move.h"
-#include "pool/region.h"
-#include "pool/remap.h"
+#include "pool/region/page_move.h"
+#include "pool/region/region.h"
+#include "pool/region/remap.h"
 #include "shim/next.h"
 
 #define K ((size_t)1024)

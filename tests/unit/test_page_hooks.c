@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region.h"
+#include "pool/region/region.h"
 
 // As the library has it (shim/init.c): an extent is as large as what was asked for.
 extern bool je_opt_cache_oblivious;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/pool.h"
 
 #define K ((size_t)1024)

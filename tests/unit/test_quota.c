@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "pool/quota.h"
+#include "pool/common/quota.h"
 
 #define K ((size_t)1024)
 #define PLENTY UINT64_MAX

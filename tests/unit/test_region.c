@@ -15,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pool/je.h"
+#include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region.h"
+#include "pool/region/region.h"
 
 #define K ((size_t)1024)
 #define M (K * K)

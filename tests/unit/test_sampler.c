@@ -4,7 +4,7 @@
 #include <criterion/new/assert.h>
 #include <math.h>
 
-#include "pool/sampler.h"
+#include "pool/common/sampler.h"
 
 #define K ((uint64_t)1024)
 

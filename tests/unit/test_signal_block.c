@@ -6,9 +6,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "pool/je.h"
-#include "pool/region.h"
-#include "pool/signal_block.h"
+#include "pool/common/je.h"
+#include "pool/region/region.h"
+#include "pool/region/signal_block.h"
 
 #define K ((size_t)1024)
 #define M (K * K)

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "pool/size_class.h"
+#include "pool/common/size_class.h"
 
 #define K ((size_t)1024)
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "pool/size_class.h"
-#include "pool/transfer_cache.h"
+#include "pool/common/size_class.h"
+#include "pool/thread_cache/transfer_cache.h"
 
 #define MANY 5000 // more than a page has room for
 

@@ -1,0 +1,66 @@
+// quota - how many free blocks the pools may hold, as a promise.
+//
+// Each bucket has a limit, in blocks or in bytes, and there is one over all buckets, in bytes. A
+// list that keeps free blocks takes quota for them first and returns it when they are gone. A
+// thread cache takes it for a list's whole capacity, so that pushing a block needs no atomic. Quota
+// given out never exceeds a limit, so neither do the blocks that it stands for.
+//
+// Everything here is lock-free and safe from any thread.
+#ifndef TIDEPOOL_POOL_COMMON_QUOTA_H
+#define TIDEPOOL_POOL_COMMON_QUOTA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pool/common/size_class.h"
+
+#define QUOTA_BUCKETS_MAX 16
+
+struct quota_bucket {
+    size_t bound_bytes; // the largest request it serves
+    uint64_t limit;     // of free blocks, or of their bytes; 0: this range is not pooled
+    bool limit_is_bytes;
+};
+
+// `bucket` has `count` entries with ascending bounds. Call once, before the other functions.
+void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_bytes);
+
+// Takes quota for up to `want` blocks of `class`; returns for how many, 0 at the limit.
+uint32_t quota_take(unsigned class, uint32_t want);
+
+void quota_return(unsigned class, uint32_t count);
+
+// Turns quota for `count` blocks of one class into as much for another of the same bucket; returns
+// for how many, the rest is handed back.
+uint32_t quota_move(unsigned from, unsigned to, uint32_t count);
+
+// Is less than a quarter of a bucket's quota left? Then what is held unused is missing elsewhere.
+bool quota_is_short(unsigned class);
+
+// The ceiling over all buckets. Lowering it takes nothing back: it refuses what is asked next.
+void quota_set_max(uint64_t max_bytes);
+uint64_t quota_max(void);
+
+// Bytes that all quota given out stands for: an upper bound of the bytes in free blocks.
+uint64_t quota_taken_bytes(void);
+
+// Which bucket serves `class`; -1 when none does.
+int quota_bucket_of(unsigned class);
+
+// The classes of a bucket, in no order.
+struct quota_classes {
+    uint8_t count;
+    uint8_t class[SIZE_CLASS_END];
+};
+
+// Those of the bucket that serves `class`; there is one.
+const struct quota_classes *quota_classes(unsigned class);
+
+// Blocks (or bytes, as the limit counts) of a bucket's quota given out.
+uint64_t quota_bucket_taken(unsigned bucket);
+
+unsigned quota_bucket_count(void);
+const struct quota_bucket *quota_bucket(unsigned bucket);
+
+#endif

@@ -1,0 +1,228 @@
+// thread_cache_drain - taking the blocks of all threads, idle ones above all; see thread_cache.h.
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "pool/thread_cache/bins.h"
+#include "pool/thread_cache/thread_cache_inside.h"
+
+// An owner is inside for nanoseconds, unless the scheduler takes it off its processor there.
+#define WAIT_FOR_OWNER_NS 5000000
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+bool cache_can_revoke(void)
+{
+    cache_registry.can_revoke = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+    return cache_registry.can_revoke;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void set_revoked(struct cache *t, bool revoked)
+{
+    atomic_store_explicit(&t->revoked, revoked, memory_order_release);
+}
+
+// Waits until the owner of a revoked cache has left it; false when it takes too long, as when a
+// signal handler left the owner's critical section for good by longjmp.
+static bool wait_for_owner(struct cache *t)
+{
+    uint64_t end = 0;
+
+    while (atomic_load_explicit(&t->busy, memory_order_acquire)) {
+        if (!end)
+            end = now_ns() + WAIT_FOR_OWNER_NS;
+        else if (now_ns() > end)
+            return false;
+        sched_yield();
+    }
+    return true;
+}
+
+// Has this class lain still since the last ageing? Read without revoking the cache: it decides only
+// whether to revoke.
+static bool is_idle(struct cache *t, unsigned class)
+{
+    struct bin *b = &t->bin[class];
+    struct bin_ledger *l = &t->ledger[class];
+    // A malloc adds 2 to one and takes 1 off the other, a free adds 1.
+    uint64_t now = 2 * cache_load(&b->requests) + cache_list_length(b) - cache_load(&l->moved);
+    bool idle = now == l->seen;
+
+    l->seen = now;
+    return idle;
+}
+
+// After this no owner is inside a revoked cache whom wait_for_owner() does not see. False where the
+// kernel refuses: from the start, or since the process entered a sandbox; then owners are asked.
+static bool fence_owners(void)
+{
+    if (cache_registry.can_revoke && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0)
+        cache_registry.can_revoke = false;
+    return cache_registry.can_revoke;
+}
+
+// Marks the classes of a cache that are to be emptied, of those that are wanted: all where `wanted`
+// is NULL. Returns whether there are any. As racy as is_idle().
+static bool choose(struct cache *t, bool idle_only, const bool *wanted)
+{
+    bool any = false;
+
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
+        struct bin_ledger *l = &t->ledger[class];
+        bool chosen = wanted ? wanted[class] : !idle_only || is_idle(t, class);
+        l->chosen = chosen && cache_list_capacity(&t->bin[class]);
+        any |= l->chosen;
+    }
+    return any;
+}
+
+static void empty_chosen(struct cache *t)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        if (t->ledger[class].chosen)
+            bins_empty_class(t, class);
+}
+
+struct cache *cache_step_aside(void)
+{
+    struct cache *self = cache_self;
+
+    cache_self = &cache_departed;
+    atomic_signal_fence(memory_order_seq_cst);
+    return self;
+}
+
+void cache_step_back(struct cache *self)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    cache_self = self;
+    // Where no cache can be revoked, all were asked.
+    cache_heed_request(self);
+}
+
+static void drain(bool idle_only, const bool *wanted)
+{
+    struct cache *self = cache_step_aside();
+    bool can_revoke;
+
+    pthread_mutex_lock(&cache_registry.lock);
+    for (struct cache *t = cache_registry.all; t; t = t->next) {
+        t->chosen = choose(t, idle_only, wanted);
+        if (t->chosen)
+            set_revoked(t, true);
+    }
+    can_revoke = fence_owners();
+    for (struct cache *t = cache_registry.all; can_revoke && t; t = t->next) {
+        if (t->chosen && wait_for_owner(t))
+            empty_chosen(t);
+        set_revoked(t, false);
+    }
+    pthread_mutex_unlock(&cache_registry.lock);
+    cache_step_back(self);
+}
+
+void cache_drain_all(bool idle_only)
+{
+    drain(idle_only, NULL);
+}
+
+void cache_drain_classes(const bool wanted[SIZE_CLASS_END])
+{
+    drain(false, wanted);
+}
+
+uint64_t cache_drain_self(void)
+{
+    struct cache *t = cache_self;
+    uint64_t bytes = 0;
+
+    if (!cache_enter(t))
+        return 0;
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        bytes += size_class_bytes(class) * cache_list_length(&t->bin[class]);
+    bins_empty(t);
+    cache_leave(t);
+    return bytes;
+}
+
+void cache_prefork(void)
+{
+    // The program's handlers that were registered before ours run from here to postfork, in this
+    // thread, and a signal handler may: the transfer cache is locked, so nothing is served by it.
+    struct cache *self = cache_step_aside();
+
+    pthread_mutex_lock(&cache_registry.lock);
+    for (struct cache *t = cache_registry.all; t; t = t->next)
+        if (t != self)
+            set_revoked(t, true);
+    fence_owners();
+    for (struct cache *t = cache_registry.all; t; t = t->next)
+        if (t != self)
+            wait_for_owner(t);
+    transfer_lock_all();
+    cache_registry.forking = self;
+}
+
+void cache_postfork_parent(void)
+{
+    struct cache *self = cache_registry.forking;
+
+    transfer_unlock_all();
+    for (struct cache *t = cache_registry.all; t; t = t->next)
+        set_revoked(t, false);
+    pthread_mutex_unlock(&cache_registry.lock);
+    cache_self = self;
+}
+
+void cache_postfork_child(void)
+{
+    struct cache *self = cache_registry.forking;
+
+    transfer_unlock_all();
+    for (struct cache *t = cache_registry.all; t; t = t->next) {
+        set_revoked(t, false);
+        if (t == self || !t->attached)
+            continue;
+        // A cache whose owner could not be stopped may be half way through a list: what it holds
+        // is lost to this child, as it would be to a thread that was killed there.
+        if (cache_registry.can_revoke && !atomic_load_explicit(&t->busy, memory_order_relaxed)) {
+            bins_empty(t);
+            t->attached = false;
+        }
+    }
+    atomic_store_explicit(&cache_registry.threads,
+                          self != &cache_no_owner && self != &cache_departed, memory_order_relaxed);
+    pthread_mutex_unlock(&cache_registry.lock);
+    cache_self = self;
+}
+
+void cache_forget_threads(void)
+{
+    bool draining = pthread_mutex_trylock(&cache_registry.lock) != 0;
+
+    cache_registry.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    transfer_forget_threads(draining);
+    for (struct cache *t = cache_registry.all; t; t = t->next) {
+        set_revoked(t, false);
+        if (t == cache_self || !t->attached || draining ||
+            atomic_load_explicit(&t->busy, memory_order_relaxed))
+            continue;
+        bins_empty(t);
+        t->attached = false;
+    }
+    atomic_store_explicit(&cache_registry.threads,
+                          cache_self != &cache_no_owner && cache_self != &cache_departed,
+                          memory_order_relaxed);
+}
