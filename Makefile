@@ -5,7 +5,10 @@
 #   make demo                     a service in small containers under glibc, jemalloc and tidepool, side by side
 #   make test [T='pool/*']        unit tests, races, then programs run under the preload
 #   make test SAN=address         the modules under a sanitizer (address, undefined, thread)
-#   make bench | check | format | install | uninstall     DESTDIR= and PREFIX= as usual
+#   make install | uninstall      DESTDIR= and PREFIX= as usual
+#   make deb                      a Debian package, in build/
+#   make bench | check | format   figures; lint and documents; layout
+#   make setup                    installs what all targets need
 #
 # V=1 prints every command. Local settings go into config.mak; nothing here needs editing.
 # Each folder below tests/ may bring targets of its own in a rules.mk.
@@ -71,9 +74,15 @@ $(SHIM_OBJ) $(CORE_OBJ): private TP_CFLAGS += -fno-builtin-malloc -fno-builtin-c
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all test unit race preload bench check format install uninstall clean FORCE
+.PHONY: all help test unit race preload bench check format install uninstall clean FORCE
 
 all: $(B)/libtidepool.so $(B)/tidepool
+ifeq ($(MAKECMDGOALS)$(SAN),)
+	@echo 'Built. Next: build/tidepool check; build/tidepool redis-server; make help lists the rest.'
+endif
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 ifeq ($(FLAVOUR),release)
 all: build/libtidepool.so build/tidepool
@@ -200,6 +209,10 @@ $(B)/tidepool.pc: shim/api/tidepool.pc.in FORCE
 	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
 	    -e 's|@INCDIR@|$(INCDIR:$(PREFIX)/%=$${prefix}/%)|' $< > $@
 
+# The loader finds new libraries by its cache. LD_PRELOAD with a path, and so the launcher, does without.
+REFRESH = $(if $(DESTDIR),,@PATH=$$PATH:/usr/sbin:/sbin ldconfig 2>/dev/null || \
+    echo 'note: the cache of ld.so is as it was; as root: ldconfig (only programs that link with -ltidepool need it)')
+
 install: all $(B)/tidepool.pc
 	install -d $(foreach d,$(sort $(dir $(INSTALLED))),'$(DESTDIR)$(d)')
 	install -m 644 $(B)/libtidepool.so '$(DESTDIR)$(LIBDIR)'
@@ -208,9 +221,11 @@ install: all $(B)/tidepool.pc
 	install -m 644 $(B)/tidepool.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 644 shim/man/tidepool.1 '$(DESTDIR)$(MANDIR)/man1'
 	install -m 644 shim/man/tidepool.7 '$(DESTDIR)$(MANDIR)/man7'
+	$(REFRESH)
 
 uninstall:
 	rm -f $(INSTALLED:%='$(DESTDIR)%')
+	$(REFRESH)
 
 format:
 	clang-format -i $(SRC)
