@@ -268,8 +268,8 @@ static void say_accelerators(void)
         return;
     said = true;
     if (evaluate_options()->watch_path && !named->open && named->error && named->error != ENOENT)
-        h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to (error %d)",
-               psi_names[PSI_SYSTEMD], named->error);
+        h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to: %s", psi_names[PSI_SYSTEMD],
+               strerrordesc_np(named->error));
     h->log(h->arg, PRESSURE_LOG_FOUND,
            "events that ask for an evaluation: %s %s, %s %s, %s %s, %s %s", psi_names[0],
            listens(0), psi_names[1], listens(1), psi_names[2], listens(2), psi_names[3],
@@ -417,8 +417,8 @@ static void log_failure(int e)
     const struct pressure_hooks *h = evaluate_hooks();
 
     if (h->log && !failed_before)
-        h->log(h->arg, PRESSURE_LOG_THREAD,
-               "no watchdog thread (error %d): idle memory is not given back", e);
+        h->log(h->arg, PRESSURE_LOG_THREAD, "no watchdog thread: %s; idle memory is not given back",
+               strerrordesc_np(e));
     failed_before = true;
 }
 

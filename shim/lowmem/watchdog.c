@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "export/control.h"
@@ -230,7 +231,7 @@ static void tick(void *arg, uint64_t now_ms)
     exporter_tick(now_ms);
     int err = dog.control ? control_tick(now_ms) : 0;
     if (err)
-        log_line(LOG_INFO, "tools cannot reach this process: error %d", -err);
+        log_line(LOG_INFO, "tools cannot reach this process: %s", strerrordesc_np(-err));
     relieve_files();
     if (!dog.on)
         return;

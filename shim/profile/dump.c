@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 #include "export/control.h"
@@ -65,7 +66,7 @@ static int write_claimed(const char *why)
     e = heap_profile_dump(dump.dir, &dump.last, &info, dump.path, sizeof dump.path);
     atomic_fetch_add_explicit(e ? &dump.failed : &dump.written, 1, memory_order_relaxed);
     if (e)
-        log_line(LOG_FEATURE, "no heap profile: %s cannot be written to (error %d)", dump.dir, -e);
+        log_line(LOG_FEATURE, "no heap profile: %s: %s", dump.dir, strerrordesc_np(-e));
     else
         log_line(LOG_PRESSURE, "heap profile (%s): %s.heap", why, dump.path);
     return e;

@@ -86,7 +86,7 @@ first_reclaim() {
         grep -q '^tidepool: events that ask for an evaluation: MEMORY_PRESSURE_WATCH none, PSI ' "$tmp/err"
 }
 each_evaluation() { ours_alone && grep -qE '^tidepool: evaluation by growing thread: normal, used [0-9]+ [KM]iB, ' "$tmp/err"; }
-watch_refused() { grep -q '^tidepool: MEMORY_PRESSURE_WATCH cannot be listened to (error ' "$tmp/err"; }
+watch_refused() { grep -q '^tidepool: MEMORY_PRESSURE_WATCH cannot be listened to: ' "$tmp/err"; }
 # Changes of level, of which the first 16 are shown.
 level_lines() { ! grep -qvE '^tidepool: (memory pressure|more lines of this kind are not shown$)' "$tmp/err"; }
 # ok NAME ...: exits 0 and says nothing.
