@@ -83,7 +83,7 @@ size_t heap_usable_size(const void *ptr);
 bool heap_trim(void);
 
 // Reports a double or an invalid free: of an address that the pools own, and at which no block is
-// live. Returns only where TIDEPOOL_CHECK says so.
+// live. Returns only where TIDEPOOL_ON_MISUSE says so.
 void heap_refuse(const void *ptr);
 
 // Frees that were refused, for the statistics.

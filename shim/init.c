@@ -386,7 +386,7 @@ __attribute__((constructor)) static void at_load(void)
         boot_pools();
     files_start();
     // One line for each program, whether it will need the pools or not.
-    if (boot_config.verbose) {
+    if (boot_config.verbose > 0) {
         boot_pools();
         verbose_started(&boot_config, &started_with);
     }

@@ -17,23 +17,23 @@
 #include "shim/base.h"
 
 static const struct kind {
-    unsigned verbose; // shown from this TIDEPOOL_VERBOSE on
-    unsigned cap;     // 0: none
-    int wait_ms;      // for room in a full pipe, before the line is dropped
+    int verbose;  // shown from this TIDEPOOL_VERBOSE on; -1: even if quiet
+    unsigned cap; // 0: none
+    int wait_ms;  // for room in a full pipe, before the line is dropped
 } kinds[LOG_KINDS] = {
     [LOG_CONFIG] = {0, LOG_CAP, 0},
     [LOG_FEATURE] = {0, LOG_CAP, 0},
     // The process often aborts right after this line: it is worth a wait.
-    [LOG_MISUSE] = {0, LOG_CAP, 1000},
+    [LOG_MISUSE] = {-1, LOG_CAP, 1000},
     [LOG_PRESSURE] = {0, LOG_CAP, 0},
-    [LOG_STATS] = {0, 0, 1000},
+    [LOG_STATS] = {-1, 0, 1000},
     [LOG_INFO] = {1, LOG_CAP, 0},
     [LOG_DETAIL] = {2, 0, 0},
     [LOG_DEBUG] = {3, 0, 0},
 };
 
 static _Atomic unsigned written[LOG_KINDS];
-static _Atomic unsigned verbosity;
+static _Atomic int verbosity;
 
 // What descriptor 2 was when the process started. Two first lines at once may both fill it in: they
 // see the same descriptor and store the same values. `known` is stored last.
@@ -172,7 +172,7 @@ void log_start(void)
     errno = saved;
 }
 
-void log_set_verbose(unsigned verbose)
+void log_set_verbose(int verbose)
 {
     atomic_store_explicit(&verbosity, verbose, memory_order_relaxed);
 }

@@ -33,7 +33,8 @@ enum {
 // Remembers what descriptor 2 is now; call it in the constructor. Lines before it are written, too.
 void log_start(void);
 
-void log_set_verbose(unsigned verbose);
+// 0 to 3; -1: misuse and figures only.
+void log_set_verbose(int verbose);
 
 // Adds "tidepool: " and the newline. Understands %s %c %d %i %u %x %p %% and the lengths l ll z,
 // and nothing else: no width, no floating point.

@@ -45,15 +45,15 @@ static void report_stacks(const uintptr_t *allocated, unsigned depth)
 
 void misuse_report(const char *what, const void *ptr, const uintptr_t *allocated, unsigned depth)
 {
-    if (boot_config.check == CONFIG_CHECK_OFF)
+    if (boot_config.on_misuse == CONFIG_CHECK_OFF)
         return;
     log_line(LOG_MISUSE, "%s of %p%s", what, ptr,
-             boot_config.check == CONFIG_CHECK_WARN ? ", ignored" : "");
+             boot_config.on_misuse == CONFIG_CHECK_WARN ? ", ignored" : "");
     if (!reporting) {
         reporting = true;
         report_stacks(allocated, depth);
         reporting = false;
     }
-    if (boot_config.check == CONFIG_CHECK_ABORT)
+    if (boot_config.on_misuse == CONFIG_CHECK_ABORT)
         abort();
 }

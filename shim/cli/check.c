@@ -1,4 +1,4 @@
-// check - `tidepool --check`: each thing the library would use on this machine, tried.
+// check - `tidepool check`: each thing the library would use on this machine, tried.
 
 #include <errno.h>
 #include <fcntl.h>

@@ -17,17 +17,17 @@ void launcher_option_name(const char *variable, char *out, size_t size)
 }
 
 static const char usage[] =
-    "Usage: tidepool [options] -- command [args]\n"
+    "Usage: tidepool [options] [--] command [args]\n"
     "Runs a program with libtidepool.so preloaded: pools for blocks of 1K to 1M, and\n"
     "memory given back before its limit is hit.\n\n";
 
 static const char actions[] =
-    "\n"
+    "      check          say what of the library works on this machine\n"
     "      top            what all processes under tidepool hold, refreshing\n"
     "      dump PID       have a sampled process write its heap profile\n"
     "      report FILE    show what held the memory, by a heap profile: tidepool(1)\n"
-    "      --check        say what of the library works on this machine\n"
-    "      --path, --version   say where the library is, and which version this is\n"
+    "      help top       say more of one of these, which win over a command's name\n"
+    "      -q, -V, --path no remarks; print the version, or the library's path\n"
     "      --help-all     list all options; each is also a variable: tidepool(7)\n";
 
 // One line an option: the few that most people need fit a screen of 24 lines.
@@ -39,7 +39,6 @@ static void show_common(void)
             continue;
         char name[64];
         launcher_option_name(o.name, name, sizeof name);
-        // The equals sign also tells --check=warn from --check.
         int width = (int)strlen(name);
         printf("      %s%-*s %s", name, width < 14 ? 14 - width : 0, o.flag ? "" : "=", o.help);
         // The list of ranges does not fit the line; the other defaults do.
@@ -60,6 +59,10 @@ static void show_all(void)
         char name[64];
         launcher_option_name(o.name, name, sizeof name);
         printf("  %s%s  %s\n", name, o.flag ? "[=VALUE]" : "=VALUE", o.name);
+        if (o.old) {
+            launcher_option_name(o.old, name, sizeof name);
+            printf("      formerly: %s=VALUE  %s\n", name, o.old);
+        }
         printf("      %s\n", o.help);
         printf("      VALUE: %s\n", o.form);
         printf("      default: %s%s%s\n", o.fallback ? o.fallback : "none",

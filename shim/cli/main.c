@@ -18,8 +18,23 @@
 #include "shim/cli/top/top.h"
 #include "shim/config/config.h"
 #include "shim/config/parse.h"
+#include "shim/config/table.h"
 
 enum { OPTION_MAX = 64 };
+
+static bool quiet;
+
+void launcher_note(const char *fmt, ...)
+{
+    va_list args;
+    if (quiet)
+        return;
+    va_start(args, fmt);
+    fputs("tidepool: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
 
 int launcher_fail(int status, const char *fmt, ...)
 {
@@ -72,22 +87,24 @@ static int show_help_all(void)
     return 0;
 }
 
-// What is done instead of running a command.
+// What is done instead of running a command; settings may stand before it and behind it.
 static const struct action {
-    const char *name;
+    const char *name, *word;
     int (*run)(void);
 } actions[] = {
-    {"--help", show_help},       {"-h", show_help},           {"--help-all", show_help_all},
-    {"--path", show_path},       {"--version", show_version}, {"--check", launcher_check},
-    {"--probe", launcher_probe},
+    {"--help", "-h", show_help},          {"--help-all", "--help-all", show_help_all},
+    {"--path", "--path", show_path},      {"--version", "-V", show_version},
+    {"--check", "check", launcher_check}, {"--probe", "--probe", launcher_probe},
 };
 
 // What takes all that follows it on the line.
+static int launcher_help_on(char **args);
 static const struct subcommand {
     const char *name;
     int (*run)(char **args);
 } subcommands[] = {
     {"dump", launcher_dump},
+    {"help", launcher_help_on},
     {"report", launcher_report},
     {"top", launcher_top},
 };
@@ -103,9 +120,21 @@ static const struct subcommand *find_subcommand(const char *name)
 static const struct action *find_action(const char *name)
 {
     for (unsigned i = 0; i < array_len(actions); i++)
-        if (strcmp(actions[i].name, name) == 0)
+        if (strcmp(actions[i].name, name) == 0 || strcmp(actions[i].word, name) == 0)
             return &actions[i];
     return NULL;
+}
+
+// tidepool help, tidepool help report
+static int launcher_help_on(char **args)
+{
+    static char flag[] = "--help";
+    const struct subcommand *sub = args[0] ? find_subcommand(args[0]) : NULL;
+    if (!args[0] || (sub && sub->run == launcher_help_on) || find_action(args[0]))
+        return show_help();
+    if (!sub || args[1])
+        return launcher_fail(EXIT_OURS, "help: %s: no such subcommand", sub ? args[1] : args[0]);
+    return sub->run((char *[]){flag, NULL});
 }
 
 // --pool-max is TIDEPOOL_POOL_MAX.
@@ -126,7 +155,7 @@ static bool variable_of(const char *option, size_t length, char *out, size_t siz
 static bool find_option(const char *variable, unsigned *row, struct config_option *o)
 {
     for (unsigned i = 0; config_option_at(i, o); i++) {
-        if (strcmp(o->name, variable) == 0) {
+        if (strcmp(o->name, variable) == 0 || (o->old && strcmp(o->old, variable) == 0)) {
             *row = i;
             return true;
         }
@@ -156,6 +185,8 @@ static int unknown_option(const char *name, size_t length)
                          option);
 }
 
+static bool typed[CONFIG_ROWS_MAX];
+
 // Takes args[0], and args[1] where it is the value; sets the variable. 0 or an exit code.
 static int take_option(char **args, int *used)
 {
@@ -182,7 +213,37 @@ static int take_option(char **args, int *used)
     // Typed just now, so a slip is refused rather than reported by every process that starts.
     if (!config_option_accepts(row, value))
         return launcher_fail(EXIT_OURS, "--%.*s=%s: expected %s", (int)length, name, value, o.form);
-    if (setenv(variable, value, 1) < 0)
+    if ((o.old && unsetenv(o.old) < 0) || setenv(o.name, value, 1) < 0)
+        return launcher_fail(EXIT_OURS, "%s", strerror(errno));
+    typed[row] = true;
+    return 0;
+}
+
+// Marks that were typed are refused where they collide; of others the library says so.
+static int check_marks(void)
+{
+    static const char *const relation[] = {"below", "above"};
+    struct config_clash clash;
+    struct config_option o;
+    unsigned row;
+    if (!config_marks_clash(&clash, environ))
+        return 0;
+    for (unsigned i = 0; i < array_len(clash.name); i++) {
+        if (!find_option(clash.name[i], &row, &o) || !typed[row])
+            continue;
+        char name[OPTION_MAX], other[OPTION_MAX];
+        launcher_option_name(clash.name[i], name, sizeof name);
+        launcher_option_name(clash.name[!i], other, sizeof other);
+        return launcher_fail(EXIT_OURS, "%s=%s: expected a percentage %s %s, which is %s", name,
+                             clash.value[i], relation[i], other, clash.value[!i]);
+    }
+    return 0;
+}
+
+static int be_quiet(void)
+{
+    quiet = true;
+    if (setenv("TIDEPOOL_VERBOSE", "quiet", 1) < 0)
         return launcher_fail(EXIT_OURS, "%s", strerror(errno));
     return 0;
 }
@@ -209,33 +270,56 @@ static int finish(int status)
     return status;
 }
 
+static bool is_quiet(const char *arg)
+{
+    return strcmp(arg, "-q") == 0 || strcmp(arg, "--quiet") == 0;
+}
+
+// A subcommand wins over a program of that name, but not where settings were meant for the program.
+static int run_subcommand(const struct subcommand *sub, char **first, char **arg)
+{
+    while (first < arg && is_quiet(*first))
+        first++;
+    if (first < arg)
+        return launcher_fail(EXIT_OURS,
+                             "%s is a subcommand, which takes no settings; the program of that "
+                             "name: tidepool %s -- %s",
+                             sub->name, *first, sub->name);
+    return finish(sub->run(arg + 1));
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
     const struct action *action = NULL;
     char **arg = argv + 1;
-    const struct subcommand *sub = *arg ? find_subcommand(*arg) : NULL;
-    if (sub)
-        return finish(sub->run(arg + 1));
     while (*arg && strcmp(*arg, "--") != 0) {
         const struct action *found = find_action(*arg);
+        const struct subcommand *sub = find_subcommand(*arg);
         int used = 1, status = 0;
         if (found)
             action = found;
+        else if (sub && !action)
+            return run_subcommand(sub, argv + 1, arg);
+        else if (is_quiet(*arg))
+            status = be_quiet();
         else if (**arg == '-')
             status = take_option(arg, &used);
         else
-            status = launcher_fail(EXIT_OURS,
-                                   "%s: no such subcommand; a program goes behind --: "
-                                   "tidepool [options] -- %s",
-                                   *arg, *arg);
+            break;
         if (status)
             return status;
         arg += used;
     }
+    int status = check_marks();
+    if (status)
+        return status;
+    bool dashes = *arg && strcmp(*arg, "--") == 0;
+    if (action && *arg && !dashes)
+        return launcher_fail(EXIT_OURS, "%s: %s takes no command", *arg, action->name);
     if (action)
         return finish(action->run());
-    if (!*arg || !arg[1])
-        return launcher_fail(EXIT_OURS, "no command; usage: tidepool [options] -- command [args]");
-    return run(arg + 1);
+    if (!*arg || !arg[dashes])
+        return launcher_fail(EXIT_OURS, "no command; usage: tidepool [options] command [args]");
+    return run(arg + dashes);
 }

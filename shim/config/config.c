@@ -24,6 +24,7 @@ static_assert(LINE_MAX_BYTES < LOG_LINE_MAX - 16, "a line fits the log");
 struct load {
     const struct config_sink *sink; // NULL: nothing is said
     const char *value[CONFIG_ROWS_MAX];
+    const char *name[CONFIG_ROWS_MAX]; // as it was set
     enum config_preset preset;
     bool problems;
 };
@@ -45,27 +46,30 @@ static void say(struct load *l, const char *text)
         l->sink->line(l->sink->arg, text);
 }
 
-static const char *name_of(unsigned row)
-{
-    struct config_option o;
-    return config_option_at(row, &o) ? o.name : "";
-}
-
 static const char *or_none(const char *fallback)
 {
     return fallback ? fallback : "none";
 }
 
-// The first entry of a name counts, as with getenv.
+static void collect_name(struct load *l, unsigned row, const char *name, char *const *env)
+{
+    const size_t length = name ? strlen(name) : 0;
+    for (; length && *env && !l->value[row]; env++) {
+        if (strncmp(*env, name, length) != 0 || (*env)[length] != '=' ||
+            config_table_unsets(row, *env + length + 1))
+            continue;
+        l->value[row] = *env + length + 1;
+        l->name[row] = name;
+    }
+}
+
+// The first entry of a name counts, as with getenv; one of its old name where there is none.
 static void collect(struct load *l, char *const *env)
 {
-    for (; *env; env++) {
-        const char *equals = strchr(*env, '=');
-        if (!equals || strncmp(*env, PREFIX, PREFIX_LENGTH) != 0)
-            continue;
-        int row = config_table_find(*env, (size_t)(equals - *env));
-        if (row >= 0 && !l->value[row] && !config_table_unsets((unsigned)row, equals + 1))
-            l->value[row] = equals + 1;
+    struct config_option o;
+    for (unsigned i = 0; config_option_at(i, &o); i++) {
+        collect_name(l, i, o.name, env);
+        collect_name(l, i, o.old, env);
     }
 }
 
@@ -106,7 +110,7 @@ static void refuse(struct load *l, unsigned row, const char *form, const char *f
 {
     char value[SHOWN_MAX], line[LINE_MAX_BYTES];
     const char *text = l->value[row];
-    log_format(line, sizeof line, "%s=\"%s\": expected %s; using %s", name_of(row),
+    log_format(line, sizeof line, "%s=\"%s\": expected %s; using %s", l->name[row],
                shown(value, sizeof value, text, strlen(text)), form, fallback);
     say(l, line);
 }
@@ -130,29 +134,63 @@ static bool is_unclear(const struct load *l, const char *name)
     return l->value[row_of(name)] && !good_value(l, name);
 }
 
+static const char *const marks[] = {PREFIX "HYSTERESIS", PREFIX "MODERATE", PREFIX "HIGH",
+                                    PREFIX "CRITICAL"};
+
+// The first mark that is not above the one before it; 0 where they rise.
+static unsigned clash(const struct config *c)
+{
+    const double ratio[] = {c->hysteresis_ratio, c->moderate_ratio, c->high_ratio,
+                            c->critical_ratio};
+    static_assert(array_len(ratio) == array_len(marks), "one each");
+    unsigned i = 1;
+    while (i < array_len(ratio) && ratio[i - 1] < ratio[i])
+        i++;
+    return i % array_len(ratio);
+}
+
 // Each mark is good by itself here; together they must make sense.
 static void check_marks(struct load *l, struct config *c)
 {
-    static const char *const names[] = {PREFIX "HYSTERESIS", PREFIX "MODERATE", PREFIX "HIGH",
-                                        PREFIX "CRITICAL"};
-    const double ratio[] = {c->hysteresis_ratio, c->moderate_ratio, c->high_ratio,
-                            c->critical_ratio};
-    unsigned i = 1;
-    while (i < array_len(names) && ratio[i - 1] < ratio[i])
-        i++;
-    if (i == array_len(names))
+    unsigned i = clash(c);
+    if (!i)
         return;
     // Of the two that collide, one was set: the defaults are in order.
-    unsigned culprit = row_of(good_value(l, names[i]) ? names[i] : names[i - 1]);
-    const char *fallback[array_len(names)];
-    for (i = 0; i < array_len(names); i++) {
-        fallback[i] = config_table_fallback(row_of(names[i]), l->preset);
-        MUST(config_table_take(row_of(names[i]), fallback[i], c));
+    unsigned culprit = row_of(good_value(l, marks[i]) ? marks[i] : marks[i - 1]);
+    const char *fallback[array_len(marks)];
+    for (i = 0; i < array_len(marks); i++) {
+        fallback[i] = config_table_fallback(row_of(marks[i]), l->preset);
+        MUST(config_table_take(row_of(marks[i]), fallback[i], c));
     }
-    char marks[64];
-    log_format(marks, sizeof marks, "%s, %s, %s, %s", fallback[0], fallback[1], fallback[2],
-               fallback[3]);
-    refuse(l, culprit, "HYSTERESIS < MODERATE < HIGH < CRITICAL", marks);
+    char shown_marks[64];
+    log_format(shown_marks, sizeof shown_marks, "%s, %s, %s, %s", fallback[0], fallback[1],
+               fallback[2], fallback[3]);
+    refuse(l, culprit, "HYSTERESIS < MODERATE < HIGH < CRITICAL", shown_marks);
+}
+
+static void find_preset(struct load *l)
+{
+    const char *preset = good_value(l, PREFIX "PRESET");
+    l->preset = preset ? config_table_preset(preset) : CONFIG_PRESET_DEFAULT;
+}
+
+bool config_marks_clash(struct config_clash *out, char *const *env)
+{
+    struct load l = {.sink = NULL};
+    struct config c;
+    const char *value[array_len(marks)];
+
+    collect(&l, env);
+    find_preset(&l);
+    for (unsigned i = 0; i < array_len(marks); i++) {
+        const char *good = good_value(&l, marks[i]);
+        value[i] = good ? good : config_table_fallback(row_of(marks[i]), l.preset);
+        MUST(config_table_take(row_of(marks[i]), value[i], &c));
+    }
+    unsigned i = clash(&c);
+    if (i)
+        *out = (struct config_clash){{marks[i - 1], marks[i]}, {value[i - 1], value[i]}};
+    return i;
 }
 
 // The known name that takes the fewest slips to reach, unless it takes too many to be meant.
@@ -203,8 +241,7 @@ bool config_load(struct config *out, char *const *env, const char *exe_name,
     if (kept_out)
         l.sink = NULL;
 
-    const char *preset = good_value(&l, PREFIX "PRESET");
-    l.preset = preset ? config_table_preset(preset) : CONFIG_PRESET_DEFAULT;
+    find_preset(&l);
     memset(out, 0, sizeof *out);
     struct config_option o;
     for (unsigned i = 0; config_option_at(i, &o); i++)

@@ -20,6 +20,7 @@ enum {
     // What a process leaves with when TIDEPOOL_STRICT is set and a setting does not parse:
     // EX_CONFIG of sysexits.h, which service managers show by that name.
     CONFIG_EXIT_STATUS = 78,
+    CONFIG_QUIET = -1, // in place of a number of TIDEPOOL_VERBOSE
 };
 
 enum config_check { CONFIG_CHECK_ABORT, CONFIG_CHECK_WARN, CONFIG_CHECK_OFF };
@@ -46,11 +47,11 @@ struct config {
     uint64_t pool_max_bytes; // 0: automatic, a fraction of the memory limit
     struct config_warmup warmup[CONFIG_WARMUP_MAX];
     unsigned warmup_count;
-    enum config_check check;
+    enum config_check on_misuse;
     enum config_thp thp;
 
     // the process
-    unsigned verbose; // 0 problems only .. 3
+    int verbose; // CONFIG_QUIET, 0 problems only .. 3
     bool stats_at_exit;
     bool strict;
     bool disable;       // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
@@ -109,6 +110,7 @@ struct config_option {
     const char *help;     // a few words
     const char *group;    // heading in lists
     bool common;          // worth a place in the short help
+    const char *old;      // a name that it had before, and still answers to; NULL: none
 };
 
 // The i-th row of the table; false past its end.
@@ -116,5 +118,14 @@ bool config_option_at(unsigned i, struct config_option *out);
 
 // Would the loader take this value? (Each alone; the order of watermarks is not checked.)
 bool config_option_accepts(unsigned i, const char *value);
+
+// HYSTERESIS, MODERATE, HIGH and CRITICAL must rise in this order.
+struct config_clash {
+    const char *name[2], *value[2]; // neighbours, the one that should be less first
+};
+
+// The first two that do not, in this environment and its preset; false where all do. Values that do
+// not parse count as the defaults.
+bool config_marks_clash(struct config_clash *out, char *const *env);
 
 #endif

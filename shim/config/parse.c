@@ -34,18 +34,49 @@ bool scan_number(const char **at, uint64_t *n)
     return true;
 }
 
+enum { MILLION = 1000000, FRACTION_DIGITS = 6 };
+
+// Digits, and behind a dot up to six more, in millionths.
+static bool scan_decimal(const char **at, uint64_t *whole, uint64_t *millionths)
+{
+    const char *p = *at;
+    if (!scan_number(&p, whole))
+        return false;
+    *millionths = 0;
+    if (*p == '.') {
+        const char *digits = p + 1;
+        if (!scan_number(&(const char *){digits}, millionths))
+            return false;
+        size_t count = strspn(digits, "0123456789");
+        if (count > FRACTION_DIGITS)
+            return false;
+        p = digits + count;
+        for (; count < FRACTION_DIGITS; count++)
+            *millionths *= 10;
+    }
+    *at = p;
+    return true;
+}
+
+// So many units of up to 1T, rounded down. There is no half of the smallest one.
+static bool scale(uint64_t whole, uint64_t millionths, uint64_t unit, uint64_t *out)
+{
+    uint64_t n;
+    if ((unit == 1 && millionths) || __builtin_mul_overflow(whole, unit, &n))
+        return false;
+    return !__builtin_add_overflow(n, millionths * unit / MILLION, out);
+}
+
 bool scan_size(const char **at, uint64_t *bytes, bool *unit)
 {
     static const char letters[] = "KkMmGgTt";
-    uint64_t n;
-    if (!scan_number(at, &n))
-        return false;
+    uint64_t whole, millionths, factor = 1;
     const char *p = *at;
-    const char *letter = *p ? strchr(letters, *p) : NULL;
+    if (!scan_decimal(&p, &whole, &millionths))
+        return false;
+    const char *end = p, *letter = *p ? strchr(letters, *p) : NULL;
     if (letter) {
-        unsigned power = (unsigned)(letter - letters) / 2 + 1;
-        if (__builtin_mul_overflow(n, (uint64_t)1 << (10 * power), &n))
-            return false;
+        factor <<= 10 * ((unsigned)(letter - letters) / 2 + 1);
         p++;
         if (p[0] == 'i' && p[1] == 'B')
             p += 2;
@@ -54,18 +85,18 @@ bool scan_size(const char **at, uint64_t *bytes, bool *unit)
     } else if (*p == 'B') {
         p++;
     }
-    *unit = p != *at;
+    if (!scale(whole, millionths, factor, bytes))
+        return false;
+    *unit = p != end;
     *at = p;
-    *bytes = n;
     return true;
 }
 
 bool scan_duration(const char **at, uint64_t *ms)
 {
-    uint64_t n;
-    if (!scan_number(at, &n))
+    uint64_t whole, millionths, factor;
+    if (!scan_decimal(at, &whole, &millionths))
         return false;
-    uint64_t factor;
     if (strncmp(*at, "ms", 2) == 0) {
         factor = 1;
         *at += 2;
@@ -75,28 +106,14 @@ bool scan_duration(const char **at, uint64_t *ms)
     } else {
         return false;
     }
-    return !__builtin_mul_overflow(n, factor, ms);
+    return scale(whole, millionths, factor, ms);
 }
 
 bool scan_percent(const char **at, uint64_t *milli)
 {
-    uint64_t n;
-    if (!scan_number(at, &n) || __builtin_mul_overflow(n, (uint64_t)1000, &n))
-        return false;
-    if (**at == '.') {
-        uint64_t place = 100;
-        const char *digit = ++*at;
-        for (; *digit >= '0' && *digit <= '9' && place; digit++, place /= 10)
-            if (__builtin_add_overflow(n, (uint64_t)(*digit - '0') * place, &n))
-                return false;
-        if (digit == *at)
-            return false;
-        *at = digit;
-    }
-    if (*(*at)++ != '%')
-        return false;
-    *milli = n;
-    return true;
+    uint64_t whole, millionths;
+    return scan_decimal(at, &whole, &millionths) && millionths % 1000 == 0 && *(*at)++ == '%' &&
+           scale(whole, millionths, 1000, milli);
 }
 
 static bool scan_bound(const char **at, size_t *bound)

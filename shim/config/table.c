@@ -25,6 +25,8 @@ struct row {
     // These for the launcher.
     const char *flag;
     bool common;
+    // The name that it had before; still taken.
+    const char *old;
 };
 
 #define K (1ull << 10)
@@ -76,12 +78,13 @@ static bool take_interval(const struct row *row, const char *text, void *field)
     return true;
 }
 
-static bool take_number(const struct row *row, const char *text, void *field)
+static bool take_verbose(const struct row *row, const char *text, void *field)
 {
     uint64_t n;
-    if (!scan_number(&text, &n) || *text || !in_range(row, n))
+    bool quiet = parse_word(text, "quiet") == 0;
+    if (!quiet && (!scan_number(&text, &n) || *text || !in_range(row, n)))
         return false;
-    *(unsigned *)field = (unsigned)n;
+    *(int *)field = quiet ? CONFIG_QUIET : (int)n;
     return true;
 }
 
@@ -203,19 +206,20 @@ static const struct row rows[] = {
     {pool, "TIDEPOOL_BUCKETS", "1K:500,4K:500,16K:500,64K:500,256K:500,1M:500",
      "BOUND[:LIMIT],... with bounds ascending from 1K to 1M",
      "free blocks (or bytes: 1M:64M) kept per range", .take = take_buckets, .common = true},
-    {pool, "TIDEPOOL_POOL_MAX", "auto", "a size from 64K up, or auto", "bytes free over all ranges",
-     .take = take_size_or_auto, .offset = AT(pool_max_bytes), .min = 64 * K, .max = SIZE_TOP,
-     .common = true},
+    {pool, "TIDEPOOL_POOL_MAX", "auto", "a size from 64K up, such as 512M or 1.5G, or auto",
+     "bytes free over all ranges", .take = take_size_or_auto, .offset = AT(pool_max_bytes),
+     .min = 64 * K, .max = SIZE_TOP, .common = true},
     {pool, "TIDEPOOL_WARMUP", "none", "SIZE:COUNT,... with sizes from 1K to 1M, or none",
      "blocks made ready at start", .take = take_warmup},
-    {pool, "TIDEPOOL_CHECK", "abort", "abort, warn or off", "on a double or invalid free",
-     .take = take_word, .offset = AT(check), .words = "abort warn off", .common = true},
+    {pool, "TIDEPOOL_ON_MISUSE", "abort", "abort, warn or off", "on a double or invalid free",
+     .take = take_word, .offset = AT(on_misuse), .words = "abort warn off", .common = true,
+     .old = "TIDEPOOL_CHECK"},
     {pool, "TIDEPOOL_THP", "never", "default, madvise or never",
      "transparent huge pages for the heap", .take = take_word, .offset = AT(thp),
      .words = "default madvise never"},
 
-    {process, "TIDEPOOL_VERBOSE", "0", "a number from 0 to 3", "say more on stderr",
-     .take = take_number, .offset = AT(verbose), .max = 3, .flag = "1", .common = true},
+    {process, "TIDEPOOL_VERBOSE", "0", "a number from 0 to 3, or quiet", "say more on stderr",
+     .take = take_verbose, .offset = AT(verbose), .max = 3, .flag = "1", .common = true},
     {process, "TIDEPOOL_STATS", "off", "exit or off", "print figures when the program ends",
      .take = take_switch, .offset = AT(stats_at_exit), .words = "off exit", .flag = "exit",
      .common = true},
@@ -242,41 +246,43 @@ static const struct row rows[] = {
      "a set of buckets and watermarks", .take = take_preset, .words = PRESET_WORDS, .common = true},
     {pressure, "TIDEPOOL_WATCHDOG", "on", "on or off", "watch memory and give it back in time",
      .take = take_switch, .offset = AT(watchdog), .words = SWITCH_WORDS, .flag = "on"},
-    {pressure, "TIDEPOOL_LIMIT", "auto", "a size from 1M up, or auto",
+    {pressure, "TIDEPOOL_LIMIT", "auto", "a size from 1M up, such as 512M or 1.5G, or auto",
      "the memory limit, instead of the cgroup's", .take = take_size_or_auto,
      .offset = AT(limit_bytes), .min = M, .max = SIZE_TOP, .common = true},
     {pressure, "TIDEPOOL_SOURCE", "max", "max, rss or cgroup",
      "usage that counts against the limit", .take = take_word, .offset = AT(source),
      .words = "max rss cgroup"},
-    {pressure, "TIDEPOOL_MODERATE", "60%", "a percentage from 1% to 100%",
+    {pressure, "TIDEPOOL_MODERATE", "60%", "a percentage from 1% to 100%, such as 75%",
      "from here on: a line, ordinary ageing", .take = take_percent, .offset = AT(moderate_ratio),
      .min = PERCENT, .max = 100 * PERCENT},
-    {pressure, "TIDEPOOL_HIGH", "75%", "a percentage from 1% to 100%",
+    {pressure, "TIDEPOOL_HIGH", "75%", "a percentage from 1% to 100%, such as 75%",
      "from here on: reclaim, with a cooldown", .take = take_percent, .offset = AT(high_ratio),
      .min = PERCENT, .max = 100 * PERCENT, .common = true},
-    {pressure, "TIDEPOOL_CRITICAL", "90%", "a percentage from 1% to 100%",
+    {pressure, "TIDEPOOL_CRITICAL", "90%", "a percentage from 1% to 100%, such as 75%",
      "from here on: reclaim at once, decay sooner", .take = take_percent,
      .offset = AT(critical_ratio), .min = PERCENT, .max = 100 * PERCENT, .common = true},
-    {pressure, "TIDEPOOL_HYSTERESIS", "5%", "a percentage from 0% to 50%",
+    {pressure, "TIDEPOOL_HYSTERESIS", "5%", "a percentage from 0% to 50%, such as 5%",
      "how far below a mark its level ends", .take = take_percent, .offset = AT(hysteresis_ratio),
      .max = 50 * PERCENT},
-    {pressure, "TIDEPOOL_HEADROOM", "0", "a size", "bytes to keep free below the limit",
-     .take = take_size, .offset = AT(headroom_bytes), .max = SIZE_TOP},
-    {pressure, "TIDEPOOL_INTERVAL", "5s", "a duration from 10ms to 60m",
+    {pressure, "TIDEPOOL_HEADROOM", "0", "a size such as 64M or 1.5G",
+     "bytes to keep free below the limit", .take = take_size, .offset = AT(headroom_bytes),
+     .max = SIZE_TOP},
+    {pressure, "TIDEPOOL_INTERVAL", "5s", "a duration from 10ms to 60m, such as 500ms, 5s, 2m",
      "longest time between two evaluations", .take = take_duration, .offset = AT(interval_ms),
      .min = 10, .max = HOUR_MS},
-    {pressure, "TIDEPOOL_COOLDOWN", "10s", "a duration from 0s to 60m",
+    {pressure, "TIDEPOOL_COOLDOWN", "10s", "a duration from 0s to 60m, such as 500ms, 5s, 2m",
      "shortest time between two reclaims at high", .take = take_duration, .offset = AT(cooldown_ms),
      .max = HOUR_MS},
-    {pressure, "TIDEPOOL_WATCH_MIN", "32M", "a size", "no watchdog thread in a smaller process",
-     .take = take_size, .offset = AT(evaluate_min_bytes), .max = SIZE_TOP},
+    {pressure, "TIDEPOOL_WATCH_MIN", "32M", "a size such as 64M or 1.5G",
+     "no watchdog thread in a smaller process", .take = take_size, .offset = AT(evaluate_min_bytes),
+     .max = SIZE_TOP},
     {pressure, "TIDEPOOL_ON_LIMIT", "off", "enomem, enomem:SIZE or off",
      "refuse such requests beyond the limit", .take = take_on_limit, .min = 1, .max = SIZE_TOP,
      .flag = "enomem"},
 
     {prom, "TIDEPOOL_PROM_DIR", NULL, "an absolute path", "folder for node_exporter's text files",
      .take = take_path, .offset = AT(prom_dir), .max = 4000, .common = true},
-    {prom, "TIDEPOOL_PROM_INTERVAL", "15s", "a duration from 100ms to 60m",
+    {prom, "TIDEPOOL_PROM_INTERVAL", "15s", "a duration from 100ms to 60m, such as 500ms, 5s, 2m",
      "time between two writes", .take = take_duration, .offset = AT(prom_interval_ms), .min = 100,
      .max = HOUR_MS},
     {prom, "TIDEPOOL_PROM_KEEP", "off", "on or off", "leave the file behind at exit",
@@ -289,7 +295,7 @@ static const struct row rows[] = {
     {mfile, "TIDEPOOL_KSM", "off", "on or off", "let the kernel merge equal pages",
      .take = take_switch, .offset = AT(ksm), .words = SWITCH_WORDS, .flag = "on"},
 
-    {sample, "TIDEPOOL_SAMPLE", "off", "on, off or a size from 4K up",
+    {sample, "TIDEPOOL_SAMPLE", "off", "on, off or a size from 4K up, such as 64K",
      "mean bytes between two samples; on: 512K", .take = take_interval, .offset = AT(sample_bytes),
      .min = 4 * K, .max = SIZE_TOP, .flag = "on", .common = true},
     {sample, "TIDEPOOL_SAMPLE_DUMP", "off", "exit or off",
@@ -338,6 +344,7 @@ bool config_option_at(unsigned i, struct config_option *out)
         .help = row->help,
         .group = row->group,
         .common = row->common,
+        .old = row->old,
     };
     return true;
 }
@@ -365,10 +372,15 @@ bool config_option_accepts(unsigned i, const char *value)
            (config_table_unsets(i, value) || config_table_take(i, value, &scratch));
 }
 
+static bool is_name(const char *known, const char *name, size_t length)
+{
+    return known && strncmp(known, name, length) == 0 && !known[length];
+}
+
 int config_table_find(const char *name, size_t length)
 {
     for (unsigned i = 0; i < array_len(rows); i++)
-        if (strncmp(rows[i].name, name, length) == 0 && !rows[i].name[length])
+        if (is_name(rows[i].name, name, length) || is_name(rows[i].old, name, length))
             return (int)i;
     return -1;
 }

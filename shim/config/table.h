@@ -27,7 +27,7 @@ const char *config_table_unclear(unsigned i);
 // Is the text "none", which we say where row i has no default? Then it is as if it were not set.
 bool config_table_unsets(unsigned i, const char *text);
 
-// The row of a name of this length; -1 where there is none.
+// The row of a name of this length, or of its old name; -1 where there is none.
 int config_table_find(const char *name, size_t length);
 
 // The preset of that name, the default one for any other text.

@@ -28,10 +28,12 @@ same 'settings of README.md' "$tmp/readme"
 same 'settings of tidepool.7' "$tmp/manual"
 
 cut -d ' ' -f 1 "$tmp/code" >"$tmp/names" && mv "$tmp/names" "$tmp/code"
+# Former names are still taken; a document need not tell them.
+formerly=$("$B/tidepool" --help-all | sed -n 's/^ *formerly: .* //p')
 # In running text no others.
 for document in README.md shim/man/tidepool.7 shim/man/tidepool.1; do
     # One is misspelt on purpose.
-    { grep -oh 'TIDEPOOL_[A-Z_]*[A-Z]' "$root/$document" | grep -vx TIDEPOOL_BUKETS; cat "$tmp/code"; } | sort -u >"$tmp/names"
+    { grep -oh 'TIDEPOOL_[A-Z_]*[A-Z]' "$root/$document" | grep -vxF -e TIDEPOOL_BUKETS -e "$formerly"; cat "$tmp/code"; } | sort -u >"$tmp/names"
     same "names in $document" "$tmp/names"
 done
 

@@ -122,31 +122,52 @@ t 'a script that is its own interpreter' 126 '' "tidepool: $tmp/loop.sh: Too man
 t 'an option sets its variable' 0 '2K:7 1G on 1' 'tidepool: version *, up to 1024 MiB in buckets 2K:7;*' "$T" --buckets=2K:7 --pool-max 1G --strict --verbose=1 -- \
     sh -c 'echo "$TIDEPOOL_BUCKETS $TIDEPOOL_POOL_MAX $TIDEPOOL_STRICT $TIDEPOOL_VERBOSE"'
 t 'an option wins over the environment' 0 '2M' '' env TIDEPOOL_LIMIT=1M "$T" --limit=2M -- printenv TIDEPOOL_LIMIT
-t 'refuses a bad value' 125 '' 'tidepool: --limit=12X: expected a size from 1M up, or auto' "$T" --limit=12X -- true
+t 'refuses a bad value' 125 '' 'tidepool: --limit=12X: expected a size from 1M up, such as 512M or 1.5G, or auto' "$T" --limit=12X -- true
 t 'refuses a missing value' 125 '' 'tidepool: --limit: expected a size*' "$T" --limit -- true
 t 'suggests an option' 125 '' 'tidepool: --buket: no such option; did you mean --buckets?' "$T" --buket=1K -- true
 t 'knows no such option' 125 '' 'tidepool: --xylophone: no such option; --help-all lists them' "$T" --xylophone -- true
 t 'refuses a short option' 125 '' 'tidepool: -x: no such option; --help-all lists them' "$T" -x -- true
-t 'a program goes behind the dashes' 125 '' 'tidepool: ls: no such subcommand; a program goes behind --: tidepool \[options\] -- ls' "$T" ls
+t 'a program needs no dashes' 0 'hello' '' "$T" --limit=1.5G echo hello
+t 'what follows the program is its own' 0 '--limit=x -- top' '' "$T" echo --limit=x -- top
+t 'a subcommand wins over a program' 0 'Usage: tidepool top *' '' "$T" top --help
+t 'settings before a subcommand are refused' 125 '' \
+    'tidepool: top is a subcommand, which takes no settings; the program of that name: tidepool --sample -- top' "$T" --sample top
+t 'the dashes mean a program' 127 '' 'tidepool: report: No such file or directory' env PATH="$tmp/bin" "$T" -- report
+t 'help is a word' 0 'Usage: tidepool \[options\] *' '' "$T" help
+t 'help on a subcommand' 0 'Usage: tidepool dump *' '' "$T" help dump
+t 'help on what is none' 125 '' 'tidepool: help: ls: no such subcommand' "$T" help ls
+t 'a short version' 0 'tidepool [0-9]*' '' "$T" -V
+t 'quiet is passed on' 0 'quiet' '' "$T" -q printenv TIDEPOOL_VERBOSE
+t 'quiet has no remarks' 0 "$tmp/other/libtidepool.so" '' \
+    env LD_PRELOAD="$tmp/other/libtidepool.so" "$T" -q sh -c 'echo "$LD_PRELOAD"'
+t 'high above critical is refused' 125 '' 'tidepool: --high=95%: expected a percentage below --critical, which is 90%' "$T" --high=95% true
+t 'so is critical below high' 125 '' 'tidepool: --critical=70%: expected a percentage above --high, which is 75%' "$T" --critical=70% true
+t 'and beside a variable' 125 '' 'tidepool: --high=80%: expected a percentage below --critical, which is 78%' \
+    env TIDEPOOL_CRITICAL=78% "$T" --high=80% true
+t 'an old name is taken' 0 'warn' '' "$T" --check=warn printenv TIDEPOOL_ON_MISUSE
+t 'an option wins over an old name' 0 'off' '' env TIDEPOOL_CHECK=warn "$T" --on-misuse=off sh -c 'echo "${TIDEPOOL_CHECK-}$TIDEPOOL_ON_MISUSE"'
 t 'no command' 125 '' 'tidepool: no command; usage:*' "$T"
 t 'no command behind the dashes' 125 '' 'tidepool: no command; usage:*' "$T" --
 
 # The machine.
-t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" --check
-t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" --check
-t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" --check
-t 'check shows little address space' 0 '*region * ok *(a quarter of ulimit -v or -d)*' '' sh -c "ulimit -v 400000; exec '$T' --check"
-t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' --check"
+t 'the check has an option, too' 0 '*library * ok *' '' "$T" --check
+t 'it takes settings' 1 '*prom dir * no */no/such: No such file*' '' "$T" check --prom-dir=/no/such
+t 'it takes no command' 125 '' 'tidepool: ls: --check takes no command' "$T" check ls
+t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" check
+t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" check
+t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" check
+t 'check shows little address space' 0 '*region * ok *(a quarter of ulimit -v or -d)*' '' sh -c "ulimit -v 400000; exec '$T' check"
+t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' check"
 # A limit is seen from inside a cgroup made for it.
 cg=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" { print $3 }' /proc/self/cgroup)/launcher.$$
 if mkdir "$cg" 2>/dev/null; then
     echo 64M >"$cg/memory.limit_in_bytes"
-    t 'check shows the limit of a cgroup' 0 '*cgroup * ok *v1 limit 64M *' '' sh -c "echo \$\$ >'$cg/cgroup.procs'; exec '$T' --check"
+    t 'check shows the limit of a cgroup' 0 '*cgroup * ok *v1 limit 64M *' '' sh -c "echo \$\$ >'$cg/cgroup.procs'; exec '$T' check"
     rmdir "$cg"
 else
     skip 'check shows the limit of a cgroup' 'no cgroup can be made here'
 fi
-t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" --check
+t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" check
 
 # What the library says.
 bad='tidepool: TIDEPOOL_BUCKETS="x": expected BOUND\[:LIMIT\],... with bounds ascending from 1K to 1M; using 1K:500,*,1M:500'

@@ -59,7 +59,7 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
         cr_expect(not(c.bucket[i].limit_is_bytes));
     }
     HOLDS(!c.pool_max_bytes && !c.warmup_count);
-    HOLDS(c.check == CONFIG_CHECK_ABORT && c.thp == CONFIG_THP_NEVER);
+    HOLDS(c.on_misuse == CONFIG_CHECK_ABORT && c.thp == CONFIG_THP_NEVER);
     HOLDS(!c.verbose && !c.stats_at_exit && !c.strict && !c.disable && !c.no_children);
     HOLDS(c.watchdog && c.limit_bytes == 0 && c.source == CONFIG_SOURCE_MAX);
     HOLDS(c.moderate_ratio == 0.60 && c.high_ratio == 0.75 && c.critical_ratio == 0.90);
@@ -75,7 +75,7 @@ Test(config, takes_every_setting)
 {
     struct config c;
     LOAD(c, NULL, "TIDEPOOL_BUCKETS=2K:7,64KiB:0,1M:64M", "TIDEPOOL_POOL_MAX=2G",
-         "TIDEPOOL_WARMUP=64K:32,4096:1", "TIDEPOOL_CHECK=off", "TIDEPOOL_THP=madvise",
+         "TIDEPOOL_WARMUP=64K:32,4096:1", "TIDEPOOL_ON_MISUSE=off", "TIDEPOOL_THP=madvise",
          "TIDEPOOL_VERBOSE=3", "TIDEPOOL_STATS=exit", "TIDEPOOL_STRICT=1",
          "TIDEPOOL_NO_CHILDREN=yes", "TIDEPOOL_WATCHDOG=off", "TIDEPOOL_LIMIT=512MB",
          "TIDEPOOL_SOURCE=cgroup", "TIDEPOOL_MODERATE=10%", "TIDEPOOL_HIGH=62.5%",
@@ -91,7 +91,7 @@ Test(config, takes_every_setting)
     cr_assert(eq(uint, c.warmup_count, 2));
     HOLDS(c.warmup[0].size_bytes == 65536 && c.warmup[0].count == 32);
     HOLDS(c.warmup[1].size_bytes == 4096 && c.warmup[1].count == 1);
-    HOLDS(c.check == CONFIG_CHECK_OFF && c.thp == CONFIG_THP_MADVISE && c.verbose == 3);
+    HOLDS(c.on_misuse == CONFIG_CHECK_OFF && c.thp == CONFIG_THP_MADVISE && c.verbose == 3);
     HOLDS(c.stats_at_exit && c.strict && c.no_children && !c.watchdog);
     HOLDS(c.limit_bytes == 512ull << 20 && c.source == CONFIG_SOURCE_CGROUP);
     HOLDS(c.moderate_ratio == 0.10 && c.high_ratio == 0.625 && c.critical_ratio == 1.0);
@@ -103,10 +103,10 @@ Test(config, takes_every_setting)
 #define BUCKETS_TAIL                                                                               \
     "expected BOUND[:LIMIT],... with bounds ascending from 1K to 1M; using "                       \
     "1K:500,4K:500,16K:500,64K:500,256K:500,1M:500"
-#define POOL_MAX_TAIL "expected a size from 64K up, or auto; using auto"
-#define MARK_TAIL "expected a percentage from 1% to 100%; using 75%"
+#define POOL_MAX_TAIL "expected a size from 64K up, such as 512M or 1.5G, or auto; using auto"
+#define MARK_TAIL "expected a percentage from 1% to 100%, such as 75%; using 75%"
 #define MARKS_TAIL "expected HYSTERESIS < MODERATE < HIGH < CRITICAL; using 5%, 60%, 75%, 90%"
-#define INTERVAL_TAIL "expected a duration from 10ms to 60m; using 5s"
+#define INTERVAL_TAIL "expected a duration from 10ms to 60m, such as 500ms, 5s, 2m; using 5s"
 
 // Not a parameterized test: Criterion runs each parameter in a process at another address, where
 // these pointers mean nothing.
@@ -140,7 +140,10 @@ static const struct {
     {"TIDEPOOL_POOL_MAX=+1G", "TIDEPOOL_POOL_MAX=\"+1G\": " POOL_MAX_TAIL},
     {"TIDEPOOL_POOL_MAX=1P", "TIDEPOOL_POOL_MAX=\"1P\": " POOL_MAX_TAIL},
     {"TIDEPOOL_POOL_MAX=1Gi", "TIDEPOOL_POOL_MAX=\"1Gi\": " POOL_MAX_TAIL},
-    {"TIDEPOOL_POOL_MAX=1.5G", "TIDEPOOL_POOL_MAX=\"1.5G\": " POOL_MAX_TAIL},
+    {"TIDEPOOL_POOL_MAX=1.5", "TIDEPOOL_POOL_MAX=\"1.5\": " POOL_MAX_TAIL},
+    {"TIDEPOOL_POOL_MAX=1.G", "TIDEPOOL_POOL_MAX=\"1.G\": " POOL_MAX_TAIL},
+    {"TIDEPOOL_POOL_MAX=.5G", "TIDEPOOL_POOL_MAX=\".5G\": " POOL_MAX_TAIL},
+    {"TIDEPOOL_POOL_MAX=1.1234567G", "TIDEPOOL_POOL_MAX=\"1.1234567G\": " POOL_MAX_TAIL},
     {"TIDEPOOL_POOL_MAX=0x10000000", "TIDEPOOL_POOL_MAX=\"0x10000000\": " POOL_MAX_TAIL},
     {"TIDEPOOL_POOL_MAX=K", "TIDEPOOL_POOL_MAX=\"K\": " POOL_MAX_TAIL},
     {"TIDEPOOL_POOL_MAX=0", "TIDEPOOL_POOL_MAX=\"0\": " POOL_MAX_TAIL},
@@ -155,9 +158,11 @@ static const struct {
                               "none"},
     {"TIDEPOOL_CHECK=abor", "TIDEPOOL_CHECK=\"abor\": expected abort, warn or off; using abort"},
     {"TIDEPOOL_CONTROL=none", "TIDEPOOL_CONTROL=\"none\": expected on or off; using off"},
-    {"TIDEPOOL_CHECK=", "TIDEPOOL_CHECK=\"\": expected abort, warn or off; using abort"},
-    {"TIDEPOOL_VERBOSE=4", "TIDEPOOL_VERBOSE=\"4\": expected a number from 0 to 3; using 0"},
-    {"TIDEPOOL_VERBOSE=1K", "TIDEPOOL_VERBOSE=\"1K\": expected a number from 0 to 3; using 0"},
+    {"TIDEPOOL_ON_MISUSE=", "TIDEPOOL_ON_MISUSE=\"\": expected abort, warn or off; using abort"},
+    {"TIDEPOOL_VERBOSE=4",
+     "TIDEPOOL_VERBOSE=\"4\": expected a number from 0 to 3, or quiet; using 0"},
+    {"TIDEPOOL_VERBOSE=1K",
+     "TIDEPOOL_VERBOSE=\"1K\": expected a number from 0 to 3, or quiet; using 0"},
     {"TIDEPOOL_STATS=1", "TIDEPOOL_STATS=\"1\": expected exit or off; using off"},
     {"TIDEPOOL_DISABLE=", "TIDEPOOL_DISABLE=\"\": expected on or off; using on"},
     {"TIDEPOOL_WATCHDOG=maybe", "TIDEPOOL_WATCHDOG=\"maybe\": expected on or off; using on"},
@@ -226,7 +231,7 @@ Test(config, each_bad_setting_gets_its_line_and_the_good_ones_count)
     struct config c;
     LOAD(c, "prog", "TIDEPOOL_VERBOSE=x", "TIDEPOOL_THP=madvise", "TIDEPOOL_DEBG=1",
          "TIDEPOOL_LIMIT=64M", "TIDEPOOL_NOEQUALS", "tidepool_thp=x", "TIDEPOOLS=1");
-    expect_lines("TIDEPOOL_VERBOSE=\"x\": expected a number from 0 to 3; using 0\n"
+    expect_lines("TIDEPOOL_VERBOSE=\"x\": expected a number from 0 to 3, or quiet; using 0\n"
                  "TIDEPOOL_DEBG: no such setting, ignored; tidepool(7) lists them\n");
     HOLDS(c.thp == CONFIG_THP_MADVISE && c.limit_bytes == 64 << 20);
 }
@@ -250,6 +255,55 @@ Test(config, the_first_of_two_entries_counts_as_with_getenv)
     struct config c;
     LOAD(c, "prog", "TIDEPOOL_VERBOSE=1", "TIDEPOOL_VERBOSE=2");
     cr_expect(eq(uint, c.verbose, 1));
+}
+
+Test(config, a_new_name_wins_over_the_old_one)
+{
+    struct config c;
+    LOAD(c, "prog", "TIDEPOOL_CHECK=off", "TIDEPOOL_ON_MISUSE=warn");
+    HOLDS(c.on_misuse == CONFIG_CHECK_WARN && !lines[0]);
+    LOAD(c, "prog", "TIDEPOOL_CHECK=off");
+    HOLDS(c.on_misuse == CONFIG_CHECK_OFF && !lines[0]);
+}
+
+Test(config, sizes_and_durations_take_fractions)
+{
+    struct config c;
+    LOAD(c, "prog", "TIDEPOOL_LIMIT=1.5G", "TIDEPOOL_HEADROOM=0.000001M", "TIDEPOOL_INTERVAL=1.25s",
+         "TIDEPOOL_COOLDOWN=0.5m", "TIDEPOOL_WATCH_MIN=0.1KiB", "TIDEPOOL_HIGH=75.1250%");
+    HOLDS(!lines[0] && c.limit_bytes == 3ull << 29 && c.headroom_bytes == 1);
+    HOLDS(c.interval_ms == 1250 && c.cooldown_ms == 30000 && c.evaluate_min_bytes == 102);
+    HOLDS(c.high_ratio == 0.75125);
+}
+
+Test(config, quiet_is_a_degree_of_verbosity)
+{
+    struct config c;
+    LOAD(c, "prog", "TIDEPOOL_VERBOSE=quiet");
+    HOLDS(c.verbose == CONFIG_QUIET && !lines[0]);
+}
+
+// CLASH(&found, "TIDEPOOL_HIGH=95%", ...): are marks out of order?
+static bool clash(struct config_clash *out, const char *const *env)
+{
+    char *copy[8];
+    unsigned n = 0;
+    while (env[n])
+        n++;
+    memcpy(copy, env, (n + 1) * sizeof *env);
+    return config_marks_clash(out, copy);
+}
+#define CLASH(out, ...) clash(out, (const char *const[]){__VA_ARGS__, NULL})
+
+Test(config, two_marks_in_the_wrong_order_are_named)
+{
+    struct config_clash found;
+    HOLDS(!CLASH(&found, "TIDEPOOL_HIGH=62.5%"));
+    HOLDS(CLASH(&found, "TIDEPOOL_HIGH=95%"));
+    HOLDS(strcmp(found.name[0], "TIDEPOOL_HIGH") == 0 && strcmp(found.value[0], "95%") == 0);
+    HOLDS(strcmp(found.name[1], "TIDEPOOL_CRITICAL") == 0 && strcmp(found.value[1], "90%") == 0);
+    HOLDS(CLASH(&found, "TIDEPOOL_HIGH=76%", "TIDEPOOL_PRESET=tight"));
+    HOLDS(!CLASH(&found, "TIDEPOOL_HIGH=74%", "TIDEPOOL_PRESET=tight"));
 }
 
 Test(config, strict_asks_to_leave_only_where_something_was_wrong)
@@ -353,7 +407,8 @@ Test(config, a_preset_moves_the_defaults_and_single_settings_win)
     HOLDS(c.high_ratio == 0.65 && c.critical_ratio == 0.80 && c.cooldown_ms == 10000);
     // The default that a refusal names is the preset's.
     LOAD(c, "prog", "TIDEPOOL_PRESET=tight", "TIDEPOOL_HIGH=x");
-    expect_lines("TIDEPOOL_HIGH=\"x\": expected a percentage from 1% to 100%; using 60%\n");
+    expect_lines(
+        "TIDEPOOL_HIGH=\"x\": expected a percentage from 1% to 100%, such as 75%; using 60%\n");
 }
 
 Test(config, settings_whose_feature_is_to_come_are_checked_already)

@@ -100,7 +100,7 @@ int launcher_preload(void)
     size_t length = 0;
     const char *named = old ? named_already(old, &length) : NULL;
     if (named && (length != strlen(path) || memcmp(named, path, length) != 0))
-        launcher_fail(0, "LD_PRELOAD names %.*s already; using that one", (int)length, named);
+        launcher_note("LD_PRELOAD names %.*s already; using that one", (int)length, named);
     if (named)
         return 0;
     // Behind what is there: it was put there first, and often wants to be asked first.
