@@ -13,8 +13,8 @@
 
 #include "export/out.h"
 #include "pressure/evaluate.h"
-#include "pressure/private_fd.h"
-#include "pressure/usage/text.h"
+#include "pressure/kernel/private_fd.h"
+#include "pressure/kernel/text.h"
 #include "shim/base.h"
 
 #define CLIENTS 4

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 // The part of /proc/PID/stat behind the name, which may hold anything, brackets and blanks too: it
 // begins with the state, field 3.

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "shim/base.h"
 
 // Written by all; each pair on a line of its own.

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "pressure/direct_reclaim.h"
-#include "pressure/futex_lock.h"
+#include "pressure/kernel/futex_lock.h"
 #include "pressure/promise.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/triggers/psi.h"

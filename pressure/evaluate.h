@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 
 struct pollfd;
 

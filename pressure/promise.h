@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 
 extern bool promise_is_on;
 

@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "pressure/direct_reclaim.h"
-#include "pressure/futex_lock.h"
-#include "pressure/private_fd.h"
+#include "pressure/kernel/futex_lock.h"
+#include "pressure/kernel/private_fd.h"
+#include "pressure/kernel/text.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/triggers/psi.h"
-#include "pressure/usage/text.h"
 #include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.

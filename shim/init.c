@@ -15,7 +15,7 @@
 #include "pool/pool.h"
 #include "pool/region/region.h"
 #include "pool/region/remap.h"
-#include "pressure/futex_lock.h"
+#include "pressure/kernel/futex_lock.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/aside.h"
 #include "shim/atfork.h"

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #define PREFIX "tidepool-"
 #define TEMPORARY ".tmp"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "mfile/parse/maps.h"
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #define MAPS "/proc/self/maps"
 #define NOTES_MAX 1024

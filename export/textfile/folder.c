@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "export/out.h"
-#include "pressure/private_fd.h"
+#include "pressure/kernel/private_fd.h"
 
 #define PATH_SIZE 4096
 

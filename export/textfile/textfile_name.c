@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #define PREFIX "tidepool-"
 #define SUFFIX ".prom"

@@ -9,9 +9,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "pressure/private_fd.h"
+#include "pressure/kernel/private_fd.h"
+#include "pressure/kernel/text.h"
 #include "pressure/triggers/psi.h"
-#include "pressure/usage/text.h"
 #include "shim/base.h"
 
 // The kernel overwrites the last byte with a NUL, so it has to be one.

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pressure/private_fd.h"
-#include "pressure/usage/text.h"
+#include "pressure/kernel/private_fd.h"
+#include "pressure/kernel/text.h"
 
 #define CONFIRM_US 50000
 #define RETRY_MS 30000

@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup_find.h"
 
 enum psi_kind { PSI_SYSTEMD, PSI_TRIGGER, PSI_EVENTS, PSI_THRESHOLD, PSI_KINDS };

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 // v1 has no word for "none": it shows the largest number of pages it can count, in bytes.
 #define V1_UNLIMITED (UINT64_C(1) << 62)

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup_find.h"
 
 struct cgroup_source {

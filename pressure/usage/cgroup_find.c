@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 // Is `word` an element of this list?
 static bool has_word(const char *list, const char *word)

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #define CGROUP_PATH 4096
 

@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 // No stdio: it may allocate.
 static bool join(char *out, size_t size, const char *root, const char *path)

@@ -10,7 +10,7 @@
 #ifndef TIDEPOOL_PRESSURE_USAGE_SAMPLE_H
 #define TIDEPOOL_PRESSURE_USAGE_SAMPLE_H
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup.h"
 #include "pressure/usage/proc.h"
 

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup.h"
 #include "shim/base.h"
 #include "shim/cli/common/cli.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 #include "shim/config/config.h"
 
 // As soon as the settings are known. Nothing is started yet; true: fork handlers are needed.

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pressure/kernel/text.h"
 #include "pressure/usage/sample.h"
-#include "pressure/usage/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "pressure/kernel/text.h"
 #include "pressure/triggers/psi.h"
-#include "pressure/usage/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

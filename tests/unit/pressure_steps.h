@@ -3,7 +3,7 @@
 #ifndef TIDEPOOL_TESTS_UNIT_PRESSURE_STEPS_H
 #define TIDEPOOL_TESTS_UNIT_PRESSURE_STEPS_H
 
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 
 #define M (1ull << 20)
 #define LIMIT (1000 * M)

@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "pressure/futex_lock.h"
+#include "pressure/kernel/futex_lock.h"
 
 enum { THREADS = 8, ROUNDS = 2000 };
 

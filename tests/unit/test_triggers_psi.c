@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "pressure/private_fd.h"
+#include "pressure/kernel/private_fd.h"
 #include "pressure/triggers/psi.h"
 
 struct blob {

@@ -8,9 +8,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "pressure/kernel/text.h"
 #include "pressure/usage/proc.h"
 #include "pressure/usage/sample.h"
-#include "pressure/usage/text.h"
 
 #define M (1ull << 20)
 #define PLAIN "tests/fixtures/cgroup/plain"

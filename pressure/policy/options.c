@@ -1,4 +1,4 @@
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 
 #define MIB (UINT64_C(1) << 20)
 

@@ -2,8 +2,8 @@
 //
 // A program may close any number, and the kernel gives it to the next file. fstat tells files
 // apart, but all eventfds are one inode: /proc/thread-self/fdinfo has an id for each (Linux 5.2).
-#ifndef TIDEPOOL_PRESSURE_PRIVATE_FD_H
-#define TIDEPOOL_PRESSURE_PRIVATE_FD_H
+#ifndef TIDEPOOL_PRESSURE_KERNEL_PRIVATE_FD_H
+#define TIDEPOOL_PRESSURE_KERNEL_PRIVATE_FD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "pressure/private_fd.h"
+#include "pressure/kernel/private_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #define LOWEST 512
 

@@ -4,8 +4,8 @@
 // Threads that poll with short sleeps take the processor from the holder: sixty of them filled two
 // processors. Here they sleep in the kernel, by raw futex(2). It is no point of cancellation,
 // allocates nothing and is fit for signal handlers; it may change errno.
-#ifndef TIDEPOOL_PRESSURE_FUTEX_LOCK_H
-#define TIDEPOOL_PRESSURE_FUTEX_LOCK_H
+#ifndef TIDEPOOL_PRESSURE_KERNEL_FUTEX_LOCK_H
+#define TIDEPOOL_PRESSURE_KERNEL_FUTEX_LOCK_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

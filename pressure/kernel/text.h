@@ -3,8 +3,8 @@
 // called. Buffers are on the caller's stack and small.
 //
 // What the kernel writes is input: lines too long are skipped, numbers too large saturate.
-#ifndef TIDEPOOL_PRESSURE_USAGE_TEXT_H
-#define TIDEPOOL_PRESSURE_USAGE_TEXT_H
+#ifndef TIDEPOOL_PRESSURE_KERNEL_TEXT_H
+#define TIDEPOOL_PRESSURE_KERNEL_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "pressure/futex_lock.h"
+#include "pressure/kernel/futex_lock.h"
 
 #include <linux/futex.h>
 #include <stddef.h>

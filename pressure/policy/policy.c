@@ -1,4 +1,4 @@
-#include "pressure/policy.h"
+#include "pressure/policy/policy.h"
 
 #include "shim/base.h"
 

@@ -1,4 +1,4 @@
-#include "pressure/usage/text.h"
+#include "pressure/kernel/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

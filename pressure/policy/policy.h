@@ -40,8 +40,8 @@
 // What is about to be taken (pending) counts as used here. So does what was handed out and not
 // touched yet (promised), up to half of the headroom. The level is that of usage alone. What may be
 // kept, and when room is short, follow from the headroom after both.
-#ifndef TIDEPOOL_PRESSURE_POLICY_H
-#define TIDEPOOL_PRESSURE_POLICY_H
+#ifndef TIDEPOOL_PRESSURE_POLICY_POLICY_H
+#define TIDEPOOL_PRESSURE_POLICY_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>
