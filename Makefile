@@ -46,8 +46,9 @@ CLI_DIR := $(filter shim/cli/%,$(FOLDERS))
 LAUNCHER_SRC := $(wildcard $(CLI_DIR:%=%*.c))
 LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
 # Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
-TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config/*.c) shim/log.c shim/cli/common/out.c \
-    $(patsubst %,shim/cli/report/%.c,profile intern elf lines names hide stacks rows perfmap file))
+TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config/*.c) shim/base/log.c shim/cli/common/out.c \
+    $(addsuffix .c,$(addprefix shim/cli/profile/,profile intern names hide stacks file) \
+    $(addprefix shim/cli/symbols/,elf lines perfmap) shim/cli/report/rows))
 # The one part of shim/ that the modules below it may call.
 BELOW_SRC := shim/next.c
 # These folders last: in this order a thread's variables have no gaps between them (test: static_tls).

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "shim/base.h"
+#include "shim/base/log.h"
 #include "shim/init.h"
-#include "shim/log.h"
 #include "shim/profile/backtrace.h"
 
 #define FRAMES 16

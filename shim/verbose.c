@@ -6,8 +6,8 @@
 
 #include "pool/region/remap.h"
 #include "pressure/usage/sample.h"
+#include "shim/base/log.h"
 #include "shim/glue/exit_report.h"
-#include "shim/log.h"
 
 enum { PART = 200, SIZE = 24 };
 

@@ -7,8 +7,8 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "shim/base/log.h"
 #include "shim/heap.h"
-#include "shim/log.h"
 
 struct nothrow;
 

@@ -10,9 +10,9 @@
 #include <stdatomic.h>
 
 #include "shim/base.h"
+#include "shim/base/log.h"
 #include "shim/heap.h"
 #include "shim/init.h"
-#include "shim/log.h"
 
 typedef void *open_fn(const char *, int);
 

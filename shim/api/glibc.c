@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 #include "pool/jemalloc_private/page_hooks.h"
+#include "shim/base/log.h"
 #include "shim/heap.h"
-#include "shim/log.h"
 
 struct heap_figures {
     size_t in_use, held, releasable;

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "shim/base.h"
+#include "shim/base/log.h"
 #include "shim/config/parse.h"
 #include "shim/config/table.h"
-#include "shim/log.h"
 
 #define PREFIX "TIDEPOOL_"
 enum {

@@ -6,8 +6,8 @@
 #include "pool/pool.h"
 #include "pool/region/remap.h"
 #include "pressure/evaluate.h"
+#include "shim/base/log.h"
 #include "shim/heap.h"
-#include "shim/log.h"
 #include "shim/profile/dump.h"
 #include "shim/profile/sampling.h"
 

@@ -13,7 +13,7 @@
 #include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pressure/evaluate.h"
-#include "shim/log.h"
+#include "shim/base/log.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/own_thread/confine.h"
 

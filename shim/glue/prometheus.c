@@ -5,8 +5,8 @@
 
 #include "export/metrics.h"
 #include "export/textfile/textfile.h"
+#include "shim/base/log.h"
 #include "shim/heap.h"
-#include "shim/log.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/profile/dump.h"
 #include "shim/profile/sampling.h"

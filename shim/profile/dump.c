@@ -10,7 +10,7 @@
 #include "export/heap/heap_folder.h"
 #include "export/heap/heap_profile.h"
 #include "shim/base.h"
-#include "shim/log.h"
+#include "shim/base/log.h"
 #include "shim/profile/sampling.h"
 
 #define NEED_GAP_S 10

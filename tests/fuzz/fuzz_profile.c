@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/report/hide.h"
-#include "shim/cli/report/lines.h"
-#include "shim/cli/report/names.h"
-#include "shim/cli/report/perfmap.h"
-#include "shim/cli/report/profile.h"
+#include "shim/cli/profile/hide.h"
+#include "shim/cli/profile/names.h"
+#include "shim/cli/profile/profile.h"
 #include "shim/cli/report/report.h"
+#include "shim/cli/symbols/lines.h"
+#include "shim/cli/symbols/perfmap.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,16 +3,16 @@
 
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
-FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/log.c export/labels.c export/out.c mfile/parse/policy.c
+FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/base/log.c export/labels.c export/out.c mfile/parse/policy.c
 FUZZ_SRC_labels := export/labels.c export/out.c
 FUZZ_SRC_cgroup := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_mfile := mfile/parse/policy.c mfile/parse/maps.c
 FUZZ_SRC_psi := $(wildcard pressure/*.c pressure/*/*.c)
-FUZZ_SRC_profile := shim/cli/common/out.c $(patsubst %,shim/cli/report/%.c,profile intern lines names hide stacks rows perfmap \
-    file sites folded flame)
+FUZZ_SRC_profile := shim/cli/common/out.c $(patsubst %,shim/cli/profile/%.c,profile intern names hide stacks file) \
+    $(patsubst %,shim/cli/symbols/%.c,lines perfmap) $(patsubst %,shim/cli/report/%.c,rows sites folded flame)
 FUZZ_SRC_top := $(patsubst %,shim/cli/top/%.c,prom show json sort) shim/cli/common/out.c
-FUZZ_SRC_elf := shim/cli/report/elf.c shim/cli/report/intern.c
+FUZZ_SRC_elf := shim/cli/symbols/elf.c shim/cli/profile/intern.c
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

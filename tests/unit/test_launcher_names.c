@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "shim/cli/common/out.h"
-#include "shim/cli/report/hide.h"
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/hide.h"
+#include "shim/cli/profile/names.h"
 
 // Criterion's own comparison takes no constant strings.
 #define same(a, b) cr_assert(strcmp(a, b) == 0, "\"%s\", expected \"%s\"", a, b)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shim/cli/report/profile.h"
+#include "shim/cli/profile/profile.h"
 
 // Criterion's own comparison takes no constant strings.
 #define same(a, b) cr_assert(strcmp(a, b) == 0, "\"%s\", expected \"%s\"", a, b)

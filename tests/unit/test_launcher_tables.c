@@ -12,12 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/cli/report/elf.h"
-#include "shim/cli/report/intern.h"
-#include "shim/cli/report/lines.h"
-#include "shim/cli/report/perfmap.h"
+#include "shim/cli/profile/intern.h"
+#include "shim/cli/profile/stacks.h"
 #include "shim/cli/report/rows.h"
-#include "shim/cli/report/stacks.h"
+#include "shim/cli/symbols/elf.h"
+#include "shim/cli/symbols/lines.h"
+#include "shim/cli/symbols/perfmap.h"
 
 // Criterion's own comparison takes no constant strings.
 #define same(a, b) cr_assert(strcmp(a, b) == 0, "\"%s\", expected \"%s\"", a, b)

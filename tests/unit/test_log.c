@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/log.h"
+#include "shim/base/log.h"
 
 static int reader;
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "shim/cli/common/out.h"
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/names.h"
 #include "shim/cli/report/report.h"
 
 // A frame holding less than this part of all is not seen, and a page of them does not open.

@@ -8,9 +8,9 @@
 
 #include "shim/base.h"
 #include "shim/cli/common/cli.h"
-#include "shim/cli/report/file.h"
-#include "shim/cli/report/profile.h"
-#include "shim/cli/report/symbols.h"
+#include "shim/cli/profile/file.h"
+#include "shim/cli/profile/profile.h"
+#include "shim/cli/symbols/symbols.h"
 
 enum { TOP_DEFAULT = 20, EXIT_NO_PROFILE = 1 };
 // A profile has a few hundred bytes a stack; more than this is something else.

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/cli/profile/stacks.h"
 #include "shim/cli/report/rows.h"
-#include "shim/cli/report/stacks.h"
 
 struct report {
     struct stacks stacks;

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "shim/cli/report/stacks.h"
+#include "shim/cli/profile/stacks.h"
 
 enum rows_by { BY_SITE, BY_FUNCTION, BY_MODULE, BYS };
 extern const char *const rows_by_names[BYS]; // as the option --by and JSON have them

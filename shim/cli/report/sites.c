@@ -8,7 +8,7 @@
 
 #include "shim/base.h"
 #include "shim/cli/common/out.h"
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/names.h"
 #include "shim/cli/report/report.h"
 
 enum { WIDTH_MIN = 60, CALLERS_COLUMN = 15, CALLERS_WIDTH_MAX = 120, NAME_MAX_BYTES = 4096 };

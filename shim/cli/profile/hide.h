@@ -1,6 +1,6 @@
 // hide - which functions are only the way to the allocator.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
-#define TIDEPOOL_SHIM_CLI_REPORT_HIDE_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_HIDE_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_HIDE_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 // lines - a child with its questions in a memory file and its answers in a pipe.
 
-#include "shim/cli/report/lines.h"
+#include "shim/cli/symbols/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "shim/base.h"
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/intern.h"
 
 enum { LIMIT_S = 120, ANSWER_MAX = 1 << 30 };
 

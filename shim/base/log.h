@@ -5,8 +5,8 @@
 // point, keeps errno, and cannot kill (a broken pipe) or block (a full one) the program. A line
 // goes only to what descriptor 2 was at the start. A program that closed it and opened a file of
 // its own there gets nothing of ours into that file.
-#ifndef TIDEPOOL_SHIM_LOG_H
-#define TIDEPOOL_SHIM_LOG_H
+#ifndef TIDEPOOL_SHIM_BASE_LOG_H
+#define TIDEPOOL_SHIM_BASE_LOG_H
 
 #include <stdarg.h>
 #include <stdbool.h>

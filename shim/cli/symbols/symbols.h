@@ -4,14 +4,14 @@
 // file (/usr/lib/debug/.build-id) has them. Else the function by its symbol table; else the file's
 // name and the offset. Code that was made at run time is named by perf-PID.map, which node
 // --perf-basic-prof and other runtimes write.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
-#define TIDEPOOL_SHIM_CLI_REPORT_SYMBOLS_H
+#ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_SYMBOLS_H
+#define TIDEPOOL_SHIM_CLI_SYMBOLS_SYMBOLS_H
 
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "shim/cli/report/profile.h"
-#include "shim/cli/report/stacks.h"
+#include "shim/cli/profile/profile.h"
+#include "shim/cli/profile/stacks.h"
 
 struct symbols_options {
     bool all_frames;  // the allocator's own frames, too

@@ -1,6 +1,6 @@
 // names - the shape of a demangled name, by its brackets.
 
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/names.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 // find - finding an address in a table of ranges.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_FIND_H
-#define TIDEPOOL_SHIM_CLI_REPORT_FIND_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_FIND_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_FIND_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "shim/env_copy.h"
+#include "shim/base/env_copy.h"
 
 #include <errno.h>
 #include <string.h>

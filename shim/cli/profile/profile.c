@@ -1,6 +1,6 @@
 // profile - one pass over the lines; every read is bounded by the end of its line.
 
-#include "shim/cli/report/profile.h"
+#include "shim/cli/profile/profile.h"
 
 #include <errno.h>
 #include <math.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/cli/report/find.h"
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/find.h"
+#include "shim/cli/profile/intern.h"
 
 // No process has more than this; a larger figure is not a figure.
 #define BYTES_MAX ((uint64_t)1 << 57)

@@ -1,6 +1,6 @@
 // names - C++ names: readable, and short.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_NAMES_H
-#define TIDEPOOL_SHIM_CLI_REPORT_NAMES_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_NAMES_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_NAMES_H
 
 #include <stddef.h>
 

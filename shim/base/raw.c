@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shim/raw.h"
+#include "shim/base/raw.h"
 
 static long enter(long number, long a, long b, long c, long d, long e, long f)
 {

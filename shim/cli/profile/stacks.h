@@ -4,14 +4,14 @@
 // Two profiles can be added up or compared only when their addresses have become names, because
 // each process has its libraries elsewhere. A stack counts twice: `now`, and `before`, which is
 // that of the older profile of a comparison.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_STACKS_H
-#define TIDEPOOL_SHIM_CLI_REPORT_STACKS_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_STACKS_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_STACKS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/intern.h"
 
 enum { SIDE_NOW, SIDE_BEFORE, SIDES };
 

@@ -2,8 +2,8 @@
 //
 // A key is any run of bytes, copied once; it stays where it is until the table is freed. Numbers
 // count up from 0. Running out of memory ends the launcher with a line: it is an ordinary program.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_INTERN_H
-#define TIDEPOOL_SHIM_CLI_REPORT_INTERN_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_INTERN_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_INTERN_H
 
 #include <stddef.h>
 #include <stdint.h>

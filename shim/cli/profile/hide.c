@@ -1,13 +1,13 @@
 // hide - lists of names; all that belongs to the C++ library.
 
-#include "shim/cli/report/hide.h"
+#include "shim/cli/profile/hide.h"
 
 #include <fnmatch.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "shim/base.h"
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/names.h"
 
 // Libraries all of whose functions are an allocator's.
 static const char *const modules[] = {

@@ -1,6 +1,6 @@
 // stacks - three tables, each of keys made of numbers of the one before.
 
-#include "shim/cli/report/stacks.h"
+#include "shim/cli/profile/stacks.h"
 
 #include <stdlib.h>
 

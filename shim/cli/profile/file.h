@@ -1,6 +1,6 @@
 // file - a whole file in memory.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_FILE_H
-#define TIDEPOOL_SHIM_CLI_REPORT_FILE_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_FILE_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_FILE_H
 
 #include <stddef.h>
 #include <sys/stat.h>

@@ -11,8 +11,8 @@
 //
 // Where RATE is above 1 a block stands for others that were not sampled, the more the smaller it
 // is. The numbers that come out here are estimates of all of them. Pure: text in, arrays out.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_PROFILE_H
-#define TIDEPOOL_SHIM_CLI_REPORT_PROFILE_H
+#ifndef TIDEPOOL_SHIM_CLI_PROFILE_PROFILE_H
+#define TIDEPOOL_SHIM_CLI_PROFILE_PROFILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
 //
 // Reads by pread, so that a file that shrinks meanwhile is an error and no SIGBUS. 64-bit files of
 // this machine's byte order; nothing that the file says is believed beyond the file's end.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_ELF_H
-#define TIDEPOOL_SHIM_CLI_REPORT_ELF_H
+#ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_ELF_H
+#define TIDEPOOL_SHIM_CLI_SYMBOLS_ELF_H
 
 #include <stdbool.h>
 #include <stddef.h>

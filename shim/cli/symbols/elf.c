@@ -1,6 +1,6 @@
 // elf - headers, notes and symbols, each bounded by the file's size.
 
-#include "shim/cli/report/elf.h"
+#include "shim/cli/symbols/elf.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/cli/report/find.h"
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/find.h"
+#include "shim/cli/profile/intern.h"
 
 enum {
     SEGMENTS_MAX = 1024,

@@ -1,6 +1,6 @@
 // symbols - sorts the addresses by file, asks for each file once, builds the stacks.
 
-#include "shim/cli/report/symbols.h"
+#include "shim/cli/symbols/symbols.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -9,9 +9,9 @@
 
 #include "shim/cli/common/cli.h"
 #include "shim/cli/common/out.h"
-#include "shim/cli/report/hide.h"
-#include "shim/cli/report/module.h"
-#include "shim/cli/report/perfmap.h"
+#include "shim/cli/profile/hide.h"
+#include "shim/cli/symbols/module.h"
+#include "shim/cli/symbols/perfmap.h"
 
 struct resolver {
     const struct profile *profile;

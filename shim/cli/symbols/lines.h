@@ -3,8 +3,8 @@
 //
 // The child is given no shell, a fixed list of arguments and LIMIT_S seconds. One that is missing,
 // dies, or talks nonsense costs its answers and nothing else.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_LINES_H
-#define TIDEPOOL_SHIM_CLI_REPORT_LINES_H
+#ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_LINES_H
+#define TIDEPOOL_SHIM_CLI_SYMBOLS_LINES_H
 
 #include <stdbool.h>
 #include <stddef.h>

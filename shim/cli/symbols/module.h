@@ -1,15 +1,15 @@
 // module - names for the addresses in one mapped file.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_MODULE_H
-#define TIDEPOOL_SHIM_CLI_REPORT_MODULE_H
+#ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_MODULE_H
+#define TIDEPOOL_SHIM_CLI_SYMBOLS_MODULE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
-#include "shim/cli/report/elf.h"
-#include "shim/cli/report/profile.h"
-#include "shim/cli/report/stacks.h"
+#include "shim/cli/profile/profile.h"
+#include "shim/cli/profile/stacks.h"
+#include "shim/cli/symbols/elf.h"
 
 struct address {
     uint64_t pc;     // within the call, not behind it

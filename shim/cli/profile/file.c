@@ -1,6 +1,6 @@
 // file - reads until the end: a profile may come through a pipe.
 
-#include "shim/cli/report/file.h"
+#include "shim/cli/profile/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/intern.h"
 
 static int checked(int fd, struct stat *st)
 {

@@ -1,6 +1,6 @@
 // perfmap - found by the digits in a profile's name, searched by address.
 
-#include "shim/cli/report/perfmap.h"
+#include "shim/cli/symbols/perfmap.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/cli/report/file.h"
-#include "shim/cli/report/find.h"
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/file.h"
+#include "shim/cli/profile/find.h"
+#include "shim/cli/profile/intern.h"
 
 enum { MAP_MAX = 1 << 30 };
 

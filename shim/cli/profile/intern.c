@@ -1,6 +1,6 @@
 // intern - a hash table with open addressing over keys kept in chunks.
 
-#include "shim/cli/report/intern.h"
+#include "shim/cli/profile/intern.h"
 
 #include <stdio.h>
 #include <stdlib.h>

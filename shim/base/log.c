@@ -1,6 +1,6 @@
 // log - see log.h. Nothing here may allocate, lock, or change what the program would see.
 
-#include "shim/log.h"
+#include "shim/base/log.h"
 
 #include <errno.h>
 #include <linux/close_range.h>

@@ -1,6 +1,6 @@
 // module - the tool that knows lines first, then the symbol table, then the bare offset.
 
-#include "shim/cli/report/module.h"
+#include "shim/cli/symbols/module.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -11,9 +11,9 @@
 
 #include "shim/cli/common/cli.h"
 #include "shim/cli/common/out.h"
-#include "shim/cli/report/elf.h"
-#include "shim/cli/report/lines.h"
-#include "shim/cli/report/names.h"
+#include "shim/cli/profile/names.h"
+#include "shim/cli/symbols/elf.h"
+#include "shim/cli/symbols/lines.h"
 
 void places_add(struct places *p, struct address *a, const char *function, const char *file,
                 unsigned line, const char *module)

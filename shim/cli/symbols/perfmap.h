@@ -1,6 +1,6 @@
 // perfmap - perf-PID.map: names for code that a runtime made while it ran.
-#ifndef TIDEPOOL_SHIM_CLI_REPORT_PERFMAP_H
-#define TIDEPOOL_SHIM_CLI_REPORT_PERFMAP_H
+#ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_PERFMAP_H
+#define TIDEPOOL_SHIM_CLI_SYMBOLS_PERFMAP_H
 
 #include <stddef.h>
 #include <stdint.h>
