@@ -21,4 +21,4 @@ $(PRELOAD_SO): $(B)/%.so: $(B)/%.o
 	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $< -pthread
 
 # The plugin is found by this program's own search path alone.
-$(B)/tests/preload/deepbind: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/lib'
+$(B)/tests/preload/deepbind $(B)/tests/preload/settings: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/lib'

@@ -8,6 +8,7 @@ static __thread void *block;
 static void *own;
 
 __attribute__((visibility("default"))) void *plugin_work(size_t size);
+__attribute__((visibility("default"))) void *plugin_malloc(void);
 
 __attribute__((constructor)) static void load(void)
 {
@@ -30,4 +31,14 @@ void *plugin_work(size_t size)
     block = malloc(size);
     victim_fill(block, size, size);
     return block;
+}
+
+// Which malloc() this library calls.
+void *plugin_malloc(void)
+{
+    void *(*fn)(size_t) = malloc;
+    void *address;
+
+    memcpy(&address, &fn, sizeof address);
+    return address;
 }
