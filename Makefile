@@ -188,8 +188,9 @@ $(B)/%.tidy: %.c $(B)/%.o .clang-tidy
 
 check: all $(TIDY)
 	$(call say,CHECK,layers)
-	$(Q)! for m in pool pressure mfile; do \
-	    grep -nHE '^#include "' $$(find $$m -name '*.[ch]') | grep -vE "\"($$m/|shim/(base|thread|next)\.h)"; done | grep .
+	$(Q)python3 tests/check/layers.py
+	$(call say,CHECK,prose)
+	$(Q)python3 tests/check/prose.py
 	$(call say,CHECK,guard of calls into jemalloc)
 	$(Q)! grep -nE '\bje_[a-z_]+\(' $$(find shim -name '*.[ch]') | \
 	    grep -vE '^shim/(guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
