@@ -7,7 +7,7 @@
 #   make bench HISTORY=1                    each row also as it is late in a process's life
 #
 # BENCH   patterns or the beginnings of their names:
-#         pair batch over rand pc larson realloc churn fork exec startup
+#         pair batch over rand pc larson realloc append double churn fork exec startup
 # SIZES   for the patterns that have sizes: 16 ... 1M, smallmix (16-1000), mix (1K-1M, log-uniform),
 #         or LOW-HIGH, uniform between the two
 # HISTORY 0 fresh processes, 1 each row in a fresh one and after history.h, only: after history.h
@@ -26,7 +26,7 @@ B=$(realpath "${B:-build/release}")
 bin=$B/tests/bench
 RESULT=${RESULT:-$(dirname "$B")/bench/result.tsv}
 REPS=${REPS:-5} MS=${MS:-20} MAX_MIB=${MAX_MIB:-256} TOUCH=${TOUCH:-untouched touched} HISTORY=${HISTORY:-0}
-PATTERNS='pair batch32 batch256 over1000 rand64 rand1000 rand2000 rand10000 realloc pc1 pc2 larson2 larson8 churn fork exec startup'
+PATTERNS='pair batch32 batch256 over1000 rand64 rand1000 rand2000 rand10000 realloc append double pc1 pc2 larson2 larson8 churn fork exec startup'
 SMALL='16 64 256 1000 smallmix' LARGE='1K 4K 16K 32K 64K 128K 256K 512K 1M mix'
 
 # A peer's own settings would make it another peer.
@@ -104,11 +104,13 @@ resident() { # PATTERN SIZE TOUCH: bytes that filling it makes resident
 sizes_of() { # PATTERN
     local s own
     case $1 in
-    pair | batch* | over* | rand[16]*) own="$SMALL $LARGE";;
+    pair) own="$SMALL $LARGE 3M 32M";;
+    batch* | over* | rand[16]*) own="$SMALL $LARGE";;
     rand2000) own='4K-128K';;
     larson*) own='16-1000 1K-64K mix';;
     pc*) own='64 smallmix 1K 4K 16K 64K 1M mix';;
     realloc) own='1000 64K 1M';;
+    append | double) own='1M 16M';;
     churn | fork | exec) own='smallmix mix';;
     startup) own=-;;
     esac

@@ -1,5 +1,5 @@
 // single - patterns of one thread: pair, batch32, batch256, over1000, rand64, rand1000, rand2000,
-// rand10000, realloc.
+// rand10000, realloc, append, double.
 //
 //   single PATTERN SIZE touched|untouched [MS]    ns an operation, peak and last RSS in KiB
 //   single PATTERN SIZE touched|untouched =N      N rounds and no clock, for counting instructions
@@ -110,9 +110,24 @@ ALWAYS_INLINE void *grow(void *p, size_t from, size_t to, bool touched)
     return p;
 }
 
-ALWAYS_INLINE size_t next_size(size_t size)
+static size_t add_half(size_t size)
 {
-    size_t next = size ? (size + size / 2 + 8) & ~(size_t)7 : 16;
+    return size ? (size + size / 2 + 8) & ~(size_t)7 : 16;
+}
+
+static size_t add_1000(size_t size)
+{
+    return size + 1000;
+}
+
+static size_t add_itself(size_t size)
+{
+    return size ? 2 * size : 64;
+}
+
+ALWAYS_INLINE size_t next_size(size_t (*add)(size_t), size_t size)
+{
+    size_t next = add(size);
     return next < grow_to ? next : grow_to;
 }
 
@@ -121,13 +136,35 @@ ALWAYS_INLINE void growth(size_t rounds, bool touched)
     for (size_t round = 0; round < rounds; round++) {
         void *one = NULL, *two = NULL;
         for (size_t from = 0, to; from < grow_to; from = to) {
-            to = next_size(from);
+            to = next_size(add_half, from);
             one = grow(one, from, to, touched);
             two = grow(two, from, to, touched);
         }
         free(one);
         free(two);
     }
+}
+
+ALWAYS_INLINE void grow_alone(size_t (*add)(size_t), size_t rounds, bool touched)
+{
+    for (size_t round = 0; round < rounds; round++) {
+        void *p = NULL;
+        for (size_t from = 0, to; from < grow_to; from = to) {
+            to = next_size(add, from);
+            p = grow(p, from, to, touched);
+        }
+        free(p);
+    }
+}
+
+ALWAYS_INLINE void append(size_t rounds, bool touched)
+{
+    grow_alone(add_1000, rounds, touched);
+}
+
+ALWAYS_INLINE void doubling(size_t rounds, bool touched)
+{
+    grow_alone(add_itself, rounds, touched);
 }
 
 #define BOTH(f)                                                                                    \
@@ -143,21 +180,27 @@ BOTH(pair)
 BOTH(batch)
 BOTH(replace)
 BOTH(growth)
+BOTH(append)
+BOTH(doubling)
 
 static const struct pattern {
     const char *name;
     void (*untouched)(size_t), (*touched)(size_t);
     size_t count;
+    size_t (*add)(size_t); // what a buffer grows by
+    size_t buffers;
 } patterns[] = {
-    {"pair", pair_untouched, pair_touched, 0},
-    {"batch32", batch_untouched, batch_touched, 32},
-    {"batch256", batch_untouched, batch_touched, 256},
-    {"over1000", batch_untouched, batch_touched, 1000},
-    {"rand64", replace_untouched, replace_touched, 64},
-    {"rand1000", replace_untouched, replace_touched, 1000},
-    {"rand2000", replace_untouched, replace_touched, 2000},
-    {"rand10000", replace_untouched, replace_touched, 10000},
-    {"realloc", growth_untouched, growth_touched, 0},
+    {"pair", pair_untouched, pair_touched, 0, NULL, 0},
+    {"batch32", batch_untouched, batch_touched, 32, NULL, 0},
+    {"batch256", batch_untouched, batch_touched, 256, NULL, 0},
+    {"over1000", batch_untouched, batch_touched, 1000, NULL, 0},
+    {"rand64", replace_untouched, replace_touched, 64, NULL, 0},
+    {"rand1000", replace_untouched, replace_touched, 1000, NULL, 0},
+    {"rand2000", replace_untouched, replace_touched, 2000, NULL, 0},
+    {"rand10000", replace_untouched, replace_touched, 10000, NULL, 0},
+    {"realloc", growth_untouched, growth_touched, 0, add_half, 2},
+    {"append", append_untouched, append_touched, 0, add_1000, 1},
+    {"double", doubling_untouched, doubling_touched, 0, add_itself, 1},
 };
 
 static const struct pattern *find(const char *name)
@@ -201,11 +244,11 @@ int main(int argc, char **argv)
     if (p->untouched == replace_untouched) {
         fill(argv[2], touched);
         warm_ops = count * (is_mixed(argv[2]) ? 100 : 2);
-    } else if (p->untouched == growth_untouched) {
+    } else if (p->add) {
         grow_to = sizes[0];
-        for (size_t size = 0; size < grow_to; size = next_size(size))
+        for (size_t size = 0; size < grow_to; size = next_size(p->add, size))
             grow_steps++;
-        ops = 2 * grow_steps;
+        ops = p->buffers * grow_steps;
     } else if (count) {
         ops = 2 * count;
     }
