@@ -4,6 +4,7 @@
 
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/je_fork.h"
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/region/marks.h"
 #include "pool/region/remap.h"
 #include "pool/thread_cache/bins.h"
@@ -88,6 +89,7 @@ int pool_init(const struct pool_options *options, bool *can_drain)
         return err;
     }
     *can_drain = cache_init();
+    large_cache_init();
     pool_range.span = last - pool_range.first + 1;
     return 0;
 }
@@ -246,6 +248,8 @@ uint64_t pool_trim(uint64_t keep_bytes)
 
     if (!region_bytes())
         return 0;
+    if (quota_taken_bytes() + large_cache_bytes() > keep_bytes)
+        released = large_cache_drain();
     cache_drain_all(false);
     self = cache_step_aside();
     // The largest first: they give most for a call into jemalloc.
@@ -267,6 +271,7 @@ uint64_t pool_age(void)
 
     if (!region_bytes())
         return 0;
+    large_cache_age();
     cache_drain_all(true);
     for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class) {
         uint64_t idle = transfer_idle(class), count;
@@ -332,7 +337,7 @@ uint64_t pool_run_bytes(void)
 uint64_t pool_free_bytes(void)
 {
     struct cache_count lists[SIZE_CLASS_END];
-    uint64_t bytes = 0;
+    uint64_t bytes = large_cache_bytes();
 
     if (!region_bytes())
         return 0;

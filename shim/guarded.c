@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/region.h"
 #include "pool/region/signal_block.h"
@@ -84,6 +85,20 @@ void *guarded_calloc(size_t count, size_t size)
     }
     region_pass();
     return region_leave_with(je_calloc(count, size));
+}
+
+void *guarded_large(size_t size, bool zero)
+{
+    void *ptr;
+
+    if (region_entered())
+        return serve_inside(LARGE_CACHE_ALIGNMENT, size);
+    region_pass();
+    ptr =
+        je_mallocx(size, JE_ALIGN_LG(__builtin_ctz(LARGE_CACHE_ALIGNMENT)) | (zero ? JE_ZERO : 0));
+    if (unlikely(!ptr))
+        errno = ENOMEM;
+    return region_leave_with(ptr);
 }
 
 void *guarded_memalign(size_t alignment, size_t size)

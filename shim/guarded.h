@@ -14,6 +14,7 @@
 #ifndef TIDEPOOL_SHIM_GUARDED_H
 #define TIDEPOOL_SHIM_GUARDED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 // From now on heap.h's small requests and frees are guarded, too. Any number of times.
@@ -30,6 +31,10 @@ void *guarded_calloc(size_t count, size_t size);
 void *guarded_realloc(void *ptr, size_t size); // neither is 0
 void *guarded_memalign(size_t alignment, size_t size);
 void guarded_free(void *ptr);
+
+// As malloc and calloc, of more than 1 MiB: begins on LARGE_CACHE_ALIGNMENT.
+void *guarded_large(size_t size, bool zero);
+
 size_t guarded_usable_size(const void *ptr);
 
 void *guarded_mallocx(size_t size, int flags);

@@ -151,9 +151,31 @@ static void *alloc_counted(size_t size, size_t asked, bool zero)
     return ptr;
 }
 
-// A pooled size that the thread's list did not serve; the program asked for `asked` of it.
+// Zeroing a block, most of which the program may never touch, would make it resident.
+#define ZERO_MAX_BYTES ((size_t)4 << 20)
+
+// Where requests are sampled or promised, each is a new one.
+static bool keeps_large(void)
+{
+    return likely(!sampler_is_on() && !promise_is_on);
+}
+
+static void *take_large(size_t size, bool zero)
+{
+    if (!keeps_large() || (zero && size > ZERO_MAX_BYTES))
+        return NULL;
+    void *ptr = large_cache_take(size);
+    return ptr && zero ? memset(ptr, 0, size) : ptr;
+}
+
+// A pooled size that the thread's list did not serve, or a larger one; the program asked for
+// `asked` of it.
 static void *alloc_slow(size_t size, size_t asked, bool zero)
 {
+    void *large = size > SIZE_CLASS_MAX_BYTES ? take_large(size, zero) : NULL;
+
+    if (large)
+        return large;
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     raw_fork_notice();
@@ -181,6 +203,21 @@ void heap_refuse(const void *ptr)
                               memory_order_relaxed);
     allocated = twice ? sampling_allocated_at(ptr, &depth) : NULL;
     misuse_report(twice ? "double free" : "invalid free", ptr, allocated, depth);
+}
+
+// An address on LARGE_CACHE_ALIGNMENT: of a large block, or of one small one in a thousand.
+void heap_free_aligned(void *ptr)
+{
+    enum large_put put = keeps_large() ? large_cache_put(ptr) : LARGE_REFUSED;
+
+    if (likely(put == LARGE_KEPT))
+        return;
+    if (put == LARGE_REFUSED) {
+        heap_free_other(ptr);
+        return;
+    }
+    atomic_fetch_add_explicit(&heap_double_frees, 1, memory_order_relaxed);
+    misuse_report("double free", ptr, NULL, 0);
 }
 
 void heap_free_slow(void *ptr)

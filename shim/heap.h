@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/pool.h"
 #include "shim/base.h"
 #include "shim/guarded.h"
@@ -17,6 +18,7 @@
 
 void *heap_alloc_slow(size_t size);
 void heap_free_slow(void *ptr);
+void heap_free_aligned(void *ptr);
 
 // What serves requests below 1 KiB, resizes blocks of jemalloc's and frees them: jemalloc itself,
 // the same with a guard (guarded.h), or what counts for sampling first. Jumping through a pointer
@@ -39,6 +41,8 @@ size_t heap_own_malloc_usable_size(void *ptr) HIDDEN;
 
 static inline void *heap_from_jemalloc(size_t size, bool zero)
 {
+    if (size > SIZE_CLASS_MAX_BYTES)
+        return guarded_large(size, zero);
     return zero ? guarded_calloc(1, size) : guarded_malloc(size);
 }
 
@@ -57,11 +61,14 @@ static inline void *heap_alloc(size_t size)
 }
 
 // free(3). Leaves errno alone.
-static inline void heap_free(void *ptr)
+static inline __attribute__((always_inline)) void heap_free(void *ptr)
 {
-    if (!pool_owns(ptr))
-        heap_free_other(ptr);
-    else if (unlikely(!pool_put(ptr)))
+    if (!pool_owns(ptr)) {
+        if (likely((uintptr_t)ptr & (LARGE_CACHE_ALIGNMENT - 1)))
+            heap_free_other(ptr);
+        else
+            heap_free_aligned(ptr);
+    } else if (unlikely(!pool_put(ptr)))
         heap_free_slow(ptr);
 }
 

@@ -1,0 +1,49 @@
+// large_cache - a few free blocks of more than 1 MiB, kept as jemalloc made them.
+//
+// jemalloc has no cache for them: each one that is freed is merged with its neighbours, and each
+// one that is taken is cut again, some 2,500 instructions the pair. From 8 MiB up (TIDEPOOL_LIMIT's
+// eighth where that is more) its pages also go back to the kernel at once. A program that works in
+// such buffers takes the same few in turns, so eight of them at most wait here: for a request of
+// the same size class, until two ticks of pool_age() have passed, or until memory is short. They
+// count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
+//
+// jemalloc takes such a block for one in use; its counts of what a thread has taken and freed leave
+// out what is served from here. Blocks of arenas that the program made itself are not kept, because
+// it may reset them, nor are blocks with marked pages (marks.h).
+//
+// Lock-free: any thread, signal handlers and both sides of a fork too. Never touches errno.
+#ifndef TIDEPOOL_POOL_JEMALLOC_PRIVATE_LARGE_CACHE_H
+#define TIDEPOOL_POOL_JEMALLOC_PRIVATE_LARGE_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LARGE_CACHE_MAX_BYTES ((size_t)64 << 20) // of one block
+#define LARGE_CACHE_ALIGNMENT 65536              // others are not kept
+
+// Begins to keep blocks, unless this jemalloc's map of extents looks different from 5.3's. Once,
+// when there is a region.
+void large_cache_init(void);
+
+// A block for a request of `size` bytes, more than 1 MiB; contents undefined. NULL: none is here.
+void *large_cache_take(size_t size);
+
+enum large_put {
+    LARGE_REFUSED, // for jemalloc: no such block, or no room for it
+    LARGE_KEPT,
+    LARGE_TWICE, // it is here already: a double free
+};
+
+// `ptr` is an address on LARGE_CACHE_ALIGNMENT, NULL among them, and not of the region.
+enum large_put large_cache_put(void *ptr);
+
+uint64_t large_cache_bytes(void);
+
+// Gives them to jemalloc; returns their bytes. Not by a thread inside jemalloc (region.h).
+uint64_t large_cache_drain(void);
+
+// Gives those that were put here before the last such call to jemalloc, and as many bytes of pages
+// to the kernel; returns them.
+uint64_t large_cache_age(void);
+
+#endif
