@@ -171,8 +171,10 @@ void *pool_get_new(size_t size, bool zero)
     unsigned class = pooled_class(size);
     void *ptr = class ? region_block_new(class, zero) : NULL;
 
-    if (ptr)
+    if (ptr) {
         note_request(class, size);
+        quota_note_miss(class);
+    }
     if (ptr && atomic_load_explicit(&pool.frugal, memory_order_relaxed))
         ptr = region_block_trim(ptr, size);
     return ptr;
@@ -279,6 +281,7 @@ uint64_t pool_age(void)
             released += count * size_class_bytes(class);
     }
     transfer_tidy();
+    quota_age();
     if (released)
         region_purge();
     return released;
@@ -355,8 +358,8 @@ unsigned pool_stats(struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX])
     cache_count(lists);
     for (unsigned b = 0; b < buckets; b++) {
         const struct quota_bucket *c = quota_bucket(b);
-        stats[b] = (struct pool_bucket_stats){
-            .bound_bytes = c->bound_bytes, .limit = c->limit, .limit_is_bytes = c->limit_is_bytes};
+        stats[b] = (struct pool_bucket_stats){.bound_bytes = c->bound_bytes,
+                                              .limit_is_bytes = c->limit_is_bytes};
     }
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
         if (quota_bucket_of(class) >= 0)
@@ -368,6 +371,7 @@ unsigned pool_stats(struct pool_bucket_stats stats[QUOTA_BUCKETS_MAX])
         uint64_t *seen = stats[b].limit_is_bytes ? &stats[b].free_bytes : &stats[b].free_blocks;
         if (*seen > taken)
             *seen = taken;
+        stats[b].limit = quota_limit(b);
     }
     return buckets;
 }

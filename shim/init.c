@@ -234,7 +234,8 @@ static void start(void)
     for (unsigned b = 0; b < boot_config.bucket_count; b++)
         bucket[b] = (struct quota_bucket){.bound_bytes = boot_config.bucket[b].bound_bytes,
                                           .limit = boot_config.bucket[b].limit,
-                                          .limit_is_bytes = boot_config.bucket[b].limit_is_bytes};
+                                          .limit_is_bytes = boot_config.bucket[b].limit_is_bytes,
+                                          .follows = boot_config.bucket[b].limit_follows};
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
     forks_register();

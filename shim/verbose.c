@@ -56,7 +56,9 @@ static void buckets_text(char out[PART], const struct config *c)
     out[0] = '\0';
     for (unsigned b = 0; b < c->bucket_count; b++) {
         report_size(bound, sizeof bound, c->bucket[b].bound_bytes);
-        if (c->bucket[b].limit_is_bytes)
+        if (c->bucket[b].limit_follows)
+            log_format(limit, sizeof limit, "%lu+", (uint64_t)c->bucket[b].limit);
+        else if (c->bucket[b].limit_is_bytes)
             report_size(limit, sizeof limit, c->bucket[b].limit);
         else
             log_format(limit, sizeof limit, "%lu", (uint64_t)c->bucket[b].limit);

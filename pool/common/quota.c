@@ -12,16 +12,32 @@ static struct {
     struct quota_classes classes[QUOTA_BUCKETS_MAX];
     _Atomic uint64_t max_bytes;
 
+    _Atomic uint64_t limit[QUOTA_BUCKETS_MAX];
+
     // Written by all threads, so apart from what all threads only read.
     _Alignas(64) _Atomic uint64_t taken_bytes;
     _Alignas(64) _Atomic uint64_t taken[QUOTA_BUCKETS_MAX];
+    _Alignas(64) _Atomic uint64_t highest[QUOTA_BUCKETS_MAX]; // of `taken` since quota_age()
+    _Atomic uint64_t refused[SIZE_CLASS_END];                 // and not missed since
 } quota;
+
+static uint64_t load(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
 
 void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_bytes)
 {
     ASSERT(count <= QUOTA_BUCKETS_MAX);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         quota.config[i] = bucket[i];
+        store(&quota.limit[i], bucket[i].limit);
+    }
     quota.count = count;
     memset(quota.classes, 0, sizeof quota.classes);
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
@@ -34,7 +50,7 @@ void quota_init(const struct quota_bucket *bucket, unsigned count, uint64_t max_
         quota.bucket_of[class] = (int8_t)b;
         quota.classes[b].class[quota.classes[b].count++] = (uint8_t) class;
     }
-    atomic_store_explicit(&quota.max_bytes, max_bytes, memory_order_relaxed);
+    store(&quota.max_bytes, max_bytes);
 }
 
 // Adds up to `want` units of `weight` to `taken` without passing `limit`; returns how many.
@@ -67,12 +83,15 @@ uint32_t quota_take(unsigned class, uint32_t want)
 
     if (b < 0)
         return 0;
-    by_bucket = add_below(&quota.taken[b], quota.config[b].limit, weight_of(b, class), want);
+    by_bucket = add_below(&quota.taken[b], load(&quota.limit[b]), weight_of(b, class), want);
     if (!by_bucket)
         return 0;
+    // Of several threads one may be lost, as with the counts below: they steer, they do not
+    // account.
+    if (quota.config[b].follows && load(&quota.taken[b]) > load(&quota.highest[b]))
+        store(&quota.highest[b], load(&quota.taken[b]));
     by_bytes =
-        add_below(&quota.taken_bytes, atomic_load_explicit(&quota.max_bytes, memory_order_relaxed),
-                  size_class_bytes(class), by_bucket);
+        add_below(&quota.taken_bytes, load(&quota.max_bytes), size_class_bytes(class), by_bucket);
     if (by_bytes < by_bucket)
         atomic_fetch_sub_explicit(&quota.taken[b], (by_bucket - by_bytes) * weight_of(b, class),
                                   memory_order_relaxed);
@@ -101,36 +120,71 @@ uint32_t quota_move(unsigned from, unsigned to, uint32_t count)
         return quota_take(to, count);
     }
     if (is > was)
-        got = add_below(&quota.taken_bytes,
-                        atomic_load_explicit(&quota.max_bytes, memory_order_relaxed), is - was,
-                        count);
+        got = add_below(&quota.taken_bytes, load(&quota.max_bytes), is - was, count);
     else if (is < was)
         atomic_fetch_sub_explicit(&quota.taken_bytes, count * (was - is), memory_order_relaxed);
     quota_return(from, count - got);
     return got;
 }
 
+void quota_note_refused(unsigned class, uint32_t count)
+{
+    int b = quota.bucket_of[class];
+
+    // Else it was the ceiling's doing.
+    if (quota.config[b].follows && load(&quota.taken[b]) >= load(&quota.limit[b]))
+        store(&quota.refused[class], load(&quota.refused[class]) + count);
+}
+
+void quota_note_miss(unsigned class)
+{
+    uint64_t refused = load(&quota.refused[class]);
+    int b = quota.bucket_of[class];
+
+    if (!refused)
+        return;
+    store(&quota.refused[class], refused - 1);
+    if (load(&quota.limit[b]) < load(&quota.max_bytes) / size_class_bytes(class))
+        atomic_fetch_add_explicit(&quota.limit[b], 1, memory_order_relaxed);
+}
+
+void quota_age(void)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        store(&quota.refused[class], 0);
+    for (unsigned b = 0; b < quota.count; b++) {
+        uint64_t limit = load(&quota.limit[b]), highest = load(&quota.highest[b]);
+        if (!quota.config[b].follows)
+            continue;
+        store(&quota.highest[b], load(&quota.taken[b]));
+        if (highest < quota.config[b].limit)
+            highest = quota.config[b].limit;
+        if (limit > highest)
+            store(&quota.limit[b], limit - (limit - highest + 1) / 2);
+    }
+}
+
 bool quota_is_short(unsigned class)
 {
     int b = quota.bucket_of[class];
-    uint64_t limit = quota.config[b].limit;
+    uint64_t limit = load(&quota.limit[b]);
 
-    return atomic_load_explicit(&quota.taken[b], memory_order_relaxed) > limit - limit / 4;
+    return load(&quota.taken[b]) > limit - limit / 4;
 }
 
 void quota_set_max(uint64_t max_bytes)
 {
-    atomic_store_explicit(&quota.max_bytes, max_bytes, memory_order_relaxed);
+    store(&quota.max_bytes, max_bytes);
 }
 
 uint64_t quota_max(void)
 {
-    return atomic_load_explicit(&quota.max_bytes, memory_order_relaxed);
+    return load(&quota.max_bytes);
 }
 
 uint64_t quota_taken_bytes(void)
 {
-    return atomic_load_explicit(&quota.taken_bytes, memory_order_relaxed);
+    return load(&quota.taken_bytes);
 }
 
 int quota_bucket_of(unsigned class)
@@ -145,7 +199,14 @@ const struct quota_classes *quota_classes(unsigned class)
 
 uint64_t quota_bucket_taken(unsigned bucket)
 {
-    return atomic_load_explicit(&quota.taken[bucket], memory_order_relaxed);
+    return load(&quota.taken[bucket]);
+}
+
+uint64_t quota_limit(unsigned bucket)
+{
+    uint64_t limit = load(&quota.limit[bucket]), taken = load(&quota.taken[bucket]);
+
+    return quota.config[bucket].follows && taken > limit ? taken : limit;
 }
 
 unsigned quota_bucket_count(void)

@@ -5,6 +5,10 @@
 // thread cache takes it for a list's whole capacity, so that pushing a block needs no atomic. Quota
 // given out never exceeds a limit, so neither do the blocks that it stands for.
 //
+// A limit that the user did not set follows demand. It rises by each block that jemalloc got back
+// for want of quota and that a request then missed: a larger limit would have served that one. It
+// falls towards what was taken at most of late.
+//
 // Everything here is lock-free and safe from any thread.
 #ifndef TIDEPOOL_POOL_COMMON_QUOTA_H
 #define TIDEPOOL_POOL_COMMON_QUOTA_H
@@ -21,6 +25,7 @@ struct quota_bucket {
     size_t bound_bytes; // the largest request it serves
     uint64_t limit;     // of free blocks, or of their bytes; 0: this range is not pooled
     bool limit_is_bytes;
+    bool follows; // demand: `limit`, in blocks, is where it starts and what it does not fall below
 };
 
 // `bucket` has `count` entries with ascending bounds. Call once, before the other functions.
@@ -34,6 +39,15 @@ void quota_return(unsigned class, uint32_t count);
 // Turns quota for `count` blocks of one class into as much for another of the same bucket; returns
 // for how many, the rest is handed back.
 uint32_t quota_move(unsigned from, unsigned to, uint32_t count);
+
+// Blocks of `class` went to jemalloc although they were to be kept: quota_take() had none.
+void quota_note_refused(unsigned class, uint32_t count);
+
+// A request for `class` was served by jemalloc.
+void quota_note_miss(unsigned class);
+
+// Lets the limits that follow demand fall; for a clock's tick.
+void quota_age(void);
 
 // Is less than a quarter of a bucket's quota left? Then what is held unused is missing elsewhere.
 bool quota_is_short(unsigned class);
@@ -59,6 +73,9 @@ const struct quota_classes *quota_classes(unsigned class);
 
 // Blocks (or bytes, as the limit counts) of a bucket's quota given out.
 uint64_t quota_bucket_taken(unsigned bucket);
+
+// The limit of a bucket now; not less than what is taken of one that follows demand.
+uint64_t quota_limit(unsigned bucket);
 
 unsigned quota_bucket_count(void);
 const struct quota_bucket *quota_bucket(unsigned bucket);

@@ -110,14 +110,15 @@ static uint32_t target_first(unsigned class)
 // find room.
 static uint32_t target_max(struct cache *t, unsigned class)
 {
-    const struct quota_bucket *bucket = quota_bucket((unsigned)quota_bucket_of(class));
+    unsigned b = (unsigned)quota_bucket_of(class);
+    const struct quota_bucket *bucket = quota_bucket(b);
     const struct quota_classes *all = quota_classes(class);
-    uint64_t bytes = size_class_bytes(class), lists = 2;
+    uint64_t bytes = size_class_bytes(class), lists = 2, limit = quota_limit(b);
 
     for (unsigned i = 0; i < all->count; i++)
         lists += all->class[i] != class && cache_list_capacity(&t->bin[all->class[i]]);
     uint64_t share = lists * cache_threads() < 4 ? 4 : lists * cache_threads();
-    uint64_t by_bucket = (bucket->limit_is_bytes ? bucket->limit / bytes : bucket->limit) / share;
+    uint64_t by_bucket = limit / (bucket->limit_is_bytes ? bytes : 1) / share;
     uint64_t by_bytes = quota_max() / bytes / share;
     uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
 
@@ -234,9 +235,14 @@ static bool displace(unsigned class, struct lists_leaving *leaving)
 {
     const struct quota_classes *all = quota_classes(class);
 
-    for (unsigned i = 0; i < all->count; i++)
-        if (all->class[i] != class && take_oldest(all->class[i], UINT64_MAX, leaving))
+    for (unsigned i = 0; i < all->count; i++) {
+        unsigned other = all->class[i];
+        uint32_t count = other == class ? 0 : take_oldest(other, UINT64_MAX, leaving);
+        if (count) {
+            quota_note_refused(other, count);
             return true;
+        }
+    }
     return false;
 }
 
@@ -254,6 +260,12 @@ static uint32_t take_quota(struct cache *t, unsigned class, struct lists_leaving
     return got;
 }
 
+static void note_overflow(unsigned class, uint32_t count)
+{
+    cache_add(&overflows[class], count);
+    quota_note_refused(class, count);
+}
+
 // Deletes a few blocks of a full list, so that as many fit again. What a full bucket has no room
 // for goes by a few at a time, which costs half of what it does one by one; but only where the
 // program frees and frees, for one that takes as well would soon miss them.
@@ -268,7 +280,7 @@ static bool cut(struct cache *t, unsigned class, uint32_t in_a_row, struct lists
     for (uint32_t i = 0; i < count; i++)
         leaving->unit[leaving->count++] = list[length + 1 + i];
     set_list(t, class, list, length, cache_list_capacity(b), -(int64_t)count);
-    cache_add(&overflows[class], count);
+    note_overflow(class, count);
     return count;
 }
 
@@ -307,7 +319,7 @@ bool bins_make_room(struct cache *t, unsigned class, struct lists_leaving *leavi
     if (!quota && take_oldest(class, UINT64_MAX, leaving))
         quota = take_quota(t, class, leaving);
     if (!quota) {
-        cache_add(&overflows[class], 1);
+        note_overflow(class, 1);
         return false;
     }
     // Where a thread frees and frees others wait for its blocks.

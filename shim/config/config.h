@@ -33,6 +33,7 @@ struct config_bucket {
     size_t bound_bytes;
     uint64_t limit;      // free blocks kept, over all caches; 0 sends the range to jemalloc
     bool limit_is_bytes; // the limit counts bytes, not blocks
+    bool limit_follows;  // demand, and starts there: no number was set
 };
 
 struct config_warmup {

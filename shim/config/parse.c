@@ -132,7 +132,8 @@ static bool scan_bucket(const char **at, struct config_bucket *b)
         return false;
     b->limit = LIMIT_DEFAULT;
     b->limit_is_bytes = false;
-    if (**at != ':')
+    b->limit_follows = **at != ':';
+    if (b->limit_follows)
         return true;
     ++*at;
     return scan_size(at, &b->limit, &b->limit_is_bytes) &&

@@ -203,7 +203,7 @@ static bool take_preset(const struct row *row, const char *text, void *field)
 #define AT(field) offsetof(struct config, field)
 
 static const struct row rows[] = {
-    {pool, "TIDEPOOL_BUCKETS", "1K:500,4K:500,16K:500,64K:500,256K:500,1M:500",
+    {pool, "TIDEPOOL_BUCKETS", "1K,4K,16K,64K,256K,1M",
      "BOUND[:LIMIT],... with bounds ascending from 1K to 1M",
      "free blocks (or bytes: 1M:64M) kept per range", .take = take_buckets, .common = true},
     {pool, "TIDEPOOL_POOL_MAX", "auto", "a size from 64K up, such as 512M or 1.5G, or auto",
@@ -314,8 +314,6 @@ static const struct {
     enum config_preset preset;
     const char *name, *fallback;
 } presets[] = {
-    {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_BUCKETS",
-     "1K:2000,4K:2000,16K:2000,64K:2000,256K:2000,1M:2000"},
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_MODERATE", "52%"},
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_HIGH", "65%"},
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_CRITICAL", "85%"},

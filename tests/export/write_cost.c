@@ -127,9 +127,10 @@ static void print(const char *what, uint64_t *ns, size_t count)
 
 int main(int argc, char **argv)
 {
-    static const struct quota_bucket buckets[] = {{1 << 10, 500, false},   {4 << 10, 500, false},
-                                                  {16 << 10, 500, false},  {64 << 10, 500, false},
-                                                  {256 << 10, 500, false}, {1 << 20, 500, false}};
+    static const struct quota_bucket buckets[] = {
+        {1 << 10, 500, false, false},   {4 << 10, 500, false, false},
+        {16 << 10, 500, false, false},  {64 << 10, 500, false, false},
+        {256 << 10, 500, false, false}, {1 << 20, 500, false, false}};
     static const struct pressure_hooks hooks;
     static uint64_t ns[WRITES];
     static struct metrics m;

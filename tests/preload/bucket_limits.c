@@ -63,7 +63,7 @@ static unsigned read_limits(struct tidepool_bucket *b, unsigned count)
 
 static void nothing_beyond_the_limit(size_t size, unsigned bucket, size_t limit)
 {
-    static void *p[5000];
+    static void *p[50000];
     struct tidepool_bucket before[16], after[16];
     size_t count = limit + 50;
     CHECK(count <= COUNT(p), "a limit of %zu", limit);

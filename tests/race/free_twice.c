@@ -54,7 +54,7 @@ static void *second(void *arg)
 int main(void)
 {
     // The ceiling is below the smallest block.
-    static const struct quota_bucket bucket[] = {{1024 * K, 500, false}};
+    static const struct quota_bucket bucket[] = {{1024 * K, 500, false, false}};
     const struct pool_options options = {.bucket = bucket, .bucket_count = 1, .max_bytes = 1};
     pthread_t t;
     bool can_drain;

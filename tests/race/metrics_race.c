@@ -26,7 +26,7 @@
 #define HELD 40
 
 static const struct quota_bucket buckets[] = {
-    {4096, 60, false}, {65536, 1 << 20, true}, {1 << 20, 20, false}};
+    {4096, 60, false, false}, {65536, 1 << 20, true, false}, {1 << 20, 20, false, false}};
 #define BUCKETS 3
 
 static _Atomic uint64_t asked, given; // before a request, before a free

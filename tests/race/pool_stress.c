@@ -41,10 +41,10 @@
 
 // Limits low enough that all threads together meet them, both kinds.
 static const struct quota_bucket buckets[] = {
-    {4 * K, 200, false},
-    {64 * K, 4096 * K, true},
-    {256 * K, 30, false},
-    {1024 * K, 8192 * K, true},
+    {4 * K, 200, false, false},
+    {64 * K, 4096 * K, true, false},
+    {256 * K, 30, false, false},
+    {1024 * K, 8192 * K, true, false},
 };
 #define CEILING (16384 * K)
 

@@ -56,6 +56,7 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
     for (unsigned i = 0; i < 6; i++) {
         cr_expect(eq(sz, c.bucket[i].bound_bytes, bounds[i]));
         cr_expect(eq(u64, c.bucket[i].limit, 500));
+        cr_expect(c.bucket[i].limit_follows);
         cr_expect(not(c.bucket[i].limit_is_bytes));
     }
     HOLDS(!c.pool_max_bytes && !c.warmup_count);
@@ -84,7 +85,7 @@ Test(config, takes_every_setting)
          "TIDEPOOL_ON_LIMIT=enomem:1M");
     expect_lines("");
     cr_assert(eq(uint, c.bucket_count, 3));
-    HOLDS(c.bucket[0].bound_bytes == 2048 && c.bucket[0].limit == 7);
+    HOLDS(c.bucket[0].bound_bytes == 2048 && c.bucket[0].limit == 7 && !c.bucket[0].limit_follows);
     HOLDS(c.bucket[1].bound_bytes == 65536 && c.bucket[1].limit == 0);
     HOLDS(c.bucket[2].limit == 64 << 20 && c.bucket[2].limit_is_bytes);
     HOLDS(c.pool_max_bytes == 2ull << 30);
@@ -102,7 +103,7 @@ Test(config, takes_every_setting)
 
 #define BUCKETS_TAIL                                                                               \
     "expected BOUND[:LIMIT],... with bounds ascending from 1K to 1M; using "                       \
-    "1K:500,4K:500,16K:500,64K:500,256K:500,1M:500"
+    "1K,4K,16K,64K,256K,1M"
 #define POOL_MAX_TAIL "expected a size from 64K up, such as 512M or 1.5G, or auto; using auto"
 #define MARK_TAIL "expected a percentage from 1% to 100%, such as 75%; using 75%"
 #define MARKS_TAIL "expected HYSTERESIS < MODERATE < HIGH < CRITICAL; using 5%, 60%, 75%, 90%"

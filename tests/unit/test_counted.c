@@ -11,9 +11,9 @@
 #define K ((size_t)1024)
 
 static const struct quota_bucket buckets[] = {
-    {4 * K, 1000, false},
-    {64 * K, 200, false},
-    {1024 * K, 40, false},
+    {4 * K, 1000, false, false},
+    {64 * K, 200, false, false},
+    {1024 * K, 40, false, false},
 };
 static uint64_t samples;
 static uint32_t overdrawn; // always

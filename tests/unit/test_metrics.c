@@ -268,7 +268,8 @@ Test(metrics, counters_never_fall_and_begin_anew_in_a_child)
 
 Test(metrics, a_reading_adds_up)
 {
-    static const struct quota_bucket buckets[] = {{4096, 100, false}, {1 << 20, 1 << 20, true}};
+    static const struct quota_bucket buckets[] = {{4096, 100, false, false},
+                                                  {1 << 20, 1 << 20, true, false}};
     const struct pool_options options = {
         .bucket = buckets, .bucket_count = 2, .max_bytes = 1 << 24};
     static struct metrics m;

@@ -17,10 +17,10 @@
 
 enum { SMALL, MIDDLE, OFF, LARGE, BUCKETS };
 static const struct quota_bucket buckets[BUCKETS] = {
-    [SMALL] = {4 * K, 100, false},
-    [MIDDLE] = {64 * K, 2 * M, true},
-    [OFF] = {128 * K, 0, false},
-    [LARGE] = {512 * K, 20, false},
+    [SMALL] = {4 * K, 100, false, false},
+    [MIDDLE] = {64 * K, 2 * M, true, false},
+    [OFF] = {128 * K, 0, false, false},
+    [LARGE] = {512 * K, 20, false, false},
 };
 
 static void start(void)
@@ -90,7 +90,7 @@ Test(pool, a_bucket_that_is_off_gives_nothing)
 Test(pool, with_every_bucket_off_nothing_is_pooled)
 {
     // A second pool_init(), for what it says only.
-    const struct quota_bucket off = {1024 * K, 0, false};
+    const struct quota_bucket off = {1024 * K, 0, false, false};
     const struct pool_options options = {&off, 1, UINT64_MAX, REGION_THP_DEFAULT};
     bool can_drain = true;
 
@@ -282,12 +282,35 @@ static void *put_one(void *p)
     return NULL;
 }
 
+// Of what a program frees and asks for again all is kept, once that has been seen; and given up
+// when it is not wanted any more.
+Test(pool, a_limit_follows_the_swing)
+{
+    static void *p[1000];
+    const struct quota_bucket wide = {64 * K, 100, false, true};
+    uint64_t created;
+
+    quota_init(&wide, 1, UINT64_MAX);
+    for (int turn = 0; turn < 3; turn++) {
+        created = stats(0).created;
+        get_all(p, 1000, 5 * K);
+        put_all(p, 1000);
+    }
+    cr_expect(eq(u64, stats(0).created, created), "by the third turn no block is new");
+    cr_expect(eq(u64, stats(0).free_blocks, 1000));
+    cr_expect(ge(u64, stats(0).limit, 1000));
+    // Two ticks until the blocks have aged, and by half towards 100 from then on.
+    for (int tick = 0; tick < 16; tick++)
+        pool_age();
+    cr_expect(eq(u64, stats(0).limit, 100));
+}
+
 // Each thread that ends leaves one block, more of them than a shelf of the transfer cache has room
 // for at first.
 Test(pool, what_many_threads_leave_is_all_there)
 {
     static void *p[400];
-    const struct quota_bucket wide = {64 * K, 1000, false};
+    const struct quota_bucket wide = {64 * K, 1000, false, false};
 
     quota_init(&wide, 1, UINT64_MAX);
     get_all(p, 400, 5 * K);
@@ -308,7 +331,7 @@ Test(pool, what_many_threads_leave_is_all_there)
 Test(pool, a_shelf_full_of_any_size_goes_back)
 {
     static void *p[400];
-    const struct quota_bucket wide = {512 * K, 1000, false};
+    const struct quota_bucket wide = {512 * K, 1000, false, false};
 
     quota_init(&wide, 1, UINT64_MAX);
     for (size_t size = 1 * K; size <= 256 * K; size *= 4) {

@@ -13,12 +13,11 @@
 #define K ((size_t)1024)
 #define PLENTY UINT64_MAX
 
-enum { BLOCKS, BYTES, OFF, LAST };
+enum { BLOCKS, BYTES, OFF, LAST, FREE };
 static const struct quota_bucket buckets[] = {
-    [BLOCKS] = {4 * K, 100, false},
-    [BYTES] = {16 * K, 100 * 1000, true},
-    [OFF] = {64 * K, 0, false},
-    [LAST] = {256 * K, 10, false},
+    [BLOCKS] = {4 * K, 100, false, false}, [BYTES] = {16 * K, 100 * 1000, true, false},
+    [OFF] = {64 * K, 0, false, false},     [LAST] = {256 * K, 10, false, false},
+    [FREE] = {512 * K, 10, false, true},
 };
 
 static unsigned class_of(size_t size)
@@ -29,7 +28,7 @@ static unsigned class_of(size_t size)
 static void init(void)
 {
     size_class_init();
-    quota_init(buckets, 4, PLENTY);
+    quota_init(buckets, 5, PLENTY);
 }
 
 TestSuite(quota, .init = init);
@@ -41,14 +40,14 @@ Test(quota, a_class_belongs_to_the_bucket_whose_bound_holds_it)
     cr_expect(eq(int, quota_bucket_of(class_of(4 * K + 1)), BYTES));
     cr_expect(eq(int, quota_bucket_of(class_of(16 * K)), BYTES));
     cr_expect(eq(int, quota_bucket_of(class_of(256 * K)), LAST));
-    cr_expect(eq(uint, quota_bucket_count(), 4));
+    cr_expect(eq(uint, quota_bucket_count(), 5));
     cr_expect(eq(sz, quota_bucket(BYTES)->bound_bytes, 16 * K));
 }
 
 Test(quota, a_limit_of_nothing_and_sizes_beyond_all_bounds_are_not_served)
 {
     cr_expect(eq(int, quota_bucket_of(class_of(64 * K)), -1));
-    cr_expect(eq(int, quota_bucket_of(class_of(256 * K + 1)), -1));
+    cr_expect(eq(int, quota_bucket_of(class_of(512 * K + 1)), -1));
     cr_expect(eq(u32, quota_take(class_of(64 * K), 1), 0));
     cr_expect(eq(u32, quota_take(class_of(1024 * K), 1), 0));
     cr_expect(eq(u64, quota_taken_bytes(), 0));
@@ -150,6 +149,80 @@ Test(quota, what_moves_to_another_class_counts_as_that)
     cr_assert(eq(u32, quota_take(class_of(16 * K), 1), 1));
     cr_expect(eq(u32, quota_move(class_of(16 * K), class_of(5 * K), 1), 1));
     cr_expect(eq(u64, quota_bucket_taken(BYTES), 5 * K));
+}
+
+// A swing of a class: so many are freed, kept as far as the limit goes, and asked for again.
+static void swing(unsigned class, uint32_t blocks)
+{
+    uint32_t kept = quota_take(class, blocks);
+
+    quota_note_refused(class, blocks - kept);
+    quota_return(class, kept);
+    for (uint32_t i = kept; i < blocks; i++)
+        quota_note_miss(class);
+}
+
+Test(quota, a_limit_follows_what_is_freed_beyond_it_and_asked_for_again)
+{
+    swing(class_of(512 * K), 70);
+    cr_expect(eq(u64, quota_limit(FREE), 70));
+    cr_expect(eq(u32, quota_take(class_of(512 * K), 80), 70));
+    quota_return(class_of(512 * K), 70);
+    // What was not freed before is only growth.
+    for (int i = 0; i < 100; i++)
+        quota_note_miss(class_of(512 * K));
+    cr_expect(eq(u64, quota_limit(FREE), 70));
+}
+
+Test(quota, one_class_misses_nothing_of_another)
+{
+    quota_note_refused(class_of(512 * K), quota_take(class_of(512 * K), 10) + 90);
+    for (int i = 0; i < 100; i++)
+        quota_note_miss(class_of(300 * K));
+    cr_expect(eq(u64, quota_limit(FREE), 10));
+}
+
+Test(quota, a_limit_that_was_set_stays)
+{
+    swing(class_of(4 * K), 1000);
+    swing(class_of(256 * K), 1000);
+    quota_age();
+    cr_expect(eq(u64, quota_limit(BLOCKS), 100));
+    cr_expect(eq(u64, quota_limit(LAST), 10));
+}
+
+Test(quota, what_the_ceiling_refused_raises_no_limit_and_none_rises_beyond_it)
+{
+    quota_set_max(5 * 512 * K);
+    swing(class_of(512 * K), 70);
+    cr_expect(eq(u64, quota_limit(FREE), 10));
+    quota_set_max(50 * 512 * K);
+    swing(class_of(512 * K), 70);
+    cr_expect(eq(u64, quota_limit(FREE), 50));
+}
+
+Test(quota, an_unused_limit_falls_by_half_each_time_down_to_its_start)
+{
+    swing(class_of(512 * K), 110);
+    swing(class_of(512 * K), 110);
+    quota_age();
+    cr_expect(eq(u64, quota_limit(FREE), 110), "it was used since the last time");
+    cr_assert(eq(u32, quota_take(class_of(512 * K), 30), 30));
+    quota_age();
+    cr_expect(eq(u64, quota_limit(FREE), 70), "half way to what is taken");
+    quota_return(class_of(512 * K), 30);
+    for (int i = 0; i < 20; i++)
+        quota_age();
+    cr_expect(eq(u64, quota_limit(FREE), 10));
+}
+
+Test(quota, what_was_refused_long_ago_is_not_missed)
+{
+    quota_note_refused(class_of(512 * K), quota_take(class_of(512 * K), 10) + 90);
+    quota_age();
+    for (int i = 0; i < 100; i++)
+        quota_note_miss(class_of(512 * K));
+    cr_expect(eq(u64, quota_limit(FREE), 10));
 }
 
 Test(quota, wishes_beyond_all_measure_do_not_overflow)

@@ -22,9 +22,9 @@
 #define KEPT 8
 
 static const struct quota_bucket buckets[] = {
-    {4 * K, 1000, false},
-    {64 * K, 200, false},
-    {1024 * K, 40, false},
+    {4 * K, 1000, false, false},
+    {64 * K, 200, false, false},
+    {1024 * K, 40, false, false},
 };
 static bool can_drain;
 
