@@ -77,6 +77,7 @@ PATTERNS = {
     'family': _own('family', '4', bar=1.05),
     'random': _own('random', 'pooled', '20', bar=1.25),
     'threads': _own('random', 'pooled', '10', '32', bar=1.25),
+    'drift': _own('drift', '20', bar=1.20),
     'mixed': _own('random', 'mixed', '8', bar=1.25),
     'node': Pattern(['node', '--expose-gc', f'{HERE}/churn.js', 'LIVE'], real=True),
     'python': Pattern([sys.executable, f'{HERE}/churn.py', 'LIVE'], real=True),
