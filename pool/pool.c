@@ -186,7 +186,7 @@ enum pool_misuse pool_misuse_of(const void *ptr)
     uint64_t unit = region_unit(ptr);
 
     // Elsewhere than where a block began in this KiB last.
-    if ((region_state(e) ^ REGION_FREE) != region_live_state(unit))
+    if (!region_is_free(e, unit))
         return POOL_INVALID_FREE;
     return e->class ? POOL_DOUBLE_FREE : POOL_INVALID_FREE;
 }
@@ -231,7 +231,7 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
         uint32_t unit = ptr ? (uint32_t)region_unit(ptr) : 0;
         if (!ptr)
             break;
-        region_entry(unit)->state = (uint8_t)unit ^ REGION_FREE;
+        region_set_state(region_entry(unit), (uint8_t)unit ^ REGION_FREE);
         if (!transfer_put(class, &unit, 1)) {
             region_block_delete(unit);
             add(&pool.warmed[class], 1); // or it would pass for a request

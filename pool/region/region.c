@@ -8,6 +8,7 @@
 
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/region/holes.h"
 #include "pool/region/marks.h"
 
 _Thread_local volatile sig_atomic_t region_inside;
@@ -82,7 +83,7 @@ static void delete_now(uint32_t unit)
     struct entry *e = region_entry(unit);
     uintptr_t ptr = (uintptr_t)region_address(unit);
 
-    region_set_state(e, (uint8_t)unit ^ REGION_FREE);
+    region_set_state(e, (uint8_t)unit ^ REGION_RELEASED);
     if (unlikely(e->class >= SIZE_CLASS_RUN)) {
         atomic_fetch_sub_explicit(&counts.run_bytes, je_sallocx((void *)ptr, 0),
                                   memory_order_relaxed);
@@ -224,12 +225,16 @@ void region_set_note(void *ptr, uint32_t note)
 }
 
 // The entry of what comes from jemalloc.
-static void enter_map(char *ptr, unsigned class)
+static void enter_map(char *ptr, unsigned class, size_t bytes)
 {
     struct entry *e = region_entry_at(ptr);
+    bool was_purged = e->class && region_kind((uintptr_t)ptr, region_state(e)) == REGION_PURGED;
 
-    e->class = (uint8_t) class;
-    e->state = (uint8_t)region_unit(ptr);
+    __atomic_store_n(&e->class, (uint8_t) class, __ATOMIC_RELAXED);
+    __atomic_store_n(&e->state, (uint8_t)region_unit(ptr), __ATOMIC_SEQ_CST);
+    holes_pass((uintptr_t)ptr, (uintptr_t)ptr + bytes);
+    if (unlikely(was_purged))
+        holes_refill(bytes);
     if (unlikely(region_has_notes()) && region_note(ptr))
         *region_note_at(ptr) = 0;
 }
@@ -268,7 +273,7 @@ void *region_block_new(unsigned class, bool zero)
         return NULL;
     if (size_class_is_coloured(class))
         ptr += colour_of((uintptr_t)ptr);
-    enter_map(ptr, class);
+    enter_map(ptr, class, size_class_run_bytes(class));
     atomic_fetch_add_explicit(&counts.created[class], 1, memory_order_relaxed);
     return ptr;
 }
@@ -297,7 +302,7 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
     errno = saved;
     if (!ptr)
         return NULL;
-    enter_map(ptr, run_class(promised));
+    enter_map(ptr, run_class(promised), bytes);
     region_mark_sampled(ptr);
     region_enter();
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
@@ -337,7 +342,7 @@ void *region_block_trim(void *ptr, size_t size)
         return ptr;
     if (size_class_is_coloured(e->class) && offset > room) {
         ptr = (void *)(begin + room);
-        e->state = (uint8_t)region_unit(ptr);
+        region_set_state(e, (uint8_t)region_unit(ptr));
     }
     uintptr_t unused = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
     if (unused < end)

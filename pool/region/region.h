@@ -56,8 +56,9 @@ struct entry {
 };
 
 // What the states of a block that is sampled, and of one that is not out, differ in from that. The
-// units of one KiB differ in four other bits.
-enum { REGION_SAMPLED = 0x80, REGION_FREE = 0x40 };
+// units of one KiB differ in four other bits. A block that is not out is on a list, or on its way;
+// jemalloc's again; or that, and the kernel has some of its pages (holes.h).
+enum { REGION_SAMPLED = 0x80, REGION_FREE = 0x40, REGION_RELEASED = 0x60, REGION_PURGED = 0x70 };
 
 static_assert(sizeof(struct entry) == 2, "one entry for each KiB: 0.2 % of the pooled memory");
 
@@ -282,6 +283,12 @@ static inline uint64_t region_live_state(uint64_t unit)
     return unit & (~UINT64_C(0) << (64 - REGION_UNIT_LG) | UINT8_MAX);
 }
 
+// In which of the states above is the block that begins in the KiB of this address? 0: live.
+static inline unsigned region_kind(uintptr_t at, uint8_t state)
+{
+    return (state ^ (unsigned)((at - region.base) >> REGION_UNIT_LG)) & 0xf0;
+}
+
 // Read by threads that free the block at the same time, by mistake.
 static inline uint8_t region_state(const struct entry *e)
 {
@@ -291,6 +298,14 @@ static inline uint8_t region_state(const struct entry *e)
 static inline void region_set_state(struct entry *e, uint8_t state)
 {
     __atomic_store_n(&e->state, state, __ATOMIC_RELAXED);
+}
+
+// Does the block that began in this KiB last begin at `unit`, and is not out?
+static inline bool region_is_free(const struct entry *e, uint64_t unit)
+{
+    uint64_t differs = region_state(e) ^ region_live_state(unit);
+
+    return differs == REGION_FREE || differs == REGION_RELEASED || differs == REGION_PURGED;
 }
 
 // Makes the block at `ptr`, an address in the region, no longer live, in one atomic step: of

@@ -8,4 +8,7 @@
 // Where blocks begin: unit 0 is never one.
 #define REGION_FIRST_BLOCK_BYTES ((size_t)2 << 20)
 
+// Does this page belong to an extent of small blocks? Any thread; takes no lock.
+bool region_is_slab(uintptr_t page);
+
 #endif

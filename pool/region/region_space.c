@@ -8,6 +8,7 @@
 
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/region/holes.h"
 #include "pool/region/marks.h"
 #include "pool/region/window.h"
 
@@ -189,6 +190,18 @@ static char *je_entry(uintptr_t page)
     _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
 
     return je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, page, false, false);
+}
+
+// jemalloc 5.3: 41 bits of an entry are the address of what describes the extent, which is never
+// unmapped, and has a bit for "slab" in its first word. The entry has such a bit as well, but keeps
+// it at the end of a large block that was a slab.
+bool region_is_slab(uintptr_t page)
+{
+    const uint64_t *entry = (const uint64_t *)(void *)je_entry(page);
+    uint64_t extent =
+        entry ? __atomic_load_n(entry, __ATOMIC_SEQ_CST) & UINT64_C(0xffffffffff80) : 0;
+
+    return extent && (__atomic_load_n((const uint64_t *)extent, __ATOMIC_RELAXED) & 1 << 12);
 }
 
 // That map has 8 bytes for each page, of which free extents need those of their first and last page
@@ -378,4 +391,5 @@ void region_postfork_child(void)
 {
     space.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     space.forks = 0;
+    holes_postfork_child();
 }

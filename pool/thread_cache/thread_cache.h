@@ -173,7 +173,7 @@ static inline void *cache_pop(unsigned class)
         return NULL;
     }
     atomic_store_explicit(&b->top, top - 1, memory_order_relaxed);
-    region_entry(unit)->state = (uint8_t)unit;
+    region_set_state(region_entry(unit), (uint8_t)unit);
     cache_leave(t);
     void *ptr = region_address(unit);
     if (!ptr)
@@ -200,7 +200,7 @@ static inline bool cache_push(void *ptr)
         cache_leave(t);
         return false;
     }
-    e->state = (uint8_t)unit ^ REGION_FREE;
+    region_set_state(e, (uint8_t)unit ^ REGION_FREE);
     top[1] = (uint32_t)unit;
     atomic_store_explicit(&b->top, top + 1, memory_order_relaxed);
     cache_leave(t);

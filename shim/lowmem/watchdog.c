@@ -12,6 +12,7 @@
 #include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
+#include "pool/region/holes.h"
 #include "shim/base/env_copy.h"
 #include "shim/base/log.h"
 #include "shim/glue/mapped_files.h"
@@ -35,11 +36,17 @@
 // jemalloc's own is ten times that.
 #define FAST_DECAY_MS 1000
 
+// The least that is worth a look at all slabs, and the part of the limit below which little is
+// left.
+#define HOLES_MIN_BYTES ((uint64_t)1 << 20)
+#define HOLES_PART 128
+
 static struct {
     bool thread, on, control;
     uint64_t pool_max_bytes;
     bool pool_max_is_automatic;
     uint64_t aged_ms; // by the thread only
+    _Atomic uint64_t limit_bytes;
     struct pressure_options options;
 } dog;
 
@@ -55,7 +62,7 @@ static uint64_t read_dirty_bytes(void)
 
 // jemalloc's thread caches can be flushed by their own threads only, so this reaches the caller's;
 // those of others hold no request of 1 KiB or more, unless its bucket is off.
-static size_t reclaim(uint64_t keep_bytes)
+static size_t reclaim(uint64_t keep_bytes, uint64_t holes_bytes)
 {
     uint64_t before = pages_returned();
 
@@ -69,13 +76,26 @@ static size_t reclaim(uint64_t keep_bytes)
         guarded_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
         pages_limit_purge(UINT64_MAX);
     }
-    return pages_returned() - before;
+    return pages_returned() - before + holes_purge(holes_bytes);
+}
+
+// Holes of the program's present sizes are filled again soon, for a fault each. So a thread that
+// waits gives back a few at a time, the watchdog's thread all.
+static uint64_t holes_to_purge(enum pressure_cause cause)
+{
+    // A promise covers whole blocks.
+    if (promise_is_on)
+        return 0;
+    if (cause != PRESSURE_CAUSE_ASSIST)
+        return UINT64_MAX;
+    uint64_t part = atomic_load_explicit(&dog.limit_bytes, memory_order_relaxed) / HOLES_PART;
+    return part > HOLES_MIN_BYTES ? part : HOLES_MIN_BYTES;
 }
 
 static size_t on_reclaim(void *arg, uint64_t keep_bytes, enum pressure_cause cause)
 {
-    (void)arg, (void)cause;
-    return reclaim(keep_bytes);
+    (void)arg;
+    return reclaim(keep_bytes, holes_to_purge(cause));
 }
 
 static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
@@ -83,6 +103,7 @@ static void set_keep(void *arg, uint64_t keep_bytes, uint64_t limit_bytes)
     uint64_t max = dog.pool_max_bytes;
 
     (void)arg;
+    atomic_store_explicit(&dog.limit_bytes, limit_bytes, memory_order_relaxed);
     oversize_set_short(keep_bytes != PRESSURE_UNLIMITED);
     if (limit_bytes != PRESSURE_UNLIMITED)
         oversize_set_limit(limit_bytes);
@@ -163,7 +184,7 @@ static uint64_t held(void *arg)
 static uint64_t returned(void *arg)
 {
     (void)arg;
-    return pages_returned();
+    return pages_returned() + holes_purged();
 }
 
 static unsigned threads(void *arg)
@@ -419,6 +440,7 @@ void watchdog_init(const struct config *c, uint64_t pool_max_bytes)
     if (promise_is_on && o->on_limit_min_bytes < SIZE_CLASS_MIN_BYTES)
         pages_may_refill = may_refill;
     pages_on_take = count_pages;
+    holes_on_refill = count_pages;
     pages_on_free = count_freed_pages;
     pages_on_refill = on_refill;
 }
@@ -446,7 +468,8 @@ size_t watchdog_reclaim(uint64_t keep_bytes)
     // A handler's call: its thread may hold what that takes.
     if (pool_entered())
         return 0;
-    return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API) : reclaim(keep_bytes);
+    return dog.on ? pressure_reclaim(keep_bytes, PRESSURE_CAUSE_API)
+                  : reclaim(keep_bytes, UINT64_MAX);
 }
 
 #define TRY_AGAIN_MS 1000

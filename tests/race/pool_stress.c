@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "pool/pool.h"
+#include "pool/region/holes.h"
 
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer) && !defined(__SANITIZE_THREAD__)
@@ -194,7 +195,10 @@ static void *torment(void *arg)
 
     (void)arg;
     while (!atomic_load(&done)) {
-        switch (next(&state) % 6) {
+        switch (next(&state) % 7) {
+        case 6:
+            holes_purge(UINT64_MAX);
+            break;
         case 0:
             pool_trim(0);
             break;
