@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include "export/labels.h"
-#include "export/nap_lock.h"
 #include "mfile/lazy.h"
 #include "pool/common/je.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
+#include "pressure/kernel/futex_lock.h"
 
 #define WORDS (sizeof(struct metrics_counters) / sizeof(uint64_t))
 static_assert(sizeof(struct metrics_counters) % sizeof(uint64_t) == 0, "an array of counters");
@@ -22,7 +22,7 @@ static char labels[LABELS_TEXT_MAX];
 static bool in_use;
 
 // Held while numbers are read.
-static struct nap_lock lock;
+static struct futex_lock lock;
 
 // Under the lock. Counters are kept as words: what each stood at when this process began, which is
 // 0 unless it is a child, and what the last reading said.
@@ -205,7 +205,7 @@ static void derive(struct metrics *m)
 bool metrics_read(struct metrics *m, bool ask_jemalloc)
 {
     memset(m, 0, sizeof *m);
-    if (!nap_lock_take(&lock, LOCK_WAIT_MS))
+    if (!futex_lock_take(&lock, LOCK_WAIT_MS))
         return false;
     read_identity(m);
     read_sources(m);
@@ -217,7 +217,7 @@ bool metrics_read(struct metrics *m, bool ask_jemalloc)
     }
     m->jemalloc = known.jemalloc;
     m->jemalloc_known = known.jemalloc_known;
-    nap_lock_drop(&lock);
+    futex_lock_drop(&lock);
     derive(m);
     return true;
 }
@@ -229,7 +229,7 @@ void metrics_child(void)
     if (!in_use)
         return;
     // Its holder does not exist here.
-    nap_lock_drop(&lock);
+    futex_lock_reset(&lock);
     known.who.pid = 0;
     known.jemalloc_known = false;
     memset(&m, 0, sizeof m);

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "export/metrics.h"
-#include "export/nap_lock.h"
 #include "export/textfile/folder.h"
 #include "export/textfile/place.h"
 #include "export/textfile/reap.h"
+#include "pressure/kernel/futex_lock.h"
 
 // A write takes some 100 us, or for ever: the folder may be on a server that is gone. fork(), the
 // end of the process and another write wait this long for one under way; then they go on without
@@ -25,7 +25,7 @@
 static struct textfile_options options;
 static bool in_use;
 
-static struct nap_lock lock;
+static struct futex_lock lock;
 static _Atomic uint64_t due_ms; // the next write
 static _Atomic uint64_t worthwhile_from_ms;
 static _Thread_local bool forking; // this thread took the lock for a fork() under way
@@ -148,13 +148,13 @@ static void write_file(bool last)
 
 void textfile_write(uint64_t now_ms)
 {
-    if (!in_use || now_ms < load(&worthwhile_from_ms) || !nap_lock_take(&lock, WRITE_WAIT_MS))
+    if (!in_use || now_ms < load(&worthwhile_from_ms) || !futex_lock_take(&lock, WRITE_WAIT_MS))
         return;
     if (!file->closed) {
         store(&due_ms, now_ms + options.interval_ms);
         write_file(false);
     }
-    nap_lock_drop(&lock);
+    futex_lock_drop(&lock);
 }
 
 void textfile_tick(uint64_t now_ms)
@@ -177,7 +177,7 @@ static void remove_file(void)
 
 void textfile_exit(uint64_t now_ms)
 {
-    if (!in_use || !nap_lock_take(&lock, WRITE_WAIT_MS))
+    if (!in_use || !futex_lock_take(&lock, WRITE_WAIT_MS))
         return;
     // A child of vfork() that leaves by exit() shares our memory, not our end.
     if (!file->pid || file->pid == (int)syscall(SYS_getpid)) {
@@ -187,7 +187,7 @@ void textfile_exit(uint64_t now_ms)
         else if (file->pid)
             remove_file();
     }
-    nap_lock_drop(&lock);
+    futex_lock_drop(&lock);
 }
 
 void textfile_prefork(void)
@@ -195,14 +195,14 @@ void textfile_prefork(void)
     int saved = errno;
 
     // Where it is not had, the child inherits a descriptor or two: better than to hang.
-    forking = in_use && nap_lock_take(&lock, FORK_WAIT_MS);
+    forking = in_use && futex_lock_take(&lock, FORK_WAIT_MS);
     errno = saved;
 }
 
 void textfile_postfork_parent(void)
 {
     if (forking)
-        nap_lock_drop(&lock);
+        futex_lock_drop(&lock);
     forking = false;
 }
 
@@ -210,7 +210,7 @@ void textfile_postfork_child(uint64_t now_ms)
 {
     if (!in_use)
         return;
-    nap_lock_drop(&lock);
+    futex_lock_reset(&lock);
     forking = false;
     file->closed = false;
     file->pid = file->failing = 0;
