@@ -12,6 +12,7 @@
 #include "mfile/parse/policy.h"
 #include "mfile/record/record.h"
 #include "shim/base.h"
+#include "shim/clock.h"
 
 #define SECOND 16u // of record_now()
 #define IDLE (1 * SECOND)
@@ -49,10 +50,7 @@ void lazy_count_freed(uint64_t bytes)
 
 static uint64_t now_us(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return clock_us(CLOCK_MONOTONIC);
 }
 
 uint64_t (*lazy_now_us)(void) = now_us;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/clock.h"
 #include "shim/thread.h"
 
 #define STACK_BYTES (64 * 1024)
@@ -39,19 +40,11 @@ static void nap(unsigned ms)
     syscall(SYS_nanosleep, &t, NULL);
 }
 
-static uint64_t now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static bool work_once(const struct worker_jobs *jobs)
 {
-    uint64_t before = now_us();
+    uint64_t before = clock_us(CLOCK_MONOTONIC);
     bool done = jobs->work();
-    uint64_t took = now_us() - before;
+    uint64_t took = clock_us(CLOCK_MONOTONIC) - before;
 
     if (took > LONG_US)
         nap(took * 4 < LAST_NAP_MS * 1000 ? (unsigned)(took * 4 / 1000) : LAST_NAP_MS);

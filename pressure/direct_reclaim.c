@@ -4,6 +4,7 @@
 #include "pressure/promise.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/watchdog_thread.h"
+#include "shim/clock.h"
 
 #define MIB (UINT64_C(1) << 20)
 

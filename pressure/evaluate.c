@@ -13,6 +13,7 @@
 #include "pressure/triggers/psi.h"
 #include "pressure/usage/sample.h"
 #include "shim/base.h"
+#include "shim/clock.h"
 
 // How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on
 // a busy machine.
@@ -56,20 +57,6 @@ static _Atomic bool decay_applied;                  // written under act_lock
 // This thread is in an evaluation: what its hooks or a signal handler allocate leads to no other.
 static _Atomic bool forbidden;
 static _Thread_local bool busy;
-
-uint64_t clock_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint64_t now_us(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 // Not nanosleep(): it is a point of cancellation.
 static void nap_us(unsigned us)
@@ -139,7 +126,7 @@ static uint64_t guess_held(const struct pressure_sample *s)
 static void sample_usage(struct pressure_sample *s, uint64_t now)
 {
     for (int i = 0; i < 3; i++) {
-        uint64_t start = now_us(CLOCK_MONOTONIC);
+        uint64_t start = clock_us(CLOCK_MONOTONIC);
         // The counts first: what is counted before usage is read shows in usage, or is still to
         // come; the other way round it might show in neither.
         uint64_t grown = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
@@ -151,7 +138,7 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
         s->shrunk_bytes = shrunk;
         s->returned_bytes = returned;
         s->kept_bytes = kept;
-        if (now_us(CLOCK_MONOTONIC) - start < OLD_US)
+        if (clock_us(CLOCK_MONOTONIC) - start < OLD_US)
             break;
     }
 }
@@ -159,17 +146,17 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
 // Under evaluation_lock.
 static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
-    uint64_t start = now_us(CLOCK_MONOTONIC);
+    uint64_t start = clock_us(CLOCK_MONOTONIC);
     sample_usage(s, now);
     // What no limit has room for fails, or is address space only: nothing to prepare for.
     s->pending_bytes = pending < pressure_near_limit(s) ? pending : 0;
-    s->cpu_us = now_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
+    s->cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
     atomic_store_explicit(&cgroup_limit,
                           w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
                           memory_order_relaxed);
     s->threads = hooks->threads ? hooks->threads(hooks->arg) : 1;
     s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
-    snapshot_stats()->sample_us = now_us(CLOCK_MONOTONIC) - start;
+    snapshot_stats()->sample_us = clock_us(CLOCK_MONOTONIC) - start;
 }
 
 // Under act_lock. The decay that evaluations agreed on last, however many there were meanwhile.
@@ -189,16 +176,16 @@ static size_t reclaim(struct pressure_reclaim *r)
     uint64_t keep = r->keep_bytes;
     enum pressure_cause cause = r->cause;
     size_t freed = 0;
-    uint64_t start = now_us(CLOCK_MONOTONIC), us;
+    uint64_t start = clock_us(CLOCK_MONOTONIC), us;
 
     if (hooks->reclaim)
         freed = hooks->reclaim(hooks->arg, keep, cause);
-    us = now_us(CLOCK_MONOTONIC) - start;
+    us = clock_us(CLOCK_MONOTONIC) - start;
     apply_decay();
     end_act();
     if (hooks->reclaim && futex_lock_take(&evaluation_lock, 100)) {
         w.held_guess = 0;
-        snapshot_count_reclaim(cause, freed, us, now_us(CLOCK_REALTIME) / 1000);
+        snapshot_count_reclaim(cause, freed, us, clock_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
         struct pressure_sample after;
         uint64_t now = clock_now_ms();
@@ -300,7 +287,7 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
         uint64_t now = clock_now_ms();
         struct pressure_sample s;
         if (cause == PRESSURE_CAUSE_WATCHDOG)
-            thread_cpu_us = now_us(CLOCK_THREAD_CPUTIME_ID);
+            thread_cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
         sample(&s, pending, now);
         struct pressure_action a = pressure_step(options, &w.state, &s, now);
         bool turned_urgent = a.urgent && !w.was_urgent;

@@ -151,8 +151,6 @@ void evaluate_child(void);
 // No evaluation from now on, in this process and its children: it may be killed for opening a file.
 void evaluate_forbid(void);
 
-uint64_t clock_now_ms(void);
-
 // What the triggers watch, as of the last evaluation. False if the lock was not free within a
 // second.
 struct psi_place;

@@ -6,6 +6,7 @@
 #include "pressure/evaluate.h"
 #include "pressure/stats_snapshot.h"
 #include "shim/base.h"
+#include "shim/clock.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shim/base.h"
+#include "shim/clock.h"
 
 const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM] = {
     50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000, UINT32_MAX};

@@ -17,6 +17,7 @@
 #include "pressure/kernel/text.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/triggers/psi.h"
+#include "shim/clock.h"
 #include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.

@@ -7,6 +7,7 @@
 #include "pool/region/remap.h"
 #include "pressure/usage/sample.h"
 #include "shim/base/log.h"
+#include "shim/clock.h"
 #include "shim/glue/exit_report.h"
 
 enum { PART = 200, SIZE = 24 };

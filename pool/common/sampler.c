@@ -6,17 +6,10 @@
 #include <time.h>
 
 #include "shim/base.h"
+#include "shim/clock.h"
 
 _Thread_local struct sampler sampler_self;
 uint64_t sampler_interval_bytes;
-
-static uint32_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
-}
 
 // splitmix64.
 static uint64_t draw(struct sampler *p)
@@ -108,7 +101,7 @@ static int64_t whole(double distance)
 static void begin(struct sampler *p)
 {
     seed(p);
-    p->paid_ms = now_ms();
+    p->paid_ms = (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE);
     p->left = whole(sampler_distance(p, sampler_interval_bytes));
 }
 
@@ -123,7 +116,9 @@ bool sampler_passed(size_t size, uint64_t *interval)
             return false;
     }
     *interval = interval_of(p->doublings);
-    p->doublings = sampler_charge(p, sampler_interval_bytes, now_ms()) & 0xff;
+    p->doublings =
+        sampler_charge(p, sampler_interval_bytes, (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE)) &
+        0xff;
     p->left = whole(sampler_distance(p, interval_of(p->doublings)));
     return true;
 }
@@ -131,7 +126,7 @@ bool sampler_passed(size_t size, uint64_t *interval)
 static void place_hit(struct sampler *p, uint64_t from)
 {
     const uint64_t never = ((uint64_t)1 << 56) - 1;
-    unsigned doublings = doublings_of(overdrawn_at(p, now_ms()));
+    unsigned doublings = doublings_of(overdrawn_at(p, (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE)));
     double distance = sampler_distance(p, interval_of(doublings));
 
     p->hit_doublings = doublings & 0xff;
@@ -150,7 +145,7 @@ bool sampler_reached(uint64_t from, size_t size, uint64_t *interval)
     if (!sampler_reaches(from, size))
         return false;
     *interval = interval_of(p->hit_doublings);
-    sampler_charge(p, sampler_interval_bytes, now_ms());
+    sampler_charge(p, sampler_interval_bytes, (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE));
     // Drawn when the next request comes, for this one may be served without being counted there.
     p->hit = 0;
     return true;
@@ -173,12 +168,14 @@ uint64_t sampler_first_interval(void)
 
 uint64_t sampler_next_interval(void)
 {
-    return interval_of(sampler_charge(&sampler_self, sampler_interval_bytes, now_ms()));
+    return interval_of(sampler_charge(&sampler_self, sampler_interval_bytes,
+                                      (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE)));
 }
 
 uint64_t sampler_interval_now(void)
 {
-    return interval_of(doublings_of(overdrawn_at(&sampler_self, now_ms())));
+    return interval_of(
+        doublings_of(overdrawn_at(&sampler_self, (uint32_t)clock_ms(CLOCK_MONOTONIC_COARSE))));
 }
 
 uint64_t sampler_requests(size_t size, uint64_t interval)

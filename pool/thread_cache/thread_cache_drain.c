@@ -6,6 +6,7 @@
 
 #include "pool/thread_cache/bins.h"
 #include "pool/thread_cache/thread_cache_inside.h"
+#include "shim/clock.h"
 
 // An owner is inside for nanoseconds, unless the scheduler takes it off its processor there.
 #define WAIT_FOR_OWNER_NS 5000000
@@ -21,14 +22,6 @@ bool cache_can_revoke(void)
     return cache_registry.can_revoke;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void set_revoked(struct cache *t, bool revoked)
 {
     atomic_store_explicit(&t->revoked, revoked, memory_order_release);
@@ -42,8 +35,8 @@ static bool wait_for_owner(struct cache *t)
 
     while (atomic_load_explicit(&t->busy, memory_order_acquire)) {
         if (!end)
-            end = now_ns() + WAIT_FOR_OWNER_NS;
-        else if (now_ns() > end)
+            end = clock_ns(CLOCK_MONOTONIC) + WAIT_FOR_OWNER_NS;
+        else if (clock_ns(CLOCK_MONOTONIC) > end)
             return false;
         sched_yield();
     }

@@ -1,4 +1,5 @@
 #include "pressure/kernel/futex_lock.h"
+#include "shim/clock.h"
 
 #include <linux/futex.h>
 #include <stddef.h>
@@ -6,19 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 // Until the word is another than `value`, or a wake-up, or `deadline`; false after that. A signal
 // ends it early, so callers check the word again.
 static bool sleep_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
 {
-    uint64_t now = now_ns(), left = deadline_ns - now;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), left = deadline_ns - now;
     struct timespec t = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
 
     if (now >= deadline_ns)
@@ -38,7 +31,7 @@ bool futex_lock_take(struct futex_lock *l, unsigned ms)
 
     if (futex_lock_try(l))
         return true;
-    deadline = now_ns() + (uint64_t)ms * 1000000;
+    deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
     // A waiter that gives up leaves the 2 behind: one wake-up too many.
     while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire))
         if (!sleep_while(&l->word, 2, deadline))
@@ -54,7 +47,7 @@ void futex_lock_drop(struct futex_lock *l)
 
 bool futex_bell_wait(struct futex_bell *b, uint32_t seen, unsigned ms)
 {
-    uint64_t deadline = now_ns() + (uint64_t)ms * 1000000;
+    uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
 
     while (futex_bell_read(b) == seen)
         if (!sleep_while(&b->rung, seen, deadline))

@@ -6,6 +6,7 @@
 #include "export/metrics.h"
 #include "export/textfile/textfile.h"
 #include "shim/base/log.h"
+#include "shim/clock.h"
 #include "shim/heap.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/profile/dump.h"
@@ -24,14 +25,6 @@ static struct {
     uint64_t start_ms; // CLOCK_MONOTONIC_COARSE
     bool seen_growth;  // by the thread only
 } exporter;
-
-static uint64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void misused(uint64_t count[METRICS_MISUSES])
 {

@@ -15,6 +15,7 @@
 #include "pool/region/holes.h"
 #include "shim/base/env_copy.h"
 #include "shim/base/log.h"
+#include "shim/clock.h"
 #include "shim/glue/mapped_files.h"
 #include "shim/guarded.h"
 #include "shim/lowmem/extent_tuning.h"
@@ -145,21 +146,13 @@ static void set_decay(void *arg, bool fast)
         guarded_mallctlbymib(mib, mib_len, NULL, NULL, &ms, sizeof ms);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 // Pages that jemalloc keeps for reuse. Its figures cost a visit to each arena, so between two of
 // them what the pools gave it since is added to the last one.
 static uint64_t dirty_bytes(void)
 {
     static _Atomic uint64_t read_ms, bytes, read_shrunk;
     uint64_t shrunk = atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
-    uint64_t now = now_ms();
+    uint64_t now = clock_now_ms();
 
     if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
         atomic_store_explicit(&read_ms, now, memory_order_relaxed);
@@ -323,7 +316,7 @@ static bool is_vast_again(size_t bytes)
 
     if (likely(pressure_may_fit(bytes)))
         return false;
-    now = now_ms();
+    now = clock_now_ms();
     if (now < atomic_load_explicit(&next_ms, memory_order_relaxed))
         return true;
     atomic_store_explicit(&next_ms, now + VAST_MS, memory_order_relaxed);
@@ -484,7 +477,7 @@ static uint64_t freed_bytes(void)
 bool watchdog_reclaim_for(size_t bytes)
 {
     static _Atomic uint64_t last_ms, freed_then;
-    uint64_t now = now_ms(), then = atomic_load_explicit(&freed_then, memory_order_relaxed);
+    uint64_t now = clock_now_ms(), then = atomic_load_explicit(&freed_then, memory_order_relaxed);
 
     if (bytes > PTRDIFF_MAX)
         return false;
@@ -496,7 +489,7 @@ bool watchdog_reclaim_for(size_t bytes)
             return false;
     }
     watchdog_reclaim(0);
-    atomic_store_explicit(&last_ms, now_ms(), memory_order_relaxed);
+    atomic_store_explicit(&last_ms, clock_now_ms(), memory_order_relaxed);
     atomic_store_explicit(&freed_then, freed_bytes(), memory_order_relaxed);
     return true;
 }

@@ -11,7 +11,7 @@ import sys
 
 # From the lowest up. A folder includes files of its own and of lower layers; BELOW is lower than all.
 LAYERS = (("pool", "pressure", "mfile"), ("export",), ("shim",))
-BELOW = {"shim/base.h", "shim/next.h", "shim/next.c", "shim/thread.h"}
+BELOW = {"shim/base.h", "shim/clock.h", "shim/next.h", "shim/next.c", "shim/thread.h"}
 # Folders that include each other. Each set counts as one folder, so that no other joins it: the heap calls the
 # watchdog's hooks and is called by them; jemalloc's wraps count pages of the region, and the region asks them.
 TOGETHER = ({"shim", "shim/lowmem", "shim/profile", "shim/glue", "shim/own_thread"},

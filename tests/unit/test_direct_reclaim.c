@@ -10,6 +10,7 @@
 #include "pressure/direct_reclaim.h"
 #include "pressure/usage/proc.h"
 #include "pressure/watchdog_thread.h"
+#include "shim/clock.h"
 
 #define M ((size_t)1 << 20)
 

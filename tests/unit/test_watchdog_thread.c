@@ -21,6 +21,7 @@
 #include "pressure/promise.h"
 #include "pressure/usage/proc.h"
 #include "pressure/watchdog_thread.h"
+#include "shim/clock.h"
 
 #define M ((size_t)1 << 20)
 #define PATIENCE_MS 10000
