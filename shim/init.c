@@ -381,9 +381,9 @@ __attribute__((constructor)) static void at_load(void)
     watchdog_thread_at_load();
     forks_register();
     // A program of small blocks alone asks nothing of the pools, and is sampled, its mapped files
-    // are watched and its limit is kept, nevertheless.
-    if (boot_config.warmup_count || boot_config.sample_bytes || records_files ||
-        boot_config.on_limit_enomem)
+    // are watched, its metrics are written and its limit is kept, nevertheless.
+    if (boot_config.warmup_count || boot_config.sample_bytes || boot_config.prom_dir ||
+        records_files || boot_config.on_limit_enomem)
         boot_pools();
     files_start();
     // One line for each program, whether it will need the pools or not.

@@ -1,8 +1,5 @@
 #include "shim/glue/prometheus.h"
 
-#include <sys/single_threaded.h>
-#include <time.h>
-
 #include "export/metrics.h"
 #include "export/textfile/textfile.h"
 #include "shim/base/log.h"
@@ -12,18 +9,11 @@
 #include "shim/profile/dump.h"
 #include "shim/profile/sampling.h"
 
-// What `ls` does not live for, and what the start of a service takes, while it still allocates
-// anew.
-#define PATIENCE_MS 1000
-
-_Atomic bool exporter_waiting;
-
 static struct {
     bool on, metrics;
     const char *labels;
-    uint64_t patience_ms, evaluate_min_bytes;
-    uint64_t start_ms; // CLOCK_MONOTONIC_COARSE
-    bool seen_growth;  // by the thread only
+    uint64_t evaluate_min_bytes;
+    bool seen_growth; // by the thread only
 } exporter;
 
 static void misused(uint64_t count[METRICS_MISUSES])
@@ -52,9 +42,8 @@ static void log_trouble(const char *text)
 
 static void begin(void)
 {
-    exporter.start_ms = clock_ms(CLOCK_MONOTONIC_COARSE);
     exporter.seen_growth = false;
-    atomic_store_explicit(&exporter_waiting, true, memory_order_relaxed);
+    watchdog_want_thread_later();
 }
 
 void exporter_metrics(void)
@@ -72,14 +61,13 @@ void exporter_init(const struct config *c)
     if (!c->prom_dir)
         return;
     exporter.on = true;
-    exporter.patience_ms = c->prom_interval_ms < PATIENCE_MS ? c->prom_interval_ms : PATIENCE_MS;
     exporter.evaluate_min_bytes = c->evaluate_min_bytes;
     exporter_metrics();
     textfile_init(&(struct textfile_options){.dir = c->prom_dir,
                                              .interval_ms = c->prom_interval_ms,
                                              .keep = c->prom_keep,
                                              .log = log_trouble},
-                  clock_ms(CLOCK_MONOTONIC));
+                  clock_now_ms());
     begin();
 }
 
@@ -89,36 +77,25 @@ static bool has_grown(void)
            exporter.evaluate_min_bytes;
 }
 
-void exporter_ask_thread(void)
+void exporter_tick(uint64_t ms)
 {
-    if (__libc_single_threaded && !has_grown() &&
-        clock_ms(CLOCK_MONOTONIC_COARSE) - exporter.start_ms < exporter.patience_ms)
-        return;
-    atomic_store_explicit(&exporter_waiting, false, memory_order_relaxed);
-    watchdog_thread_want();
-}
-
-void exporter_tick(uint64_t now_ms)
-{
-    // A thread that we have not asked for is there because there is something to watch.
-    if (!exporter.seen_growth &&
-        (atomic_exchange_explicit(&exporter_waiting, false, memory_order_relaxed) || has_grown())) {
+    if (!exporter.seen_growth && has_grown()) {
         exporter.seen_growth = true;
         textfile_worthwhile();
     }
-    textfile_tick(now_ms);
+    textfile_tick(ms);
 }
 
 void exporter_level_changed(void)
 {
-    textfile_write(clock_ms(CLOCK_MONOTONIC));
+    textfile_write(clock_now_ms());
 }
 
 void exporter_exit(void)
 {
     if (exporter.on && has_grown())
         textfile_worthwhile();
-    textfile_exit(clock_ms(CLOCK_MONOTONIC));
+    textfile_exit(clock_now_ms());
 }
 
 void exporter_prefork(void)
@@ -136,6 +113,6 @@ void exporter_child(void)
     metrics_child();
     if (!exporter.on)
         return;
-    textfile_postfork_child(clock_ms(CLOCK_MONOTONIC));
+    textfile_postfork_child(clock_now_ms());
     begin();
 }

@@ -17,6 +17,7 @@
 #include "shim/base/log.h"
 #include "shim/clock.h"
 #include "shim/glue/mapped_files.h"
+#include "shim/glue/prometheus.h"
 #include "shim/guarded.h"
 #include "shim/lowmem/extent_tuning.h"
 #include "shim/lowmem/low_memory.h"
@@ -349,7 +350,6 @@ static bool after_refill(bool filled)
     }
     low_memory_stock_up(false);
     pressure_ask(0);
-    exporter_poke();
     watchdog_thread_poke();
     return false;
 }

@@ -12,7 +12,6 @@
 #include "pressure/direct_reclaim.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/config/config.h"
-#include "shim/glue/prometheus.h"
 
 // `pool_max_bytes`: the ceiling of the pools while memory is plenty. Starts nothing yet.
 void watchdog_init(const struct config *config, uint64_t pool_max_bytes);
@@ -26,7 +25,6 @@ static inline void watchdog_before(size_t bytes)
 
 static inline void watchdog_after(void)
 {
-    exporter_poke();
     watchdog_thread_poke();
 }
 

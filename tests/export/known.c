@@ -17,7 +17,7 @@
 //                        chroot=DIR goes there
 //
 //     stats              tidepool_stats(), a line for each bucket, then "."
-//     exit               by exit(); _exit, abort and exec likewise
+//     exit               by exit(); _exit, abort and exec likewise; exec-plain without the library
 
 #include <fcntl.h>
 #include <poll.h>
@@ -171,6 +171,8 @@ int main(int argc, char **argv)
             abort();
         else if (strcmp(line, "exec") == 0)
             execl("/bin/sleep", "sleep", "100", (char *)NULL);
+        else if (strcmp(line, "exec-plain") == 0)
+            execle("/bin/sleep", "sleep", "100", (char *)NULL, (char *[]){NULL});
         fflush(stdout);
     }
 }
