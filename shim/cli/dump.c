@@ -7,14 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/cli/common/cli.h"
 #include "shim/cli/common/out.h"
 #include "shim/cli/process/control.h"
+#include "shim/cli/process/procs.h"
+#include "shim/cli/process/reach.h"
 
 // Its disk may be busy for the reason that the dump was asked for.
 #define TIMEOUT_MS 30000
+#define YOUNG_S 5
 
 // PATH_MAX, and /proc/PID/root before it.
 #define DUMP_PATH_MAX 4200
@@ -72,6 +76,20 @@ static bool find_file(pid_t pid, const char *path, const char **found)
     return (is_there || is_here) && S_ISREG(file->st_mode) && (long)file->st_uid == owner;
 }
 
+// A process that has just started is asked again until its watchdog's thread is there, which is
+// within two seconds where it allocates at all.
+static void wait_for_channel(pid_t pid)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    const uint64_t until = launcher_now_ms() + YOUNG_S * 1000;
+    int fd = -1;
+    while (launcher_reach(pid, &fd) == CONTROL_CLOSED && procs_is_young(pid, YOUNG_S) &&
+           launcher_now_ms() < until)
+        nanosleep(&pause, NULL);
+    if (fd >= 0)
+        close(fd);
+}
+
 static int print_path(pid_t pid, char *answer)
 {
     const char *found;
@@ -106,6 +124,7 @@ int launcher_dump(char **args)
     pid = strtol(args[0], &end, 10);
     if (errno || *end || pid <= 0 || pid != (pid_t)pid)
         return usage();
+    wait_for_channel((pid_t)pid);
     status = launcher_control_ask((pid_t)pid, "dump", TIMEOUT_MS, &text);
     if (status == 0)
         status = print_path((pid_t)pid, text);

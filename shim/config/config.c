@@ -246,6 +246,9 @@ bool config_load(struct config *out, char *const *env, const char *exe_name,
     struct config_option o;
     for (unsigned i = 0; config_option_at(i, &o); i++)
         take_row(&l, i, &o, out);
+    // A profile that was asked for needs samples.
+    if (out->sample_dump_at_exit && !l.value[row_of(PREFIX "SAMPLE")])
+        MUST(config_table_take(row_of(PREFIX "SAMPLE"), "on", out));
     check_marks(&l, out);
     report_unknown(&l, env);
     out->disable |= kept_out || is_unclear(&l, PREFIX "ONLY") || is_unclear(&l, PREFIX "EXCEPT");

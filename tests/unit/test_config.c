@@ -277,6 +277,15 @@ Test(config, sizes_and_durations_take_fractions)
     HOLDS(c.high_ratio == 0.75125);
 }
 
+Test(config, a_profile_at_exit_needs_samples)
+{
+    struct config c;
+    LOAD(c, "prog", "TIDEPOOL_SAMPLE_DUMP=exit");
+    HOLDS(c.sample_bytes == 512 << 10);
+    LOAD(c, "prog", "TIDEPOOL_SAMPLE_DUMP=exit", "TIDEPOOL_SAMPLE=off");
+    HOLDS(c.sample_bytes == 0);
+}
+
 Test(config, quiet_is_a_degree_of_verbosity)
 {
     struct config c;

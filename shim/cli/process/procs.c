@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "export/control.h"
@@ -192,6 +193,17 @@ bool procs_scan(struct procs *p)
     if (p->count)
         qsort(p->list, p->count, sizeof *p->list, by_pid);
     return true;
+}
+
+bool procs_is_young(pid_t pid, unsigned seconds)
+{
+    char comm[32];
+    uint64_t start;
+    struct timespec now;
+    const uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return read_stat(pid, comm, sizeof comm, &start) &&
+           (uint64_t)now.tv_sec < start / ticks + seconds;
 }
 
 bool procs_alive(const struct proc *proc)

@@ -206,6 +206,10 @@ static void put_head(const struct report *r, const struct screen *t)
     if (r->interval_bytes > 1)
         fprintf(t->f, ", by a sample every %s", round_size(b, (double)r->interval_bytes));
     fputc('\n', t->f);
+    if (r->interval_bytes > 1 && total->blocks[SIDE_NOW] <= 0)
+        fputs("no sampled block was live: all were freed, or less was asked for than a sample's "
+              "interval (tidepool --sample=16K sees more)\n",
+              t->f);
     if (r->dropped)
         fprintf(t->f, "%" PRIu64 " of %" PRIu64 " samples had no room and are missing\n",
                 r->dropped, r->samples + r->dropped);
