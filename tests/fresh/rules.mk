@@ -5,3 +5,9 @@ FRESH_DIR ?= build/fresh
 test-fresh:
 	$(Q)tests/setup/install.sh fresh || :
 	$(Q)bash tests/fresh/fresh.sh '$(FRESH_DIR)' $(FRESH)
+
+# make test-deb - the package of `make deb` in a bare Debian: installed, used by an ordinary user, removed.
+.PHONY: test-deb
+test-deb: deb
+	$(Q)tests/setup/install.sh fresh || :
+	$(Q)bash tests/fresh/deb.sh build/deb/tidepool_$(VERSION)_*.deb '$(FRESH_DIR)-deb'

@@ -4,3 +4,9 @@
 setup:
 	$(Q)tests/setup/install.sh build test demo check ci report export top rules fleet sample \
 	    programs cgroup2
+
+# make deb - build/deb/tidepool_VERSION_ARCH.deb, checked by lintian; the templates are export/debian/.
+.PHONY: deb
+deb:
+	$(Q)tests/setup/install.sh build deb
+	$(Q)tests/setup/deb.sh $(VERSION) build/deb
