@@ -1,11 +1,12 @@
-# What README.md and tidepool(7) say of settings and metrics is what the code has: every name, every default, and
-# no name that is not there.
+# What the guides and tidepool(7) say of settings and metrics is what the code has: every name, every default, and
+# no name that is not there; README.md has a few of them. Every line that the library can print is in
+# troubleshooting.md, links lead somewhere, and sentences are short.
 #
 #   B=$PWD/build/release sh tests/preload/documents.sh
 set -u
 B=${B:-$PWD/build/release}
 root=$(dirname "$0")/../..
-readme=$root/README.md manual=$root/shim/man/tidepool.7
+readme=$root/README.md manual=$root/shim/man/tidepool.7 guides=$root/shim/man/guides
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
@@ -22,8 +23,12 @@ same() {
 "$B/tidepool" --help-all | awk '/^  --/ { name = $2 } /^      default: / { sub(/^ *default: /, ""); sub(/;.*/, ""); print name, $0 }' |
     sort >"$tmp/code"
 [ "$(wc -l <"$tmp/code")" -gt 30 ] || { echo "  FAILED  --help-all lists no settings"; exit 1; }
-sed -n 's/^| `\(TIDEPOOL_[A-Z_]*\)` | `\([^`]*\)` |.*/\1 \2/p' "$readme" | sort >"$tmp/readme"
+table() { sed -n 's/^| `\(TIDEPOOL_[A-Z_]*\)` | `\([^`]*\)` |.*/\1 \2/p' "$1" | sort; }
+table "$guides/settings.md" >"$tmp/settings"
 sed -n 's/^\.BR \(TIDEPOOL_[A-Z_]*\) " (" \(.*\) )$/\1 \2/p' "$manual" | sort >"$tmp/manual"
+same 'settings of settings.md' "$tmp/settings"
+# README.md's are some of them.
+{ table "$readme"; cat "$tmp/code"; } | sort -u >"$tmp/readme"
 same 'settings of README.md' "$tmp/readme"
 same 'settings of tidepool.7' "$tmp/manual"
 
@@ -31,7 +36,7 @@ cut -d ' ' -f 1 "$tmp/code" >"$tmp/names" && mv "$tmp/names" "$tmp/code"
 # Former names are still taken; a document need not tell them.
 formerly=$("$B/tidepool" --help-all | sed -n 's/^ *formerly: .* //p')
 # In running text no others.
-for document in README.md shim/man/tidepool.7 shim/man/tidepool.1; do
+for document in README.md shim/man/tidepool.7 shim/man/tidepool.1 $(cd "$root" && ls shim/man/guides/*.md); do
     # One is misspelt on purpose.
     { grep -oh 'TIDEPOOL_[A-Z_]*[A-Z]' "$root/$document" | grep -vxF -e TIDEPOOL_BUKETS -e "$formerly"; cat "$tmp/code"; } | sort -u >"$tmp/names"
     same "names in $document" "$tmp/names"
@@ -40,7 +45,7 @@ done
 # Metrics stand there without their prefix where many have it.
 sed -n 's/^ *{"tidepool_\([a-z_]*\)", [A-Z]*,.*/\1/p' "$root/export/families.c" | sort >"$tmp/code"
 [ "$(wc -l <"$tmp/code")" -gt 40 ] || { echo "  FAILED  families.c lists no metrics"; exit 1; }
-for document in "$readme" "$manual"; do
+for document in "$guides/metrics.md" "$manual"; do
     while read -r name; do
         plain=$(echo "$name" | sed -E 's/^(pool|memory|mfile|jemalloc|heap)_//')
         case $name in jemalloc_*) plain="${plain%_bytes}(_bytes)?" ;; esac
@@ -48,6 +53,8 @@ for document in "$readme" "$manual"; do
     done <"$tmp/code" >"$tmp/told"
     same "metrics of $(basename "$document")" "$tmp/told"
 done
+
+if python3 "$root/tests/preload/lines.py" "$root"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 
 echo "documents: $passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

@@ -29,3 +29,8 @@ bench-pressure: $(SURVIVAL_PROG)
 
 test-pressure: $(B)/libtidepool.so $(SURVIVAL_PROG)
 	$(Q)B=$(abspath $(B)) bash tests/survival/test_kill.sh
+
+# make picture - the last chart of bench-survival becomes the README's.
+.PHONY: picture
+picture:
+	$(Q)cp build/bench/survival.svg shim/man/guides/survival.svg
