@@ -75,7 +75,15 @@ def case_table_and_json_agree():
     line = next(x for x in lines if f" {v.pid} " in x)
     assert re.match(rf"asked +{v.pid} normal +[#.]{{8}} *\d+% +\d+M ", line), line
     assert line.split()[5] == f"{a['live_bytes'] / (1 << 20):.0f}M", line
-    assert any("no watchdog thread yet" in x for x in lines), lines
+    assert any(re.search(r"RSS \d.*; no watchdog thread yet", x) for x in lines), lines
+    assert 0 < r[small.pid]["resident_bytes"] < a["resident_bytes"] < 256 << 20, r
+    # In pages taken while the blocks are made: what is live is resident.
+    assert a["resident_bytes"] >= 48 << 20, a
+
+
+def case_nothing_matches():
+    lines = top("--once", "--service=none-such").decode().splitlines()
+    assert lines[-1] == "no process under tidepool matches" and len(lines) == 3, lines
 
 
 def case_what_is_live_is_what_the_program_has():
@@ -374,6 +382,21 @@ def case_terminal_of_80_by_24():
     heading = t.screen()[1]
     assert heading.split() == ["process", "pid", "level", "USAGE", "live", "pool", "slack", "reuse", "recl", "/s"]
     assert len(heading) <= 80
+    t.press("q")
+    assert t.end() == 0 and t.restored()
+
+
+def case_terminal_help_and_bytes():
+    v = grown()
+    t = on_terminal("-d", "0.2")
+    t.resize(100, 24)
+    t.wait_for(lambda t: fills_a_screen(t) and any(re.search(rf" {v.pid} normal .*% +\d+M +256M ", x) for x in t.screen()),
+               "RSS and limit")
+    assert "rss limit" in t.screen()[1], t.screen()[1]
+    t.press("?")
+    t.wait_for(lambda t: any("turn the order round" in x for x in t.screen()), "the help")
+    t.press("x")
+    t.wait_for(lambda t: any(f" {v.pid} normal" in x for x in t.screen()), "the table again")
     t.press("q")
     assert t.end() == 0 and t.restored()
 

@@ -35,6 +35,7 @@ static void row(FILE *f, const struct top_row *r)
     string(f, "process", r->comm);
     fputc(',', f);
     string(f, "state", states[r->state]);
+    number(f, "resident_bytes", r->resident_bytes, 0);
     if (r->state != CONTROL_ASKED) {
         fputc(',', f);
         string(f, "why", r->why);

@@ -1,8 +1,10 @@
 // read - rows of `tidepool top` from what the processes answer.
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/base.h"
 #include "shim/cli/common/cli.h"
@@ -80,10 +82,25 @@ static void take_answer(struct top_row *row, const char *text)
         row->reuse_ratio = row->reused / row->allocations;
 }
 
+// Of /proc, so that it is known of a process that does not answer, too.
+static double resident_bytes(pid_t pid)
+{
+    char path[40];
+    unsigned long pages;
+    double bytes = NAN;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%*u %lu", &pages) == 1)
+        bytes = (double)pages * (double)sysconf(_SC_PAGESIZE);
+    if (f)
+        fclose(f);
+    return bytes;
+}
+
 static void set_why(struct top_row *row, const struct control_call *call)
 {
     // "has no channel" means mostly this, where the library is there.
-    static const char young[] = "no watchdog thread yet, or TIDEPOOL_CONTROL=off";
+    static const char young[] = "no watchdog thread yet, or CONTROL=off";
     const char *why = call->state == CONTROL_CLOSED ? young : launcher_control_why(call);
     row->why[0] = '\0';
     strncat(row->why, why, sizeof row->why - 1);
@@ -132,6 +149,7 @@ static size_t ask_all(struct top *t, struct control_call *calls, const struct to
         t->row[n] = (struct top_row){.pid = p->pid, .start = p->start};
         memcpy(t->row[n].comm, p->comm, sizeof p->comm);
         forget_numbers(&t->row[n]);
+        t->row[n].resident_bytes = resident_bytes(p->pid);
         launcher_control_begin(&calls[n++], p->pid, "stats");
     }
     return n;

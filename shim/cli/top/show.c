@@ -7,7 +7,7 @@
 
 #include "shim/cli/top/top.h"
 
-enum { NARROW = 80, NAME = 15, NAME_MAX_WIDTH = 31, BAR = 8, BAR_MAX = 40 };
+enum { NARROW = 80, BYTES = 12, NAME = 15, NAME_MAX_WIDTH = 31, BAR = 8, BAR_MAX = 40 };
 
 #define BOLD "\033[1m"
 #define DIM "\033[2m"
@@ -87,7 +87,7 @@ static void size_text(char out[16], double bytes)
     static const char units[] = " KMGTPE";
     unsigned unit = 0;
     if (!isfinite(bytes) || bytes > 1e18) {
-        strcpy(out, isnan(bytes) ? "-" : "huge");
+        strcpy(out, isnan(bytes) ? "-" : isinf(bytes) ? "none" : "huge");
         return;
     }
     // What would be rounded up to 1024 of one is 1 of the next.
@@ -134,16 +134,27 @@ static void rate_field(struct line *l, double rate)
         format(l, 4, rate < 9.95 ? "%.1f" : "%.0f", rate < 9999 ? rate : 9999);
 }
 
-// What is left over a narrow table: first names in full, then longer bars.
+// Is there room for RSS and the limit in bytes?
+static unsigned bytes_width(unsigned width)
+{
+    return width >= NARROW + BYTES ? BYTES : 0;
+}
+
+static unsigned spare(unsigned width)
+{
+    return width > NARROW ? width - NARROW - bytes_width(width) : 0;
+}
+
+// What is left over a narrow table: first the bytes, then names in full, then longer bars.
 static unsigned name_width(unsigned width)
 {
-    unsigned more = width > NARROW ? (width - NARROW) / 2 : 0;
+    unsigned more = spare(width) / 2;
     return NAME + (more < NAME_MAX_WIDTH - NAME ? more : NAME_MAX_WIDTH - NAME);
 }
 
 static unsigned bar_width(unsigned width)
 {
-    unsigned rest = width > NARROW ? width - NARROW - (name_width(width) - NAME) : 0;
+    unsigned rest = spare(width) - (name_width(width) - NAME);
     return BAR + (rest < BAR_MAX - BAR ? rest : BAR_MAX - BAR);
 }
 
@@ -173,7 +184,12 @@ char *top_line(const struct top_row *r, bool colours, char *out, size_t size, un
     format(&l, 8, "%d", (int)r->pid);
     put(&l, ' ');
     if (r->state != CONTROL_ASKED) {
+        char rss[16];
+        size_text(rss, r->resident_bytes);
         colour(&l, DIM);
+        text(&l, "RSS ");
+        text(&l, rss);
+        text(&l, "; ");
         text(&l, r->why);
         colour(&l, PLAIN);
         return out;
@@ -184,6 +200,12 @@ char *top_line(const struct top_row *r, bool colours, char *out, size_t size, un
     put(&l, ' ');
     bar(&l, r->usage_ratio, r->limit_bytes);
     colour(&l, PLAIN);
+    if (bytes_width(width)) {
+        put(&l, ' ');
+        size_field(&l, r->resident_bytes);
+        put(&l, ' ');
+        size_field(&l, r->limit_bytes);
+    }
     const double sizes[] = {r->live_bytes, r->pooled_bytes, r->slack_bytes};
     for (unsigned i = 0; i < 3; i++) {
         put(&l, ' ');
@@ -221,6 +243,8 @@ char *top_heading(enum top_sort by, bool colours, char *out, size_t size, unsign
     put(&l, ' ');
     title(&l, TOP_LEVEL, by, -9, "level");
     title(&l, TOP_USAGE, by, -(int)(bar_width(width) + 4), "usage");
+    if (bytes_width(width))
+        field(&l, BYTES, "rss limit");
     for (unsigned i = 0; i < sizeof rest / sizeof rest[0]; i++) {
         put(&l, ' ');
         title(&l, (enum top_sort)(TOP_LIVE + i), by, 5, rest[i]);
@@ -253,4 +277,29 @@ char *top_summary(const struct top *t, char *out, size_t size, unsigned width)
              t->count == 1 ? "" : "es", t->count - asked, s[0], s[1], s[2]);
     text(&l, line);
     return out;
+}
+
+const char *top_nothing(const struct top_filter *filter)
+{
+    return filter->pids || filter->service
+               ? "no process under tidepool matches"
+               : "no process under tidepool is to be seen: start one by tidepool PROGRAM";
+}
+
+const char *top_help(unsigned line)
+{
+    static const char *const lines[] = {
+        "",
+        "n p l u m f s r c t   sort by the columns from the left; < > by the one beside",
+        "i                     turn the order round",
+        "arrows, pages         scroll",
+        "+ -                   double and halve the time; space reads now",
+        "? h                   this; any key goes back",
+        "q                     ends",
+        "",
+        "level   of memory pressure; usage: share of the limit; rss, limit: in bytes (wide)",
+        "live    bytes in blocks of 1K to 1M; pool: kept for reuse; slack: lost to rounding",
+        "reuse   share of requests from the pool; recl: reclaims so far; /s: of late",
+    };
+    return line < sizeof lines / sizeof lines[0] ? lines[line] : NULL;
 }

@@ -26,7 +26,7 @@ enum {
 static struct {
     struct top_filter filter;
     enum top_sort sort;
-    bool turned, once, json, interval_given;
+    bool turned, once, json, interval_given, help;
     unsigned interval_ms;
 } opt = {.sort = TOP_USAGE, .interval_ms = USUAL_MS};
 
@@ -43,7 +43,7 @@ static const char usage[] =
     "      --service=GLOB    those whose TIDEPOOL_LABELS name such a service\n\n"
     "Keys: n p l u m f s r c t sort by the columns from the left, < and > by the one beside, i\n"
     "turns the order round; arrows and pages scroll; + and - double and halve the time; the\n"
-    "space bar reads now; q ends.\n";
+    "space bar reads now; ? shows the keys and what the columns mean; q ends.\n";
 
 static bool take_seconds(const char *text, unsigned *ms)
 {
@@ -179,6 +179,8 @@ static void print_table(const struct top *t)
     puts(top_heading(opt.sort, false, line, sizeof line, columns));
     for (size_t i = 0; i < t->count; i++)
         puts(top_line(&t->row[i], false, line, sizeof line, columns));
+    if (!t->count)
+        puts(top_nothing(&opt.filter));
 }
 
 static void sleep_ms(unsigned ms)
@@ -243,10 +245,20 @@ static void keys_line(char *out, size_t size, const struct top *t, size_t first,
                       unsigned columns)
 {
     char line[256];
-    snprintf(line, sizeof line, "%.1f s, by %s%s; %zu-%zu of %zu; q ends, < > i sort, + - time",
+    snprintf(line, sizeof line,
+             "%.1f s, by %s%s; %zu-%zu of %zu; q ends, ? help, < > i sort, + - time",
              opt.interval_ms / 1000.0, top_columns[opt.sort].name, opt.turned ? " reversed" : "",
              t->count ? first + 1 : 0, first + shown, t->count);
     snprintf(out, size, "%.*s", (int)columns, line);
+}
+
+// What stands in the lines without a row: the help, or why there is no row.
+static const char *instead(const struct top *t, unsigned i, unsigned columns, char *out,
+                           size_t size)
+{
+    const char *text = opt.help ? top_help(i) : !t->count && !i ? top_nothing(&opt.filter) : NULL;
+    snprintf(out, size, "%.*s", (int)columns, text ? text : "");
+    return out;
 }
 
 static void draw(const struct top *t, size_t *first)
@@ -266,10 +278,12 @@ static void draw(const struct top *t, size_t *first)
     add_line(&f, 1, top_summary(t, line, sizeof line, columns));
     if (rows > 1)
         add_line(&f, 2, top_heading(opt.sort, colours, line, sizeof line, columns));
+    if (opt.help)
+        shown = 0;
     for (unsigned i = 0; i < shown; i++)
         add_line(&f, 3 + i, top_line(&t->row[*first + i], colours, line, sizeof line, columns));
     for (unsigned i = shown; i < room; i++)
-        add_line(&f, 3 + i, "");
+        add_line(&f, 3 + i, instead(t, i, columns, line, sizeof line));
     if (rows > 2) {
         keys_line(line, sizeof line, t, *first, shown, columns);
         add_line(&f, rows, line);
@@ -317,6 +331,13 @@ static bool obey(int key, struct top *t, size_t *first, uint64_t *next)
 {
     if (key == TERM_CLOSED || key == 'q' || key == 'Q')
         return false;
+    if (key == TERM_NOTHING)
+        return true;
+    // Any key ends the help.
+    bool was_shown = opt.help;
+    opt.help = !was_shown && (key == '?' || key == 'h');
+    if (was_shown || opt.help)
+        return true;
     if (key >= TERM_UP && key <= TERM_END)
         scroll(key, first, t);
     else if (key == ' ' || key == '\n')

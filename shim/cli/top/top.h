@@ -31,7 +31,8 @@ struct top_row {
     uint64_t start;
     char comm[32], service[64];
     enum control_state state;
-    char why[64]; // where it was not asked, or did not answer
+    char why[64];          // where it was not asked, or did not answer
+    double resident_bytes; // by /proc, whether it answers or not
     double level, usage_ratio, usage_bytes, limit_bytes; // limit: infinite where there is none
     double live_bytes, pooled_bytes, slack_bytes, allocations, reused, reuse_ratio;
     double reclaims, reclaims_by[TOP_CAUSES], reclaims_per_s;
@@ -88,6 +89,10 @@ void top_sort(struct top *top, enum top_sort by, bool turned);
 char *top_summary(const struct top *top, char *out, size_t size, unsigned width);
 char *top_heading(enum top_sort by, bool colours, char *out, size_t size, unsigned width);
 char *top_line(const struct top_row *row, bool colours, char *out, size_t size, unsigned width);
+
+// What is shown where there are no rows, and the lines of the help: NULL past the last one.
+const char *top_nothing(const struct top_filter *filter);
+const char *top_help(unsigned line);
 
 // One JSON object and a newline.
 void top_json(const struct top *top, FILE *to);
