@@ -58,7 +58,7 @@ static bool scan_decimal(const char **at, uint64_t *whole, uint64_t *millionths)
     return true;
 }
 
-// So many units of up to 1T, rounded down. There is no half of the smallest one.
+// That number of units of up to 1T, rounded down. There is no half of the smallest one.
 static bool scale(uint64_t whole, uint64_t millionths, uint64_t unit, uint64_t *out)
 {
     uint64_t n;

@@ -17,7 +17,7 @@ enum {
 // Prints "tidepool: ..." and a newline on stderr; returns status.
 int launcher_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-// The same for a remark; nothing under -q.
+// launcher_fail() for a remark; nothing under -q.
 void launcher_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 // Milliseconds of a clock that only goes forward.
