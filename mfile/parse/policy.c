@@ -84,7 +84,7 @@ bool policy_parse(const char *text, struct policy *out)
     return true;
 }
 
-static bool glob_matches(const char *glob, const char *end, const char *name)
+bool policy_glob_matches(const char *glob, const char *end, const char *name)
 {
     // On a mismatch the last star takes one character more; earlier ones need not be tried again.
     const char *star = NULL, *star_name = NULL;
@@ -120,7 +120,7 @@ int policy_find(const struct policy *policy, const char *path)
     for (unsigned r = 0; r < policy->count; r++) {
         const struct policy_rule *rule = &policy->rule[r];
         const char *name = memchr(rule->glob, '/', rule->length) ? path : last;
-        if (glob_matches(rule->glob, rule->glob + rule->length, name))
+        if (policy_glob_matches(rule->glob, rule->glob + rule->length, name))
             return (int)r;
     }
     return -1;

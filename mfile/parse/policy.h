@@ -44,6 +44,10 @@ struct policy {
 // and random, keep and those that give memory up. The text must outlive the policy.
 bool policy_parse(const char *text, struct policy *out);
 
+// Does [glob, end) match all of `name`? * and ? stand for anything, slashes too, and a backslash
+// takes their meaning away.
+bool policy_glob_matches(const char *glob, const char *end, const char *name);
+
 // The rule for a path: its number, or -1.
 int policy_find(const struct policy *policy, const char *path);
 

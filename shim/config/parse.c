@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "mfile/parse/policy.h"
 #include "shim/base.h"
 
 enum {
@@ -227,35 +228,11 @@ bool globs_valid(const char *globs)
     }
 }
 
-static bool glob_match(const char *glob, const char *end, const char *name)
-{
-    // After a mismatch the last star takes one character more: no recursion, at most
-    // glob x name steps.
-    const char *star = NULL, *resume = NULL;
-    while (*name) {
-        if (glob < end && *glob == '*') {
-            star = ++glob;
-            resume = name;
-        } else if (glob < end && (*glob == '?' || *glob == *name)) {
-            glob++;
-            name++;
-        } else if (star) {
-            glob = star;
-            name = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (glob < end && *glob == '*')
-        glob++;
-    return glob == end;
-}
-
 bool globs_match(const char *globs, const char *name)
 {
     for (;;) {
         size_t length = strcspn(globs, ",");
-        if (glob_match(globs, globs + length, name))
+        if (policy_glob_matches(globs, globs + length, name))
             return true;
         if (!globs[length])
             return false;

@@ -329,7 +329,7 @@ Test(config, strict_asks_to_leave_only_where_something_was_wrong)
 Test(config, only_and_except_disable_by_name_without_a_word)
 {
     struct config c;
-    const char *only = "TIDEPOOL_ONLY=redis-server,nginx*,?at", *bad = "TIDEPOOL_VERBOSE=x";
+    const char *only = "TIDEPOOL_ONLY=redis-server,nginx*,?at,a\\*b", *bad = "TIDEPOOL_VERBOSE=x";
     static const struct {
         const char *exe;
         bool disabled;
@@ -344,6 +344,8 @@ Test(config, only_and_except_disable_by_name_without_a_word)
         {"cat", false},
         {"at", true},
         {"", true},
+        {"a*b", false},
+        {"axb", true},
         {NULL, true},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
