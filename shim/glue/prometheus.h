@@ -1,8 +1,8 @@
 // prometheus - the export module put to work: settings in, misuse counted, the life of the process.
 //
-// Files are written by the watchdog's thread, which starts with the program here: a server that is
-// idle may never again come by a place where a thread can be made. The thread rests at first, and
-// what has ended within an interval has no file.
+// Files are written by the watchdog's thread, which starts with the program here. An idle server
+// may never again pass a place where a thread can be made. The thread rests at first, and what has
+// ended within an interval has no file.
 #ifndef TIDEPOOL_SHIM_GLUE_PROMETHEUS_H
 #define TIDEPOOL_SHIM_GLUE_PROMETHEUS_H
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What comments and documents say is checked as far as a machine can.
 
-  words       comments of all sources, the folders' README files and man pages keep to the terms of
-              the field: no word of WORDS
-  sentences   in headers and those README files a sentence has at most 30 words
+  words       comments of all sources, README files, guides and man pages keep to the terms of the
+              field: no word of WORDS
+  sentences   in headers, README files and guides a sentence has at most 30 words
   names       each `name()` in a comment is defined, declared or called somewhere in the sources
   files       each README.md of a folder names every source of that folder
 
@@ -165,7 +165,7 @@ def readmes(findings):
 def run():
     findings = []
     sources = [p for f in FOLDERS for p in listed(f"{f}/*") if p.endswith((".c", ".h"))]
-    documents = [*(f"{f}/README.md" for f in FOLDERS), "tests/README.md", "shim/man/*.[17]"]
+    documents = ["README.md", *(f"{f}/README.md" for f in FOLDERS), "tests/README.md", "shim/man/*.[17]", "shim/man/guides/*.md"]
     texts = {p: read(p) for p in sources + listed(*documents)}
     own = defined()
     called = {name for text in texts.values() for name in NAME.findall(text)}

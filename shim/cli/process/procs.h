@@ -29,7 +29,7 @@ struct procs {
 // Those with the library have has_library. False without /proc.
 bool procs_scan(struct procs *procs);
 
-// Did it start less than so many seconds ago? (An exec() does not count.)
+// Did it start less than `seconds` ago? (An exec() does not count.)
 bool procs_is_young(pid_t pid, unsigned seconds);
 
 // Is it still the same process?
