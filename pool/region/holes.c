@@ -23,6 +23,12 @@ static_assert(WINDOW_PAGES + REACH_BYTES / PAGE == 64, "a bit for each page");
 #define YIELDS 50
 #define NAP_NS 20000
 
+// Parts of the region, and in which of them blocks were released since it was read last. A release
+// at that very moment may be missed: then the next one in the part brings it.
+#define PART_WINDOWS ((uintptr_t)4)
+#define PART_BYTES (PART_WINDOWS * WINDOW_BYTES)
+static _Atomic bool expected[REGION_MAX_BYTES / PART_BYTES + 1];
+
 void (*holes_on_refill)(size_t bytes);
 _Atomic uintptr_t holes_window;
 static _Atomic bool purging;
@@ -133,6 +139,20 @@ static uintptr_t first_block(void)
     return region.base + REGION_FIRST_BLOCK_BYTES;
 }
 
+static void expect_at(uintptr_t at)
+{
+    _Atomic bool *part = &expected[(at - first_block()) / PART_BYTES];
+
+    if (!atomic_load_explicit(part, memory_order_relaxed))
+        atomic_store_explicit(part, true, memory_order_relaxed);
+}
+
+void holes_expect(uintptr_t at, uintptr_t end)
+{
+    expect_at(at);
+    expect_at(end - 1);
+}
+
 static void look(struct view *v)
 {
     uintptr_t from = v->at - REACH_BYTES, to = v->at + 64 * PAGE;
@@ -205,6 +225,19 @@ static uint64_t purge_window(uintptr_t at)
     return bytes;
 }
 
+static uint64_t purge_part(uintptr_t at, uint64_t max_bytes)
+{
+    uint64_t bytes = 0;
+
+    for (uintptr_t i = PART_WINDOWS; i-- && bytes < max_bytes;)
+        if (at + i * WINDOW_BYTES < region_end())
+            bytes += purge_window(at + i * WINDOW_BYTES);
+    // There may be more.
+    if (bytes >= max_bytes)
+        expect_at(at);
+    return bytes;
+}
+
 uint64_t holes_purge(uint64_t max_bytes)
 {
     uint64_t bytes = 0;
@@ -214,9 +247,10 @@ uint64_t holes_purge(uint64_t max_bytes)
         return 0;
     // A signal handler that took a block would wait for its own thread.
     region_enter();
-    uintptr_t windows = (region_end() - first_block() + WINDOW_BYTES - 1) / WINDOW_BYTES;
-    while (windows-- && bytes < max_bytes)
-        bytes += purge_window(first_block() + windows * WINDOW_BYTES);
+    uintptr_t parts = (region_end() - first_block() + PART_BYTES - 1) / PART_BYTES;
+    while (parts-- && bytes < max_bytes)
+        if (atomic_exchange(&expected[parts], false))
+            bytes += purge_part(first_block() + parts * PART_BYTES, max_bytes - bytes);
     region_leave();
     atomic_fetch_add_explicit(&purged, bytes, memory_order_relaxed);
     atomic_store(&purging, false);

@@ -32,6 +32,10 @@ uint64_t holes_refilled(void);
 // wake a thread. NULL for none. Set it once, early.
 extern void (*holes_on_refill)(size_t bytes);
 
+// For region.c: the block of [at, end), smaller than 16 KiB, is about to be jemalloc's again.
+// Without such a block since the last time, a part of the region is not read.
+void holes_expect(uintptr_t at, uintptr_t end);
+
 // For region.c: by the thread that was given the block of [at, end), once it is in the map.
 extern _Atomic uintptr_t holes_window HIDDEN; // where the pages under work begin; 0: nowhere
 void holes_wait(uintptr_t at, uintptr_t end);

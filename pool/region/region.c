@@ -89,6 +89,8 @@ static void delete_now(uint32_t unit)
                                   memory_order_relaxed);
     } else {
         atomic_fetch_add_explicit(&counts.released[e->class], 1, memory_order_relaxed);
+        if (size_class_run_bytes(e->class) < SIZE_CLASS_FIRST_COLOURED_BYTES)
+            holes_expect(ptr, ptr + size_class_run_bytes(e->class));
         if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)))
             take_marks_off(ptr, e->class);
         if (size_class_is_coloured(e->class))

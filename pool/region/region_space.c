@@ -12,8 +12,6 @@
 #include "pool/region/marks.h"
 #include "pool/region/window.h"
 
-// What 32-bit unit numbers reach. Blocks beyond it come from jemalloc's own heap.
-#define REGION_MAX_BYTES ((size_t)256 << 30)
 static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 32-bit numbers");
 #define REGION_MIN_BYTES ((size_t)64 << 20)
 
