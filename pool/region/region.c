@@ -209,10 +209,11 @@ enum region_claim region_claim(const void *ptr)
 }
 
 // Which cache line behind the page a coloured block begins on: as its place in the region has it,
-// so that neighbours differ, and the offset is known again when the block goes back.
+// so that neighbours differ, and the offset is known again when the block goes back. Runs of a
+// class lie at multiples of its pages, so the line is taken from the upper bits of a product.
 static uintptr_t colour_of(uintptr_t run)
 {
-    return ((run >> 12) * 7 & 15) * 64;
+    return (uintptr_t)((uint32_t)(run >> 12) * UINT32_C(0x9e3779b1) >> 28) * 64;
 }
 
 bool region_has_notes(void)
