@@ -12,6 +12,7 @@
 #include <sys/sysinfo.h>
 
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/pool.h"
 #include "pool/region/region.h"
 #include "pool/region/remap.h"
@@ -26,6 +27,7 @@
 #include "shim/glue/exit_report.h"
 #include "shim/glue/mapped_files.h"
 #include "shim/glue/prometheus.h"
+#include "shim/guarded.h"
 #include "shim/lowmem/extent_tuning.h"
 #include "shim/lowmem/watchdog.h"
 #include "shim/next.h"
@@ -36,12 +38,6 @@
 #include "shim/verbose.h"
 
 struct config boot_config;
-
-// jemalloc offsets each large block within a page of its own, so that the first lines of many
-// blocks do not fall into the same cache set: a page more for each 16 KiB. The pools hand out
-// page-aligned blocks, so for us it would be that page and nothing else.
-extern bool je_opt_cache_oblivious;
-bool je_opt_cache_oblivious = false;
 
 // The user's MALLOC_CONF comes after this and wins.
 //
@@ -54,10 +50,6 @@ bool je_opt_cache_oblivious = false;
 extern const char *je_malloc_conf;
 const char *je_malloc_conf =
     "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4|2048-2048:4";
-
-// jemalloc's enum thp_mode_t, which it reads for each mapping.
-enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
-extern int je_opt_thp;
 
 enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
@@ -119,6 +111,8 @@ static bool read_settings(void)
         _exit(CONFIG_EXIT_STATUS);
     steps_aside = !boot_config.disable && aside();
     boot_config.disable |= steps_aside;
+    if (!boot_config.use_private)
+        je_private_switch_off();
     if (!boot_config.disable) {
         // Our first thread may start before our constructor runs, whose own calls allocate.
         confine_init(&boot_config);
@@ -144,38 +138,36 @@ static uint64_t automatic_max_bytes(void)
 // jemalloc reads its options at the first request, which has to be before this.
 static void choose_huge_pages(enum config_thp thp)
 {
-    if (je_opt_thp != JE_THP_NEVER || thp == CONFIG_THP_NEVER)
-        return;
-    je_opt_thp = thp == CONFIG_THP_MADVISE ? JE_THP_ALWAYS : JE_THP_DEFAULT;
+    if (thp != CONFIG_THP_NEVER)
+        je_private_set_thp(thp == CONFIG_THP_MADVISE);
 }
 
 // jemalloc keeps address space for ever. Where that is limited, or data, which is what may be
 // written of it, what one arena keeps another lacks,
 // and requests fail although everything was freed.
-extern bool je_opt_retain;
-
 void boot_spare_address_space(void)
 {
-    je_opt_retain = false;
+    je_private_spare_addresses(UINT64_MAX);
 }
-
-// Pages that are moved bring along what they contain.
-extern bool je_opt_zero;
 
 static void moves_are_off(const char *why)
 {
     log_line(LOG_FEATURE, "free pages are not moved near the limit: %s", why);
 }
 
+// Pages that are moved bring along what they contain.
 static void allow_moves(void)
 {
-    if (!je_opt_zero)
+    bool zero = true;
+    size_t len = sizeof zero;
+
+    guarded_mallctl("opt.zero", &zero, &len, NULL, 0);
+    if (!zero && je_private_is_on())
         remap_allow(moves_are_off);
 }
 
 // An arena counts 2 MiB against these limits before it serves anything, so there is one for each
 // 128 MiB. jemalloc asks for this number when it gives a thread its arena; ours, too, has one.
-extern unsigned je_narenas_auto;
 #define LIMIT_PER_ARENA ((rlim_t)128 << 20)
 
 static void spare_address_space(void)
@@ -187,9 +179,7 @@ static void spare_address_space(void)
     rlim_t limit = as.rlim_cur < data.rlim_cur ? as.rlim_cur : data.rlim_cur;
     if (limit == RLIM_INFINITY)
         return;
-    boot_spare_address_space();
-    if (limit / LIMIT_PER_ARENA < je_narenas_auto)
-        je_narenas_auto = limit < LIMIT_PER_ARENA ? 1 : (unsigned)(limit / LIMIT_PER_ARENA);
+    je_private_spare_addresses(limit / LIMIT_PER_ARENA);
 }
 
 static void pools_meet_wall(const void *at)
@@ -225,6 +215,17 @@ static void start_pools(const struct quota_bucket *bucket, uint64_t max_bytes)
         pool_warm_up(boot_config.warmup[w].size_bytes, boot_config.warmup[w].count);
 }
 
+// Before anything depends on it.
+static void judge_private(void)
+{
+    const char *wrong = je_private_test();
+
+    if (!wrong)
+        return;
+    je_private_switch_off();
+    log_line(LOG_FEATURE, "jemalloc's private parts are not used: %s", wrong);
+}
+
 static void start(void)
 {
     struct quota_bucket bucket[QUOTA_BUCKETS_MAX];
@@ -239,6 +240,7 @@ static void start(void)
     if (!max_bytes)
         max_bytes = automatic_max_bytes();
     forks_register();
+    judge_private();
     raw_fork_init();
     choose_huge_pages(boot_config.thp);
     spare_address_space();

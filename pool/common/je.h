@@ -67,11 +67,4 @@ struct extent_hooks_s {
                   bool committed, unsigned arena);
 };
 
-// Of its innards: the map of extents, a radix tree, and where it has the entry of an address; and
-// the size of each of its classes.
-extern char je_arena_emap_global[];
-extern size_t je_sz_index2size_tab[];
-void *je_rtree_leaf_elm_lookup_hard(void *tsdn, void *tree, void *cache, uintptr_t key,
-                                    bool dependent, bool init_missing);
-
 #endif

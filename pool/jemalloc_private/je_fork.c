@@ -8,24 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/self_test.h"
 #include "pool/region/region.h"
 
 #define GIVE_UP_NS ((uint64_t)10 * 1000000000)
 #define NAP_NS 50000
-
-struct tsdn;
-struct pa_shard;
-
-// The begin of jemalloc 5.3's struct decay_s. Its first member is a malloc_mutex_s, of which the
-// first is a mutex_prof_data_t: 64 bytes.
-struct decay {
-    struct {
-        uint64_t profile[8];
-        pthread_mutex_t lock;
-        bool locked;
-    } mutex;
-    bool purging;
-};
 
 void __real_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
 void __wrap_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
@@ -73,27 +61,33 @@ static void await_purge(struct tsdn *tsdn, struct decay *decay)
 void __wrap_je_malloc_mutex_prefork(struct tsdn *tsdn, struct decay *decay)
 {
     __real_je_malloc_mutex_prefork(tsdn, decay);
-    if (locks_are_decays)
+    if (!locks_are_decays)
+        return;
+    if (self_test_is_mine())
+        self_test_saw_decay(decay);
+    else
         await_purge(tsdn, decay);
 }
 
 // Locks the arena's two decays, for dirty pages and for muzzy ones, and nothing else.
 void __wrap_je_pa_shard_prefork0(struct tsdn *tsdn, struct pa_shard *shard)
 {
-    locks_are_decays = true;
+    locks_are_decays = je_private_is_on();
     __real_je_pa_shard_prefork0(tsdn, shard);
     locks_are_decays = false;
 }
 
 void __wrap_je_malloc_mutex_lock_slow(void *mutex)
 {
-    if (je_fork_on_wait)
+    if (je_fork_on_wait && je_private_is_on())
         je_fork_on_wait();
     __real_je_malloc_mutex_lock_slow(mutex);
 }
 
 void je_fork_forget_threads(void)
 {
+    if (!je_private_is_on())
+        return;
     je_jemalloc_postfork_child();
     threads_are_gone = true;
     je_jemalloc_prefork();

@@ -6,6 +6,8 @@
 
 #include "pool/common/je.h"
 #include "pool/common/quota.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/layouts.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/marks.h"
 #include "pool/region/region.h"
@@ -86,6 +88,8 @@ void large_cache_init(void)
     const size_t bytes = 16384; // the smallest that is no slab's
     void *block;
 
+    if (!je_private_is_on())
+        return;
     region_enter();
     block = je_mallocx(bytes, JE_TCACHE_NONE);
     if (block && map_is_known(block, bytes)) {

@@ -12,12 +12,10 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/layouts.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "shim/base.h"
 
-struct tsdn;
-struct base;
-struct edata;
 void *__real_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
 void *__wrap_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
 struct edata *__real_je_base_alloc_edata(struct tsdn *, struct base *);
@@ -27,9 +25,6 @@ void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commi
 
 #define LEAF_BYTES ((size_t)2 << 20)
 #define PIECE_BYTES ((size_t)64 << 10)
-
-// jemalloc 5.3: what describes an extent. All zero but for what its callers set.
-#define EDATA_BYTES 128
 
 static void *map(size_t size)
 {
@@ -62,15 +57,15 @@ static void *take(size_t size, size_t alignment)
 
 void *__wrap_je_base_alloc(struct tsdn *tsdn, struct base *base, size_t size, size_t alignment)
 {
-    if (unlikely(size >= LEAF_BYTES))
+    if (unlikely(size >= LEAF_BYTES) && je_private_is_on())
         return map(size);
     void *at = __real_je_base_alloc(tsdn, base, size, alignment);
-    return likely(at) ? at : take(size, alignment);
+    return likely(at) || !je_private_is_on() ? at : take(size, alignment);
 }
 
 struct edata *__wrap_je_base_alloc_edata(struct tsdn *tsdn, struct base *base)
 {
     struct edata *at = __real_je_base_alloc_edata(tsdn, base);
 
-    return likely(at) ? at : take(EDATA_BYTES, EDATA_BYTES);
+    return likely(at) || !je_private_is_on() ? at : take(EDATA_BYTES, EDATA_BYTES);
 }

@@ -2,6 +2,8 @@
 
 #include <stdbool.h>
 
+#include "pool/jemalloc_private/jemalloc_private.h"
+
 // jemalloc's data of a thread, which begins with whether it has caches.
 struct tsd;
 bool __real_je_tsd_tcache_enabled_data_init(struct tsd *);
@@ -18,7 +20,7 @@ void no_tcache_self(void)
 // At a thread's first request. What jemalloc does itself under opt.tcache:false.
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 {
-    if (!without)
+    if (!without || !je_private_is_on())
         return __real_je_tsd_tcache_enabled_data_init(tsd);
     *(bool *)tsd = false;
     je_tsd_slow_update(tsd);

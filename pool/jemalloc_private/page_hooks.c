@@ -7,6 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/layouts.h"
+#include "pool/jemalloc_private/self_test.h"
 #include "pool/region/marks.h"
 #include "pool/region/region.h"
 #include "pool/region/remap.h"
@@ -25,19 +28,11 @@ bool __wrap_je_pages_commit(void *addr, size_t size);
 bool __wrap_je_pages_decommit(void *addr, size_t size);
 
 // jemalloc's refill of a thread cache's list; only the result matters here.
-struct tsdn;
-struct arena;
-struct tcache;
-struct cache_bin;
 void *__real_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tcache *,
                                         struct cache_bin *, unsigned index, bool *success);
 void *__wrap_je_tcache_alloc_small_hard(struct tsdn *, struct arena *, struct tcache *,
                                         struct cache_bin *, unsigned index, bool *success);
 
-struct pac;
-struct ehooks;
-struct ecache;
-struct edata;
 struct edata *__real_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
                                      size_t keep_pages);
 struct edata *__wrap_je_ecache_evict(struct tsdn *, struct pac *, struct ehooks *, struct ecache *,
@@ -66,18 +61,9 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *, struct pac *, struct eh
 
 // An extent, of a large block or of many small ones, comes back and stays for reuse. Its caller has
 // begun a free, and may hold a list of what else to free.
-struct pa_shard;
 void __real_je_pa_dalloc(struct tsdn *, struct pa_shard *, struct edata *, bool *deferred);
 void __wrap_je_pa_dalloc(struct tsdn *, struct pa_shard *, struct edata *, bool *deferred);
 
-// What jemalloc does for a thread each time that it has allocated or freed so much.
-struct tsd;
-struct te_ctx {
-    bool is_alloc; // else it counts what was freed
-    // Of the thread: bytes so far, and when the next such event is due; the last is what the fast
-    // path reads, 0 where there is none.
-    uint64_t *current, *last_event, *next_event, *next_event_fast;
-};
 void __real_je_te_event_trigger(struct tsd *, struct te_ctx *);
 void __wrap_je_te_event_trigger(struct tsd *, struct te_ctx *);
 
@@ -114,6 +100,12 @@ uint64_t pages_returned(void)
     return atomic_load_explicit(&returned, memory_order_relaxed);
 }
 
+void pages_forget_counts(void)
+{
+    atomic_store(&returned, 0);
+    atomic_store(&taken, 0);
+}
+
 void pages_limit_purge(uint64_t bytes)
 {
     own.left = bytes == UINT64_MAX ? 0 : (bytes + 4095) / 4096 + 1;
@@ -133,29 +125,20 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, st
                                           size_t alignment, bool zero, bool guarded)
 {
     // With pages around it that guard it, an extent is larger than was asked for.
-    if (unlikely(own.frozen && size / 4096 >= own.frozen))
+    if (unlikely(own.frozen && size / 4096 >= own.frozen) && je_private_is_on())
         return NULL;
     return __real_je_ecache_alloc_grow(tsdn, pac, hooks, extents, expand, size, alignment, zero,
                                        guarded);
-}
-
-// jemalloc 5.3: an extent's third word is its size, with a serial number in the bits below a page.
-static uint64_t extent_pages(const struct edata *extent)
-{
-    return ((const uint64_t *)extent)[2] / 4096;
-}
-
-// Its second word is the address, which need not be that of the page.
-static uintptr_t extent_address(const struct edata *extent)
-{
-    return ((const uint64_t *)extent)[1] & ~UINT64_C(4095);
 }
 
 // All pages that become free come this way: those of freed blocks, and of blocks that shrank.
 void __wrap_je_ecache_dalloc(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                              struct ecache *extents, struct edata *extent)
 {
-    if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)))
+    if (self_test_is_mine())
+        self_test_saw(SELF_TEST_KEPT, extent);
+    if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)) &&
+        je_private_is_on())
         marks_take_off(extent_address(extent), extent_pages(extent) * 4096);
     __real_je_ecache_dalloc(tsdn, pac, hooks, extents, extent);
 }
@@ -163,8 +146,8 @@ void __wrap_je_ecache_dalloc(struct tsdn *tsdn, struct pac *pac, struct ehooks *
 bool __wrap_je_ecache_init(struct tsdn *tsdn, struct ecache *extents, int state, unsigned index,
                            bool delay_coalesce)
 {
-    (void)delay_coalesce;
-    return __real_je_ecache_init(tsdn, extents, state, index, false);
+    return __real_je_ecache_init(tsdn, extents, state, index,
+                                 delay_coalesce && !je_private_is_on());
 }
 
 // Of an extent that is much larger than what the purge is to give back yet, only that much goes:
@@ -190,10 +173,12 @@ static uint64_t keep_rest(struct tsdn *tsdn, struct pac *pac, struct ehooks *hoo
 struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                                      struct ecache *extents, size_t keep_pages)
 {
-    if (own.left == 1)
+    if (own.left == 1 && je_private_is_on())
         return NULL;
+    if (self_test_is_mine())
+        self_test_saw_evict();
     struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
-    if (extent && own.left) {
+    if (extent && own.left && je_private_is_on()) {
         uint64_t pages = keep_rest(tsdn, pac, hooks, extents, extent);
         own.left = pages < own.left ? own.left - pages : 1;
     }
@@ -203,10 +188,12 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct 
 void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata *extent,
                          bool *deferred)
 {
-    uint64_t pages = extent_pages(extent);
+    uint64_t pages = je_private_is_on() ? extent_pages(extent) : 0;
 
+    if (self_test_is_mine())
+        self_test_saw(SELF_TEST_FREED, extent);
     __real_je_pa_dalloc(tsdn, shard, extent, deferred);
-    if (pages_on_free)
+    if (pages_on_free && pages)
         pages_on_free(pages * 4096);
 }
 
@@ -235,27 +222,13 @@ void pages_return(size_t size)
     atomic_fetch_add_explicit(&returned, size, memory_order_relaxed);
 }
 
-// The kernel may choose addresses in front of the region's first block once it has no others. They
-// pass for the pools', so they stay mapped, and unused.
-static void *map_outside(void *addr, size_t size, size_t alignment, bool *commit)
-{
-    bool asked = *commit;
-    char *at = __real_je_pages_map(addr, size, alignment, commit);
-
-    while (unlikely(at && (region_holds(at) || region_holds(at + size - 1)))) {
-        *commit = asked;
-        at = __real_je_pages_map(addr, size, alignment, commit);
-    }
-    return at;
-}
-
 void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
 {
     bool asked = *commit;
-    void *at = map_outside(addr, size, alignment, commit);
+    void *at = __real_je_pages_map(addr, size, alignment, commit);
 
-    if (!at)
-        return NULL;
+    if (!at || !je_private_is_on())
+        return at;
     marks_heap_has((uintptr_t)at, size);
     if (*commit && !asked) {
         atomic_store_explicit(&overcommits, true, memory_order_relaxed);
@@ -272,7 +245,9 @@ void pages_probe(void)
 {
     bool commit = false;
     int saved = errno;
-    void *at = je_opt_retain ? NULL : __wrap_je_pages_map(NULL, 4096, 4096, &commit);
+    void *at = je_opt_retain || !je_private_is_on()
+                   ? NULL
+                   : __wrap_je_pages_map(NULL, 4096, 4096, &commit);
 
     if (at)
         je_pages_unmap(at, 4096);
@@ -282,7 +257,7 @@ void pages_probe(void)
 bool __wrap_je_pages_commit(void *addr, size_t size)
 {
     own.grew = true;
-    if (likely(!remap_note((uintptr_t)addr, size)))
+    if (je_private_is_on() && !remap_note((uintptr_t)addr, size))
         pages_take(size);
     if (!__real_je_pages_commit(addr, size))
         return false;
@@ -363,6 +338,8 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
     bool failed = __real_je_pages_decommit(addr, size);
     size_t moved = 0;
 
+    if (!je_private_is_on())
+        return failed;
     if (failed && pages_overcommit()) {
         // What moves leaves its place without pages, too, but the kernel does not have them.
         moved = remap_take((uintptr_t)addr, size);
@@ -387,6 +364,9 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 {
     // A signal handler's, where one comes here while its thread's own request is frozen.
     uint64_t frozen = own.frozen;
+
+    if (!je_private_is_on())
+        return __real_je_tcache_alloc_small_hard(tsdn, arena, tcache, bin, index, success);
     void *ptr = refill(tsdn, arena, tcache, bin, index, success, !frozen);
 
     own.frozen = 0;
@@ -398,6 +378,12 @@ void *__wrap_je_tcache_alloc_small_hard(struct tsdn *tsdn, struct arena *arena,
 
 void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
 {
+    if (!je_private_is_on()) {
+        __real_je_te_event_trigger(tsd, ctx);
+        return;
+    }
+    if (self_test_is_mine())
+        self_test_saw_event(ctx);
     // A signal handler's: it would empty the lists that its thread is emptying just now. What is
     // due stays so.
     if (own.in_event)

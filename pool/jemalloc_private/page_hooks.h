@@ -38,6 +38,9 @@ void pages_limit_purge(uint64_t bytes);
 // signal handler must not be refused: its caller sets 0.
 void pages_freeze(size_t extent_bytes);
 
+// Begins to count anew.
+void pages_forget_counts(void);
+
 // Counts pages that were taken, or given back, without a word from jemalloc.
 void pages_take(size_t bytes);
 void pages_return(size_t bytes);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/holes.h"
 #include "pool/region/marks.h"
@@ -163,20 +164,14 @@ void region_fork_end(void)
 
 size_t region_je_size(const void *ptr)
 {
-    // Of lookups, and empty; a rtree_ctx_t is 384 bytes.
-    _Alignas(64) char cache[1024] = {0};
-    const uint64_t *entry;
     size_t bytes;
 
-    if (!region_entered()) {
-        region_pass();
-        bytes = je_malloc_usable_size((void *)(uintptr_t)ptr);
-        region_leave();
-        return bytes;
-    }
-    entry = je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, (uintptr_t)ptr, true,
-                                          false);
-    return je_sz_index2size_tab[*entry >> 48];
+    if (region_entered())
+        return je_private_size(ptr);
+    region_pass();
+    bytes = je_malloc_usable_size((void *)(uintptr_t)ptr);
+    region_leave();
+    return bytes;
 }
 
 static void (*end_thread)(void *);

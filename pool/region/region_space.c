@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/holes.h"
 #include "pool/region/marks.h"
@@ -182,29 +183,21 @@ static void forget_pages(void *first, void *end)
         pages_madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
-// Where jemalloc's map of extents has the entry of a page; NULL where it has none.
-static char *je_entry(uintptr_t page)
-{
-    _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
-
-    return je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, page, false, false);
-}
-
 // jemalloc 5.3: 41 bits of an entry are the address of what describes the extent, which is never
 // unmapped, and has a bit for "slab" in its first word. The entry has such a bit as well, but keeps
 // it at the end of a large block that was a slab.
 bool region_is_slab(uintptr_t page)
 {
-    const uint64_t *entry = (const uint64_t *)(void *)je_entry(page);
+    const uint64_t *entry = je_private_entry(page);
     uint64_t extent =
         entry ? __atomic_load_n(entry, __ATOMIC_SEQ_CST) & UINT64_C(0xffffffffff80) : 0;
 
     return extent && (__atomic_load_n((const uint64_t *)extent, __ATOMIC_RELAXED) & 1 << 12);
 }
 
-// That map has 8 bytes for each page, of which free extents need those of their first and last page
-// only: the others are written before they are read again. A thread that purges an extent owns it
-// alone, so no other thread uses a page of the map that describes only the middle of that extent.
+// jemalloc's map of extents has 8 bytes for each page. Free extents need those of their first and
+// last page only: the others are written before they are read again. A thread that purges an extent
+// owns it alone, so no other thread uses a page of the map that describes only the middle of it.
 static void forget_extent(uintptr_t at, size_t bytes)
 {
     const size_t entry = 8, leaf = (size_t)1 << 30; // of addresses: so far entries lie in a row
@@ -216,7 +209,7 @@ static void forget_extent(uintptr_t at, size_t bytes)
         end = first | (leaf - 4096);
         if (end > last)
             end = last;
-        char *from = je_entry(first), *to = je_entry(end);
+        char *from = (char *)je_private_entry(first), *to = (char *)je_private_entry(end);
         if (from && to && (size_t)(to - from) == (end - first) / 4096 * entry)
             forget_pages(from, to);
         end |= 4095;
@@ -245,7 +238,11 @@ static bool hook_commit(extent_hooks_t *hooks, void *addr, size_t size, size_t o
     pthread_mutex_lock(&space.lock);
     bool mapped = map_upto((uintptr_t)addr + offset + length - region.base);
     pthread_mutex_unlock(&space.lock);
-    return !mapped || space.commit(hooks, addr, size, offset, length, arena);
+    if (mapped && je_private_is_on())
+        return space.commit(hooks, addr, size, offset, length, arena);
+    if (mapped)
+        pages_take(length);
+    return !mapped;
 }
 
 static bool hook_decommit(extent_hooks_t *hooks, void *addr, size_t size, size_t offset,
@@ -253,6 +250,8 @@ static bool hook_decommit(extent_hooks_t *hooks, void *addr, size_t size, size_t
 {
     if (space.decommit(hooks, addr, size, offset, length, arena))
         return true;
+    if (!je_private_is_on())
+        pages_return(length);
     forget((uintptr_t)addr + offset, length);
     return false;
 }
@@ -274,7 +273,8 @@ static int create_arena(void)
     space.hooks.destroy = hook_destroy;
     space.commit = space.hooks.commit;
     space.hooks.commit = hook_commit;
-    space.decommit = space.hooks.decommit;
+    // jemalloc's own decommits nothing on kernels that overcommit.
+    space.decommit = je_private_is_on() ? space.hooks.decommit : space.hooks.purge_forced;
     space.hooks.decommit = hook_decommit;
     region_enter();
     failed = je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours);

@@ -57,6 +57,7 @@ struct config {
     bool strict;
     bool disable;       // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
     bool control;       // a socket for tools, export/control.h
+    bool use_private;   // what of jemalloc is not its public interface
     bool deepbind_keep; // leave RTLD_DEEPBIND to dlopen(), see dlopen.c
     bool no_children;   // take the library out of LD_PRELOAD at start
 

@@ -238,6 +238,8 @@ static const struct row rows[] = {
     {process, "TIDEPOOL_DEEPBIND", "strip", "strip or keep",
      "RTLD_DEEPBIND of dlopen(): two heaps in one process", .take = take_switch,
      .offset = AT(deepbind_keep), .words = "strip keep", .flag = "keep"},
+    {process, "TIDEPOOL_PRIVATE", "on", "on or off", "use what of jemalloc is not in jemalloc(3)",
+     .take = take_switch, .offset = AT(use_private), .words = SWITCH_WORDS, .flag = "off"},
     {process, "TIDEPOOL_CONTROL", "on", "on or off",
      "let tools of the same user (tidepool top) ask this process", .take = take_switch,
      .offset = AT(control), .words = SWITCH_WORDS, .flag = "on", .unclear = "off"},

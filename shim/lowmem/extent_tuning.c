@@ -1,5 +1,6 @@
 #include "shim/lowmem/extent_tuning.h"
 
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "shim/base.h"
 #include "shim/guarded.h"
 
@@ -8,15 +9,6 @@
 
 // Large blocks of one program are some of this part.
 #define PART_OF_LIMIT 8
-
-// What arenas to come begin with, and from where on requests go to the arena that keeps nothing.
-extern size_t je_oversize_threshold;
-
-// What is the largest extent to be cut, by powers of two of the size. jemalloc reads it in each
-// search for one.
-extern size_t je_opt_lg_extent_max_active_fit;
-enum { FIT_SHIPPED = 6, FIT_ANY = 63 };
-static bool fit_is_ours;
 
 static size_t chosen(void)
 {
@@ -31,7 +23,6 @@ void oversize_init(void)
 {
     size_t bytes = chosen();
 
-    fit_is_ours = je_opt_lg_extent_max_active_fit == FIT_SHIPPED;
     oversize_set_short(false);
     if (bytes != SHIPPED_BYTES)
         guarded_mallctl("arena.0.oversize_threshold", NULL, NULL, &bytes, sizeof bytes);
@@ -42,11 +33,13 @@ void oversize_set_limit(uint64_t limit_bytes)
     uint64_t part = limit_bytes / PART_OF_LIMIT;
     size_t bytes = part < SHIPPED_BYTES ? SHIPPED_BYTES : part < MOST_BYTES ? part : MOST_BYTES;
     size_t mib[3], mib_len = array_len(mib), len;
+    static size_t now = SHIPPED_BYTES;
     unsigned arenas = 0;
 
-    if (bytes == je_oversize_threshold || chosen() != SHIPPED_BYTES)
+    if (bytes == now || chosen() != SHIPPED_BYTES)
         return;
-    je_oversize_threshold = bytes;
+    now = bytes;
+    je_private_set_oversize(bytes);
     len = sizeof arenas;
     if (guarded_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
         guarded_mallctlnametomib("arena.0.oversize_threshold", mib, &mib_len))
@@ -57,7 +50,5 @@ void oversize_set_limit(uint64_t limit_bytes)
 
 void oversize_set_short(bool is_short)
 {
-    if (fit_is_ours)
-        __atomic_store_n(&je_opt_lg_extent_max_active_fit, is_short ? FIT_SHIPPED : FIT_ANY,
-                         __ATOMIC_RELAXED);
+    je_private_cut_any(!is_short);
 }

@@ -5,6 +5,7 @@
 
 #include "pool/common/je.h"
 #include "pool/common/sampler.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
@@ -46,7 +47,8 @@ void *low_memory_reuse(size_t size, bool zero)
 {
     void *ptr;
 
-    if (!pressure_may_fit(size))
+    // Only where a request can be made to fail instead of taking pages.
+    if (!je_private_is_on() || !pressure_may_fit(size))
         return NULL;
     // Each request that is large is an evaluation, or a reclaim, near the limit.
     if (size > SIZE_CLASS_MAX_BYTES)

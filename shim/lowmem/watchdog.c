@@ -9,6 +9,7 @@
 
 #include "export/control.h"
 #include "pool/common/quota.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
@@ -78,7 +79,11 @@ static size_t reclaim(uint64_t keep_bytes, uint64_t holes_bytes)
         guarded_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
         pages_limit_purge(UINT64_MAX);
     }
-    return pages_returned() - before + holes_purge(holes_bytes);
+    if (je_private_is_on())
+        return pages_returned() - before + holes_purge(holes_bytes);
+    // Not all arenas tell what they give back.
+    uint64_t now = pool_free_bytes() + read_dirty_bytes();
+    return held > now ? held - now : 0;
 }
 
 // Holes of the program's present sizes are filled again soon, for a fault each. So a thread that
@@ -166,7 +171,7 @@ static uint64_t dirty_bytes(void)
     uint64_t blocks = pool_run_bytes(), pages_held = pages_taken() - pages_returned();
     uint64_t most = pages_held > blocks ? pages_held - blocks : 0;
     uint64_t dirty = atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
-    return dirty < most ? dirty : most;
+    return dirty < most || !je_private_is_on() ? dirty : most;
 }
 
 static uint64_t held(void *arg)

@@ -22,3 +22,13 @@ $(PRELOAD_SO): $(B)/%.so: $(B)/%.o
 
 # The plugin is found by this program's own search path alone.
 $(B)/tests/preload/deepbind $(B)/tests/preload/settings: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/lib'
+
+# The library without the wrap by which pages are counted.
+UNWRAPPED := $(B)/tests/preload/lib/unwrapped.so
+PROG_BIN += $(UNWRAPPED)
+$(UNWRAPPED): $(B)/libtidepool.so
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,--version-script=shim/api/libtidepool.map \
+	    $(filter-out %=je_pages_commit,$(JE_WRAP)) -Wl,--defsym=__real_je_pages_commit=je_pages_commit \
+	    -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)

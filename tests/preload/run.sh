@@ -2,6 +2,7 @@
 #
 #   B=$PWD/build/release sh tests/preload/run.sh ['fork*' ...]     only these victims
 #   SAMPLE=4K                     with call sites sampled at that interval
+#   PRIVATE=off                   with the public interface of jemalloc alone
 #   LIB=none|PATH                 without a library, or with another: what then passes is no merit of ours
 set -u
 B=${B:-$PWD/build/release}
@@ -24,6 +25,14 @@ selected() {
 
 pass() { passed=$((passed + 1)); [ -z "${VERBOSE:-}" ] || echo "  ok      $1"; }
 fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; [ ! -s "$tmp/err" ] || sed 's/^/          /' "$tmp/err" | head -n 12; }
+# What jemalloc's public interface alone does not give: see pool/jemalloc_private/jemalloc_private.h.
+needs_private() {
+    case $1 in
+        # Cuts of large extents, marks, moves, forks in a purge, locks in children of clone(2), blocks above 1 MiB.
+        rounds | moves_on | marked_pages* | 'near_limit under qemu-user' | fork_while_purging | raw_children* | large_blocks*) ;;
+        *) return 1 ;;
+    esac
+}
 skip() { selected "$1" || return 0; skipped=$((skipped + 1)); echo "  SKIPPED $1: $2"; }
 
 # case_ NAME STATUS CHECK [VARIABLE=VALUE ...] COMMAND ...
@@ -32,11 +41,12 @@ case_() {
     name=$1 status=$2 check=$3
     shift 3
     selected "$name" || return 0
+    [ "${PRIVATE:-on}" = on ] || ! needs_private "$name" || { skip "$name" "it needs jemalloc's private parts"; return; }
     # Sampled requests are not among the figures of the pools.
     [ -n "${SAMPLE:-}" ] && case $name in bucket_limits* | refused_then_reused | 'setting POOL_MAX'*) skip "$name" "it counts requests"; return ;; esac
     # The inner shell becomes the command and the outer one swallows what a shell says of deaths.
     ((exec timeout -k 5 "${LIMIT:-120}" env LD_PRELOAD="${EXTRA_BEFORE:-}$preload${EXTRA_AFTER:-}" \
-        ${SAMPLE:+TIDEPOOL_SAMPLE=$SAMPLE} "$@" >"$tmp/out" 2>"$tmp/err")
+        ${PRIVATE:+TIDEPOOL_PRIVATE=$PRIVATE} ${SAMPLE:+TIDEPOOL_SAMPLE=$SAMPLE} "$@" >"$tmp/out" 2>"$tmp/err")
         exit $?) 2>/dev/null
     got=$?
     [ $got = 124 ] && { fail "$name" "still running after ${LIMIT:-120} s"; return; }
@@ -65,6 +75,7 @@ moves_are_off() {
 }
 # A feature that steps aside says so in one line, and says nothing else.
 one_line() { [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q "^tidepool: $1" "$tmp/err"; }
+unseen_pages() { one_line "jemalloc's private parts are not used: pages that it takes are not seen\$"; }
 walled() { one_line 'pools grow no further: another mapping lies behind 0x'; }
 unwatched() { one_line 'memory is not watched: '; }
 ours_alone() { ! grep -qv '^tidepool: ' "$tmp/err"; }
@@ -92,9 +103,9 @@ level_lines() { ! grep -qvE '^tidepool: (memory pressure|more lines of this kind
 # ok NAME ...: exits 0 and says nothing.
 ok() { name=$1; shift; case_ "$name" 0 silent "$@"; }
 
-# The family, and what its blocks are worth. Again with every pool tiny, with pools off, and in the
-# mode that must be a plain jemalloc.
-for mode in '' TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
+# The family, and what its blocks are worth. Again without jemalloc's private parts, with every pool
+# tiny, with pools off, and in the mode that must be a plain jemalloc.
+for mode in '' TIDEPOOL_PRIVATE=off TIDEPOOL_BUCKETS=1K:2,4K:2,16K:1,64K:1,256K:1,1M:1 \
     TIDEPOOL_BUCKETS=1K:0,4K:0,16K:0,64K:0,256K:0,1M:0 TIDEPOOL_DISABLE=1; do
     for victim in family family_cxx errno_rules usable_size alignment realloc_keeps calloc_zeroes \
         glibc_extras jemalloc_api producer_consumer thread_exit; do
@@ -131,6 +142,15 @@ for what in reused child shared undone; do ok "marked_pages $what" "$V/marked_pa
 ok 'marked_pages sampled' TIDEPOOL_SAMPLE=4K "$V/marked_pages" undone
 case_ 'marked_pages moved' 0 level_lines TIDEPOOL_LIMIT=40M "$V/marked_pages" moved
 case_ near_limit 0 level_lines TIDEPOOL_LIMIT=64M "$V/near_limit" 50 20000
+case_ hands_over 0 level_lines TIDEPOOL_LIMIT=128M "$V/hands_over"
+for victim in 'near_limit 50 20000' hands_over; do
+    set -- $victim
+    name=$1
+    shift
+    case_ "$name TIDEPOOL_PRIVATE=off" 0 level_lines TIDEPOOL_PRIVATE=off TIDEPOOL_LIMIT=128M "$V/$name" "$@"
+done
+# A library that lacks one of its wraps, as one would that another jemalloc no longer passes.
+case_ 'private parts differ' 0 unseen_pages env LD_PRELOAD="$V/lib/unwrapped.so" "$V/family"
 # An emulator in which a page that moved away never reads as zero again.
 if command -v qemu-x86_64 >/dev/null; then
     LIMIT=60 case_ 'near_limit under qemu-user' 0 moves_are_off env -u LD_PRELOAD qemu-x86_64 ${preload:+-E LD_PRELOAD="$preload"} \

