@@ -168,8 +168,8 @@ struct pool_bucket_stats {
 // Bytes of all runs that the pools have from jemalloc, for live and for free blocks.
 uint64_t pool_run_bytes(void);
 
-// Bytes of free blocks, in caches, transfer cache and large_cache.h; as exact as the statistics, and
-// cheap.
+// Bytes of free blocks, in caches, transfer cache and large_cache.h; as exact as the statistics,
+// and cheap.
 uint64_t pool_free_bytes(void);
 
 // Fills one entry a bucket and returns how many there are. Counters of other threads are read
