@@ -35,7 +35,7 @@ static void check(const struct config *c)
     MUST(c->hysteresis_ratio >= 0 && c->hysteresis_ratio < c->moderate_ratio);
     MUST(c->moderate_ratio < c->high_ratio && c->high_ratio < c->critical_ratio);
     MUST(c->critical_ratio <= 1);
-    MUST(c->check <= CONFIG_CHECK_OFF && c->thp <= CONFIG_THP_NEVER);
+    MUST(c->on_misuse <= CONFIG_CHECK_OFF && c->thp <= CONFIG_THP_NEVER);
     MUST(c->source <= CONFIG_SOURCE_CGROUP && c->verbose <= 3);
     MUST(c->interval_ms >= 10 && c->interval_ms <= 3600000 && c->cooldown_ms <= 3600000);
     MUST(!c->pool_max_bytes || c->pool_max_bytes >= 64 << 10);
