@@ -32,14 +32,6 @@ bool worker_runs(void)
     return atomic_load_explicit(&running, memory_order_relaxed);
 }
 
-// Not nanosleep(): it is a point of cancellation, and others may interpose it.
-static void nap(unsigned ms)
-{
-    struct timespec t = {0, (long)ms * 1000000};
-
-    syscall(SYS_nanosleep, &t, NULL);
-}
-
 static bool work_once(const struct worker_jobs *jobs)
 {
     uint64_t before = clock_us(CLOCK_MONOTONIC);
@@ -47,7 +39,7 @@ static bool work_once(const struct worker_jobs *jobs)
     uint64_t took = clock_us(CLOCK_MONOTONIC) - before;
 
     if (took > LONG_US)
-        nap(took * 4 < LAST_NAP_MS * 1000 ? (unsigned)(took * 4 / 1000) : LAST_NAP_MS);
+        clock_nap_us(took * 4 < LAST_NAP_MS * 1000 ? (unsigned)took * 4 : LAST_NAP_MS * 1000);
     return done;
 }
 
@@ -81,12 +73,12 @@ static void *run(void *arg)
         while (!atomic_load(&stopping) && work_once(jobs))
             ms = stuck_ms = 1;
         if (ms <= LAST_NAP_MS) {
-            nap(ms);
+            clock_nap_us(ms * 1000);
             ms *= 2;
         } else if (sleep_until_poked(jobs)) {
             ms = stuck_ms = 1;
         } else {
-            nap(stuck_ms);
+            clock_nap_us(stuck_ms * 1000);
             stuck_ms = stuck_ms < STUCK_NAP_MS ? stuck_ms * 2 : STUCK_NAP_MS;
         }
     }

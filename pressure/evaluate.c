@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,13 +56,6 @@ static _Atomic bool decay_applied;                  // written under act_lock
 // This thread is in an evaluation: what its hooks or a signal handler allocate leads to no other.
 static _Atomic bool forbidden;
 static _Thread_local bool busy;
-
-// Not nanosleep(): it is a point of cancellation.
-static void nap_us(unsigned us)
-{
-    struct timespec t = {0, (long)us * 1000};
-    syscall(SYS_nanosleep, &t, NULL);
-}
 
 static void end_act(void)
 {
@@ -210,7 +202,7 @@ static void nap_for_neighbours(const struct pressure_sample *before)
     for (int i = 0;
          i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
          i++) {
-        nap_us(1000);
+        clock_nap_us(1000);
         if (!futex_lock_take(&evaluation_lock, 1))
             continue;
         uint64_t now = clock_now_ms();

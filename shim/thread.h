@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/clock.h"
+
 // At exit and at the end of the first thread.
 #define THREAD_AWAIT_MS 500
 
@@ -82,13 +84,6 @@ static inline bool thread_is_gone_(struct thread_slot *slot)
     return !atomic_load(&slot->there) || (t && syscall(SYS_tgkill, getpid(), t, 0) != 0);
 }
 
-static inline void thread_nap_(long us)
-{
-    struct timespec t = {0, us * 1000};
-
-    syscall(SYS_nanosleep, &t, NULL);
-}
-
 // Until the thread has gone from the process, libc's count of threads included; false after `ms` at
 // the latest. Not a point of cancellation. The slot must be held, or never used again.
 static inline bool thread_await_end(struct thread_slot *slot, unsigned ms)
@@ -97,11 +92,11 @@ static inline bool thread_await_end(struct thread_slot *slot, unsigned ms)
         if (us >= ms * 1000)
             return false;
         nap = us < 1000 ? 50 : 1000;
-        thread_nap_(nap);
+        clock_nap_us(nap);
     }
     // The kernel forgets a thread's number just before it counts the process's threads anew.
     if (atomic_exchange(&slot->there, false))
-        thread_nap_(50);
+        clock_nap_us(50);
     return true;
 }
 

@@ -1,10 +1,9 @@
 // record_ring - the ring of notes, and the table's holder; see record.h.
 #include <pthread.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mfile/record/record_inside.h"
+#include "shim/clock.h"
 
 enum { RING = 4096 };
 
@@ -58,12 +57,9 @@ void record_let_go(void)
     } while (full_slot(atomic_load(&record.head)) && try_take());
 }
 
-// Not nanosleep(): it is a point of cancellation.
 void record_nap(void)
 {
-    struct timespec t = {0, 50000};
-
-    syscall(SYS_nanosleep, &t, NULL);
+    clock_nap_us(50);
 }
 
 bool record_take(unsigned ms)

@@ -4,16 +4,16 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/self_test.h"
 #include "pool/region/region.h"
+#include "shim/clock.h"
 
 #define GIVE_UP_NS ((uint64_t)10 * 1000000000)
-#define NAP_NS 50000
+#define NAP_US 50
 
 void __real_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
 void __wrap_je_pa_shard_prefork0(struct tsdn *, struct pa_shard *);
@@ -30,29 +30,20 @@ void (*je_fork_on_wait)(void);
 // By the thread that holds jemalloc's first lock of a fork: ctl_mtx.
 static bool locks_are_decays, threads_are_gone;
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 // Called with the lock of `decay`, and returns with it.
 static void await_purge(struct tsdn *tsdn, struct decay *decay)
 {
-    const struct timespec nap = {0, NAP_NS};
-    uint64_t give_up = threads_are_gone ? 0 : now_ns() + GIVE_UP_NS;
+    uint64_t give_up = threads_are_gone ? 0 : clock_ns(CLOCK_MONOTONIC) + GIVE_UP_NS;
     int saved = errno;
 
     // A signal handler that forks may have interrupted a purge of ours; that goes on in both.
     while (decay->purging && (threads_are_gone || !region_fork_is_inside())) {
-        if (now_ns() >= give_up) {
+        if (clock_ns(CLOCK_MONOTONIC) >= give_up) {
             decay->purging = false;
             break;
         }
         je_malloc_mutex_postfork_parent(tsdn, decay);
-        syscall(SYS_nanosleep, &nap, NULL);
+        clock_nap_us(NAP_US);
         __real_je_malloc_mutex_prefork(tsdn, decay);
     }
     errno = saved;

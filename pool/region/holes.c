@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/marks.h"
 #include "pool/region/region_inside.h"
+#include "shim/clock.h"
 
 #define PAGE ((uintptr_t)4096)
 // No block of a slab is larger (jemalloc 5.3: 14 KiB). With the pages that its blocks reach behind
@@ -21,7 +20,7 @@ static_assert(WINDOW_PAGES + REACH_BYTES / PAGE == 64, "a bit for each page");
 
 // How often a thread that waits yields; then it sleeps, for the other may be of lower priority.
 #define YIELDS 50
-#define NAP_NS 20000
+#define NAP_US 20
 
 // Parts of the region, and in which of them blocks were released since it was read last. A release
 // at that very moment may be missed: then the next one in the part brings it.
@@ -63,14 +62,13 @@ static bool is_in_window(uintptr_t at, uintptr_t end)
 
 void holes_wait(uintptr_t at, uintptr_t end)
 {
-    struct timespec nap = {0, NAP_NS};
     int saved = errno;
 
     for (unsigned i = 0; is_in_window(at, end); i++)
         if (i < YIELDS)
             sched_yield();
         else
-            syscall(SYS_nanosleep, &nap, NULL);
+            clock_nap_us(NAP_US);
     errno = saved;
 }
 
