@@ -6,36 +6,44 @@
 //   direct_reclaim             the step, taken by a thread that is about to grow
 //   watchdog_thread            the step, taken by our own thread when the program does not grow
 //
-// Two numbers come out of an evaluation. `keep_bytes` is what free memory may stay with us just
-// now; the pool uses it as its ceiling between evaluations, and a reclaim stops there:
+// An evaluation gives two numbers: `keep_bytes`, what free memory may stay with us, and `reclaim`,
+// whether to go down to that at once. The pools use the first as their ceiling between evaluations.
+// Each rule, and what it bought when it came (sizes are multiples of what is live at the peak; "at
+// 1.25" is under a limit of that much). The tests are in tests/unit/test_pressure*.c.
 //
-//   below High   no ceiling
-//   High         what takes usage to where High ends, and at least half of what is not live;
-//                at least 1/64 of the limit, because live data may stay this large
-//   Critical     like High, but to where Critical begins: a thread needs pages right now. With
-//                many threads down to a quarter, because each may have a large block in hand
-//   emergency    a quarter, or nothing where that is not worth having
-//
-// And `reclaim`: a process takes again what it freed a moment ago, and pays a fault for each page
-// that was given back meanwhile. So a reclaim comes
-//
-//   at first     once in a lifetime, when memory is first short; no later entry of a level is a
-//                reason, for usage that swings around a mark would mean a reclaim each time
-//   by a clock   at High after the cooldown, at Critical after 1 s; later where it was futile
-//   at the end   at Critical, once less than 1/32 of the limit is left, or with many threads less
-//                than 512 KiB for each, if more is held than may be kept; later where it was
-//                futile, but in an emergency at once, if 256 KiB are held
-//   for others   from High on, if held memory has risen by 1/4 of the limit since the last
-//                reclaim, or by 1/64 with a process that hardly runs, which then keeps nothing; but
-//                not while the process takes memory, for then it may need just this again, and
-//                where there are no others, the quarter only after half a second of that
-//   in a rush    at any level, if usage rises past us, by neighbours or by the program's own
-//                mappings, so fast that the limit is less than 60 ms away: what is missing for
-//                60 ms goes back, from 1 MiB on
-//
-// And `tight`: live data fills the limit but for 1/16, or has done so within the last cooldown.
-// Then the pages of a block that its request does not need go back to the kernel. That costs a
-// system call a block, and a fault for each page that another block needs again.
+// clang-format off
+//  rule      condition                        action                           bought                             test
+//  ceiling   High                             keep half of what is not live,   not measured alone                 what_may_be_kept
+//                                             down to where High ends, and
+//                                             1/64 of the limit at least
+//            Critical                         as High, to where Critical        a program lives on what it freed   critical_lets_be_what_may_be_kept
+//                                             begins; many threads: 1/4
+//  quarter   emergency: under 1/128 left      keep 1/4, or nothing             random sizes at 1.25: 0.89 ->      an_emergency_leaves_a_quarter_where_there_is_one
+//                                                                              0.56 s
+//  FIRST     memory is short for the first    reclaim once in a lifetime       not measured alone                 the_first_comes_at_once_and_then_high_cools_down
+//            time
+//  COOLDOWN  High, after the cooldown         reclaim; later where futile      not measured alone                 futile_reclaims_at_high_back_off_until_usage_moves
+//  SECOND    Critical, after 1 s              reclaim; later where futile      not measured alone                 critical_reclaims_by_a_slow_clock
+//  ROOM      Critical, under 1/32 left, or    reclaim if more is held than     random lifetimes at 1.25 ran at    critical_lives_on_what_it_freed_until_a_32nd_is_left
+//            512 KiB for each of many         may be kept                      0.2 of their speed without
+//  END       emergency, 256 KiB held          reclaim, futile or not           not measured alone                 an_emergency_takes_what_is_held_whatever_the_back_off
+//  OTHERS    High; held memory rose by 1/4    reclaim                          four processes that peak in        what_was_let_go_of_goes_back
+//            of the limit, none is taken                                       turn: 1.40 -> 1.14
+//  idle      High; held rose by 1/64, hardly  reclaim, keep nothing            with OTHERS                        an_idle_process_keeps_nothing
+//            any processor time is used
+//  alone     OTHERS, no process beside it     wait for half a second           random sizes at 1.25: 110,000 ->   who_is_alone_keeps_what_was_let_go_of_for_a_while
+//                                                                              78,000 faults
+//  RUSH      others take the limit's rest     give back what 60 ms will        100 MiB freed, then mapped: lives  a_rush_past_us_takes_what_it_will_miss
+//            within 60 ms; 1 MiB is missing   miss, at any level               at 140 MiB, not 165
+//  promised  handed out, not touched          counts as used, up to half of    32 threads do not pass the limit   what_was_handed_out_counts_as_used_before_it_is_touched
+//                                             the headroom                     together
+//  tight     not live: under 1/16, now or     a block's unused pages go back   only where needed: 32 threads at   it_is_tight_once_live_data_leaves_a_16th
+//            within the last cooldown                                          1.25: 1.1 -> 0.46 s
+//  decay     Critical                         free pages decay within 1 s      32 threads at 1.25: killed in 6    decay_is_fast_at_critical_only
+//                                                                              of 15 -> 2 to 4 (decay 0 before)
+//  nap       emergency, a reclaim gave        wait up to 60 ms for others,     not measured alone                 none
+//            little                           once a second
+// clang-format on
 //
 // What is about to be taken (pending) counts as used here. So does what was handed out and not
 // touched yet (promised), up to half of the headroom. The level is that of usage alone. What may be
