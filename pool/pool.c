@@ -5,6 +5,7 @@
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/je_fork.h"
 #include "pool/jemalloc_private/large_cache.h"
+#include "pool/region/growth.h"
 #include "pool/region/marks.h"
 #include "pool/region/remap.h"
 #include "pool/thread_cache/bins.h"
@@ -199,7 +200,10 @@ enum pool_misuse pool_put_slow(void *ptr)
     case REGION_NOT_OUT:
         return pool_misuse_of(ptr);
     case REGION_LIVE_SAMPLED:
-        return POOL_SAMPLED;
+        // Its pages may be marked as well: then it is for jemalloc.
+        if (!growth_end(ptr) || atomic_load_explicit(&marks_were_made, memory_order_relaxed))
+            return POOL_SAMPLED;
+        break;
     default:
         break;
     }

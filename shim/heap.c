@@ -7,6 +7,7 @@
 #include "pool/common/je.h"
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/region/growth.h"
 #include "pool/region/remap.h"
 #include "shim/aside.h"
 #include "shim/init.h"
@@ -259,10 +260,28 @@ static bool fits_in_place(size_t size, size_t have)
     return size <= have && size > have / 2;
 }
 
+// For a buffer that grows, and may go on; near a limit it gets no more than it needs.
+static void *alloc_growing(size_t size)
+{
+    if (!pool_takes(size) || !keeps_large() || pressure_keep_bytes() != PRESSURE_UNLIMITED)
+        return heap_alloc(size);
+    size_t wanted = growth_reserve(size);
+    void *ptr = pool_block_bytes(wanted, false) ? heap_alloc(wanted) : NULL;
+    if (ptr && region_holds(ptr) && region_is_live(ptr)) {
+        growth_begin(ptr, size);
+        return ptr;
+    }
+    if (ptr && wanted == size)
+        return ptr;
+    // Nothing would tell of the rest of a block of jemalloc's.
+    heap_free(ptr);
+    return heap_alloc(size);
+}
+
 static void *move(void *ptr, size_t have, size_t size)
 {
     bool tight = resize_is_tight(have, size);
-    void *to = heap_alloc(size);
+    void *to = size > have ? alloc_growing(size) : heap_alloc(size);
 
     if (!to)
         return NULL;
@@ -270,8 +289,25 @@ static void *move(void *ptr, size_t have, size_t size)
         resize_copy(to, ptr, have);
     else
         memcpy(to, ptr, have < size ? have : size);
+    if (size > have && pool_owns(ptr))
+        growth_leave(ptr);
     heap_free(ptr);
     return to;
+}
+
+static void *pooled_realloc(void *ptr, size_t size)
+{
+    size_t have;
+
+    if (growth_in_place(ptr, size))
+        return ptr;
+    have = pool_usable_size(ptr);
+    if (unlikely(!have)) {
+        heap_refuse(ptr);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return fits_in_place(size, have) ? ptr : move(ptr, have, size);
 }
 
 static void *large_realloc(void *ptr, size_t size)
@@ -280,6 +316,9 @@ static void *large_realloc(void *ptr, size_t size)
     size_t have = guarded_usable_size(ptr);
     void *to;
 
+    // What a smaller class would give back is a quarter at most, and a call into jemalloc.
+    if (size <= have && size > have - have / 4 && likely(!promise_is_on))
+        return ptr;
     if (!entered)
         watchdog_before(size);
     if (unlikely(promise_is_on) && !entered)
@@ -287,6 +326,8 @@ static void *large_realloc(void *ptr, size_t size)
     // Where requests are sampled, a block that moves is one.
     else if (!sampler_is_on() && resize_is_tight(have, size))
         to = resize_tight(ptr, have, size);
+    else if (!entered && size > have && keeps_large())
+        to = guarded_xallocx(ptr, size, 0, 0) >= size ? ptr : move(ptr, have, size);
     else
         to = heap_resized(ptr, size);
     if (!entered)
@@ -309,15 +350,8 @@ void *heap_realloc(void *ptr, size_t size)
         heap_free(ptr);
         return NULL;
     }
-    if (pool_owns(ptr)) {
-        have = pool_usable_size(ptr);
-        if (unlikely(!have)) {
-            heap_refuse(ptr);
-            errno = ENOMEM;
-            return NULL;
-        }
-        return fits_in_place(size, have) ? ptr : move(ptr, have, size);
-    }
+    if (pool_owns(ptr))
+        return pooled_realloc(ptr, size);
     if (!pool_takes(size))
         return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : heap_resized(ptr, size);
     // Into the pools, unless it is a block of a pooled size that jemalloc had to serve.

@@ -138,6 +138,10 @@ for what in reused threads arena marked child idle; do ok "large_blocks $what" "
 ok 'large_blocks threads, no pools' TIDEPOOL_BUCKETS=1K:0,4K:0,16K:0,64K:0,256K:0,1M:0 "$V/large_blocks" threads
 case_ 'large_blocks threads near a limit' 0 level_lines TIDEPOOL_LIMIT=90M "$V/large_blocks" threads
 case_ 'large_blocks twice' 0 double_free TIDEPOOL_CHECK=warn "$V/large_blocks" twice
+for what in keeps bounded marked usable; do ok "grows $what" "$V/grows" $what; done
+ok 'grows keeps, most buckets off' TIDEPOOL_BUCKETS=1K:9,4K:0,16K:9,64K:9,256K:9,1M:0 "$V/grows" keeps
+ok 'grows keeps sampled' TIDEPOOL_SAMPLE=64K "$V/grows" keeps
+case_ 'grows keeps near a limit' 0 level_lines TIDEPOOL_LIMIT=40M "$V/grows" keeps
 for what in reused child shared undone; do ok "marked_pages $what" "$V/marked_pages" $what; done
 ok 'marked_pages sampled' TIDEPOOL_SAMPLE=4K "$V/marked_pages" undone
 case_ 'marked_pages moved' 0 level_lines TIDEPOOL_LIMIT=40M "$V/marked_pages" moved
