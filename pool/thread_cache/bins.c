@@ -12,6 +12,9 @@
 #define TARGET_FIRST 16u
 #define TARGET_MAX (CACHE_LIST_MAX / 2)
 
+// Lists of a bucket's classes that hold quota, over all threads.
+static _Atomic uint32_t lists_of[QUOTA_BUCKETS_MAX];
+
 static _Atomic uint64_t drained[SIZE_CLASS_END], overflows[SIZE_CLASS_END];
 
 // The list of all classes that had none yet: empty, and without quota for more.
@@ -30,6 +33,9 @@ static void set_list(struct cache *t, unsigned class, uint32_t *list, uint32_t c
     struct bin_ledger *l = &t->ledger[class];
 
     ASSERT(count <= capacity && capacity <= l->room);
+    if (!capacity != !cache_list_capacity(b))
+        atomic_fetch_add_explicit(&lists_of[quota_bucket_of(class)], capacity ? 1 : (uint32_t)-1,
+                                  memory_order_relaxed);
     cache_next_version(l);
     atomic_store_explicit(&b->list, list, memory_order_release);
     cache_store(&l->moved, cache_load(&l->moved) + (uint64_t)came);
@@ -105,23 +111,22 @@ static uint32_t target_first(unsigned class)
     return by_bytes > TARGET_FIRST ? TARGET_FIRST : by_bytes ? (uint32_t)by_bytes : 1;
 }
 
-// The most that leave room for the thread's other classes of the bucket and for the other threads:
-// a list is twice as long. Half of the bucket stays with the transfer cache, where other classes
-// find room.
-static uint32_t target_max(struct cache *t, unsigned class)
+// The most that leave room for the other lists of the bucket, all threads': a list is twice as
+// long. Half of the bucket stays with the transfer cache, where other classes find room.
+static uint32_t target_max(unsigned class)
 {
     unsigned b = (unsigned)quota_bucket_of(class);
     const struct quota_bucket *bucket = quota_bucket(b);
-    const struct quota_classes *all = quota_classes(class);
-    uint64_t bytes = size_class_bytes(class), lists = 2, limit = quota_limit(b);
-
-    for (unsigned i = 0; i < all->count; i++)
-        lists += all->class[i] != class && cache_list_capacity(&t->bin[all->class[i]]);
-    uint64_t share = lists * cache_threads() < 4 ? 4 : lists * cache_threads();
+    uint64_t bytes = size_class_bytes(class), limit = quota_limit(b);
+    uint32_t lists = atomic_load_explicit(&lists_of[b], memory_order_relaxed);
+    uint64_t share = lists < 3 ? 4 : lists + 1;
     uint64_t by_bucket = limit / (bucket->limit_is_bytes ? bytes : 1) / share;
     uint64_t by_bytes = quota_max() / bytes / share;
     uint64_t max = by_bucket < by_bytes ? by_bucket : by_bytes;
 
+    // Some of these lists may belong to threads that sleep.
+    if (max < target_first(class))
+        cache_want_idle();
     return max > TARGET_MAX ? TARGET_MAX : max ? (uint32_t)max : 1;
 }
 
@@ -130,7 +135,7 @@ static void grow_target(struct cache *t, unsigned class)
     struct bin_ledger *l = &t->ledger[class];
 
     if (l->exchanges++ % 16 == 0)
-        l->target_max = target_max(t, class);
+        l->target_max = target_max(class);
     l->target = l->target * 2 > l->target_max ? l->target_max : l->target * 2;
 }
 
@@ -240,6 +245,7 @@ static bool displace(unsigned class, struct lists_leaving *leaving)
         uint32_t count = other == class ? 0 : take_oldest(other, UINT64_MAX, leaving);
         if (count) {
             quota_note_refused(other, count);
+            cache_want_idle();
             return true;
         }
     }
@@ -264,6 +270,7 @@ static void note_overflow(unsigned class, uint32_t count)
 {
     cache_add(&overflows[class], count);
     quota_note_refused(class, count);
+    cache_want_idle();
 }
 
 // Deletes a few blocks of a full list, so that as many fit again. What a full bucket has no room

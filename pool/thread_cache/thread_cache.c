@@ -110,6 +110,7 @@ void *cache_pop_slow(unsigned class)
     bins_draw_nearer(t, class);
     filled = cache_list_length(&t->bin[class]) || bins_refill(t, class);
     cache_leave(t);
+    cache_drain_idle_if_wanted();
     return filled ? cache_pop(class) : NULL;
 }
 
@@ -138,6 +139,7 @@ bool cache_push_slow(uint32_t unit)
              (bins_make_room(t, class, &leaving) && push_claimed(&t->bin[class], unit));
     cache_leave(t);
     bins_let_leave(&leaving);
+    cache_drain_idle_if_wanted();
     return pushed;
 }
 

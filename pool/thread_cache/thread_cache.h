@@ -62,7 +62,8 @@ struct bin_ledger {
     _Atomic uint64_t counted_mallocs, counted_frees;
     _Atomic uint32_t counted_free;
     uint64_t interval; // that the distance of `requests` from 0 was drawn with; see sampler.h
-    uint64_t seen;     // mallocs + frees at the last ageing, from some start on
+    uint64_t aged;     // mallocs + frees at the last ageing, from some start on
+    uint64_t seen;     // and when quota was missing last
     bool chosen;       // to be emptied by the drain
 };
 

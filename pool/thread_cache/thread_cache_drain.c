@@ -1,4 +1,5 @@
 // thread_cache_drain - taking the blocks of all threads, idle ones above all; see thread_cache.h.
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -10,6 +11,13 @@
 
 // An owner is inside for nanoseconds, unless the scheduler takes it off its processor there.
 #define WAIT_FOR_OWNER_NS 5000000
+
+#define IDLE_NS 10000000
+#define IDLE_THREAD_NS 500000
+
+// Lists to be emptied: all, those of which no block was taken or put since the last ageing, or
+// since quota was missing last, or those of the classes that are wanted.
+enum drained { ALL, AGED, IDLE, WANTED };
 
 static int membarrier(int command)
 {
@@ -43,17 +51,17 @@ static bool wait_for_owner(struct cache *t)
     return true;
 }
 
-// Has this class lain still since the last ageing? Read without revoking the cache: it decides only
+// Has this class lain still since *seen was noted? Read without revoking the cache: it decides only
 // whether to revoke.
-static bool is_idle(struct cache *t, unsigned class)
+static bool is_idle(struct cache *t, unsigned class, uint64_t *seen)
 {
     struct bin *b = &t->bin[class];
     struct bin_ledger *l = &t->ledger[class];
     // A malloc adds 2 to one and takes 1 off the other, a free adds 1.
     uint64_t now = 2 * cache_load(&b->requests) + cache_list_length(b) - cache_load(&l->moved);
-    bool idle = now == l->seen;
+    bool idle = now == *seen;
 
-    l->seen = now;
+    *seen = now;
     return idle;
 }
 
@@ -66,15 +74,18 @@ static bool fence_owners(void)
     return cache_registry.can_revoke;
 }
 
-// Marks the classes of a cache that are to be emptied, of those that are wanted: all where `wanted`
-// is NULL. Returns whether there are any. As racy as is_idle().
-static bool choose(struct cache *t, bool idle_only, const bool *wanted)
+// Marks the classes of a cache that are to be emptied. Returns whether there are any. As racy as
+// is_idle().
+static bool choose(struct cache *t, enum drained which, const bool *wanted)
 {
     bool any = false;
 
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
-        bool chosen = wanted ? wanted[class] : !idle_only || is_idle(t, class);
+        bool chosen = which == WANTED ? wanted[class]
+                      : which == AGED ? is_idle(t, class, &l->aged)
+                      : which == IDLE ? is_idle(t, class, &l->seen)
+                                      : true;
         l->chosen = chosen && cache_list_capacity(&t->bin[class]);
         any |= l->chosen;
     }
@@ -105,14 +116,14 @@ void cache_step_back(struct cache *self)
     cache_heed_request(self);
 }
 
-static void drain(bool idle_only, const bool *wanted)
+static void drain(enum drained which, const bool *wanted)
 {
     struct cache *self = cache_step_aside();
     bool can_revoke;
 
     pthread_mutex_lock(&cache_registry.lock);
     for (struct cache *t = cache_registry.all; t; t = t->next) {
-        t->chosen = choose(t, idle_only, wanted);
+        t->chosen = choose(t, which, wanted);
         if (t->chosen)
             set_revoked(t, true);
     }
@@ -126,14 +137,42 @@ static void drain(bool idle_only, const bool *wanted)
     cache_step_back(self);
 }
 
+static _Atomic bool idle_wanted;
+
+void cache_want_idle(void)
+{
+    if (!atomic_load_explicit(&idle_wanted, memory_order_relaxed))
+        atomic_store_explicit(&idle_wanted, true, memory_order_relaxed);
+}
+
+void cache_drain_idle_if_wanted(void)
+{
+    static _Atomic uint64_t due_ns;
+    uint64_t due = atomic_load_explicit(&due_ns, memory_order_relaxed), now;
+    int saved = errno;
+
+    if (likely(!atomic_load_explicit(&idle_wanted, memory_order_relaxed)))
+        return;
+    atomic_store_explicit(&idle_wanted, false, memory_order_relaxed);
+    // An owner that is only asked gives up its busy lists, too.
+    if (!cache_registry.can_revoke)
+        return;
+    now = clock_ns(CLOCK_MONOTONIC);
+    if (now < due || !atomic_compare_exchange_strong(
+                         &due_ns, &due, now + IDLE_NS + cache_threads() * IDLE_THREAD_NS))
+        return;
+    drain(IDLE, NULL);
+    errno = saved;
+}
+
 void cache_drain_all(bool idle_only)
 {
-    drain(idle_only, NULL);
+    drain(idle_only ? AGED : ALL, NULL);
 }
 
 void cache_drain_classes(const bool wanted[SIZE_CLASS_END])
 {
-    drain(false, wanted);
+    drain(WANTED, wanted);
 }
 
 uint64_t cache_drain_self(void)

@@ -26,6 +26,12 @@ extern struct cache cache_no_owner, cache_departed;
 // Asks the kernel for what revoking takes.
 bool cache_can_revoke(void);
 
+// Quota is missing somewhere: the lists of any thread that have lain still for 10 ms are to give
+// theirs up. The first is called inside a cache and makes a note; the second, outside of any, heeds
+// it: at most every 10 ms, and every 500 us a thread, for a look at its lists takes 5.
+void cache_want_idle(void);
+void cache_drain_idle_if_wanted(void);
+
 // Without membarrier the owner is asked by `revoked` to empty its cache itself; it does so here.
 void cache_heed_request(struct cache *t);
 

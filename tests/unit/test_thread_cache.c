@@ -146,6 +146,34 @@ static void sleeper_join(struct sleeper *s)
     cr_expect(eq(ptr, ok, s));
 }
 
+static uint64_t created(void)
+{
+    struct pool_bucket_stats s[QUOTA_BUCKETS_MAX];
+
+    pool_stats(s);
+    return s[0].created;
+}
+
+// No clock ages its lists here.
+Test(thread_cache, what_a_thread_that_sleeps_holds_is_there_for_one_that_misses_it)
+{
+    const struct quota_bucket few = {4 * K, KEPT, false, false};
+    struct sleeper s;
+    bool missed;
+
+    quota_init(&few, 1, UINT64_MAX);
+    sleeper_start(&s);
+    cr_assert(can_drain);
+    do {
+        uint64_t before = created();
+        usleep(1000);
+        for (int i = 0; i < 20; i++)
+            keep(3 * K, 2);
+        missed = created() != before;
+    } while (missed);
+    sleeper_join(&s);
+}
+
 Test(thread_cache, the_cache_of_a_thread_that_sleeps_is_drained)
 {
     struct sleeper s;
