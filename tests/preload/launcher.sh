@@ -170,7 +170,7 @@ fi
 t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" check
 
 # What the library says.
-bad='tidepool: TIDEPOOL_BUCKETS="x": expected BOUND\[:LIMIT\],... with bounds ascending from 1K to 1M; using 1K:500,*,1M:500'
+bad='tidepool: TIDEPOOL_BUCKETS="x": expected BOUND\[:LIMIT\],... with bounds ascending from 1K to 1M; using 1K,4K,16K,64K,256K,1M'
 t 'a bad setting costs a line' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x "$true"
 t 'an unknown setting costs a line' 0 '' 'tidepool: TIDEPOOL_BUKETS: no such setting, ignored; did you mean TIDEPOOL_BUCKETS?' \
     env LD_PRELOAD="$L" TIDEPOOL_BUKETS=1 "$true"
