@@ -54,6 +54,11 @@ for document in "$guides/metrics.md" "$manual"; do
     same "metrics of $(basename "$document")" "$tmp/told"
 done
 
+# The package is where `make deb` puts it.
+sed -n 's|^VERSION *:= *\(.*\)|build/deb/tidepool_\1_|p' "$root/Makefile" >"$tmp/code"
+grep -o 'build/[a-z/]*tidepool_[0-9.]*_' "$readme" >"$tmp/package"
+same 'package of README.md' "$tmp/package"
+
 if python3 "$root/tests/preload/lines.py" "$root"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 
 echo "documents: $passed passed, $failed failed, 0 skipped"
