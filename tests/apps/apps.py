@@ -210,6 +210,9 @@ def measure(name, folder, put):
     rests = []
     bench.app.prepare()
     try:
+        # The first load after the preparation is slower, whatever the allocator.
+        with Run(bench.app.clone(), {}) as run:
+            run.load(LOAD_S)
         for allocator, env in envs.items():
             bench.free(allocator, env, rests)
             if bench.app.exclusive:
