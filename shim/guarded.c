@@ -8,6 +8,7 @@
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/large_cache.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/jemalloc_private/tcache.h"
 #include "pool/region/region.h"
 #include "pool/region/signal_block.h"
 #include "shim/base.h"
@@ -62,6 +63,15 @@ void guarded_attach(void)
         return;
     region_enter();
     je_free(je_malloc(1));
+    region_leave();
+}
+
+void guarded_attach_tcache(void)
+{
+    if (region_entered())
+        return;
+    region_enter();
+    tcache_make_self();
     region_leave();
 }
 

@@ -26,6 +26,9 @@ void guarded_catch_up(void);
 // Has jemalloc start, and make what it keeps for this thread.
 void guarded_attach(void);
 
+// The same with its thread cache, which a question to jemalloc may be about.
+void guarded_attach_tcache(void);
+
 void *guarded_malloc(size_t size);
 void *guarded_calloc(size_t count, size_t size);
 void *guarded_realloc(void *ptr, size_t size); // neither is 0

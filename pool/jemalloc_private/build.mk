@@ -5,11 +5,23 @@
 JEMALLOC_VERSIONS := 5.3.0 5.3.1
 JEMALLOC_VERIFIED ?= no
 
+JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
+    /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
+JE_VERSION := $(shell strings -a '$(JEMALLOC_A)' | sed -n 's/^\([0-9][0-9.]*\)-[0-9]*-g[0-9a-f]*$$/\1/p' | head -n 1)
+
 # -u: a program that links core.a and asks for nothing in a file of wraps has to find them there, too.
 JE_WRAPPED := pages_map pages_commit pages_decommit pages_boot base_alloc base_alloc_edata \
     ecache_init ecache_evict ecache_alloc_grow ecache_dalloc pa_dalloc \
     tcache_alloc_small_hard te_event_trigger tsd_tcache_enabled_data_init \
     pa_shard_prefork0 malloc_mutex_prefork malloc_mutex_lock_slow
+# 5.3.1 makes a thread's caches another way: there each thread has them from its first request on.
+ifeq ($(JE_VERSION),5.3.0)
+JE_WRAPPED += tcache_cleanup tcache_gc_new_event_wait tcache_gc_dalloc_new_event_wait \
+    tcache_gc_event_handler tcache_gc_dalloc_event_handler arena_palloc arena_decay \
+    arena_cache_bin_fill_small cache_bin_preincrement cache_bin_postincrement
+else
+TP_CFLAGS += -DTIDEPOOL_JE_TCACHE_AT_ONCE
+endif
 , := ,
 JE_WRAP := $(JE_WRAPPED:%=-Wl,--wrap=je_%) $(patsubst %,-Wl$(,)-u$(,)__wrap_je_%,\
     pages_map base_alloc pa_shard_prefork0 tsd_tcache_enabled_data_init)
@@ -17,14 +29,12 @@ JE_WRAP := $(JE_WRAPPED:%=-Wl,--wrap=je_%) $(patsubst %,-Wl$(,)-u$(,)__wrap_je_%
 # Debian's jemalloc archive. Every public name (global, default visibility) gets the prefix je_. Its C++ operators
 # are left out: they would bring libstdc++ into programs that have none. Its mappings and its key of a thread's end
 # are not the program's: they go to pages_mmap() and its like, and to region_key_create().
-JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
-    /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
 JE_WEAK := je_opt_cache_oblivious
 build/jemalloc/libje.a: Makefile pool/jemalloc_private/build.mk
 	$(call say,JE,$@)
 	@test -n '$(JEMALLOC_A)' || { echo 'no libjemalloc_pic.a: apt-get install libjemalloc-dev' >&2; exit 1; }
 	@mkdir -p $(@D)
-	@v=$$(strings -a '$(JEMALLOC_A)' | sed -n 's/^\([0-9][0-9.]*\)-[0-9]*-g[0-9a-f]*$$/\1/p' | head -n 1); \
+	@v=$(JE_VERSION); \
 	case ' $(JEMALLOC_VERSIONS) ' in *" $${v:-none} "*) ;; *) test '$(JEMALLOC_VERIFIED)' = yes || { \
 	    echo "jemalloc $${v:-of an unknown version}: its private parts were verified in $(JEMALLOC_VERSIONS) only." >&2; \
 	    echo 'To verify it: see pool/jemalloc_private/build.mk. To build with it as it is: make JEMALLOC_VERIFIED=yes' >&2; exit 1; };; esac

@@ -34,8 +34,13 @@
 //  layout edata: words 1 and 2          page_hooks  address, and size with a serial number below a page
 //  wrap base_alloc, base_alloc_edata,   metadata    requests do not fail for 128 bytes: programs that survive ENOMEM,
 //    layout edata: 128 bytes                        144 cases, died in 30 -> 0; a leaf of the map of extents is 2 MiB
-//  wrap tsd_tcache_enabled_data_init,   no_tcache   our threads take no 28 KiB, for want of which jemalloc crashes;
+//  wrap tsd_tcache_enabled_data_init,   tcache      our threads take no 28 KiB, for want of which jemalloc crashes;
 //    call tsd_slow_update, layout tsd               the first byte of tsd says whether there are caches
+//  wrap tcache_gc_*, tcache_cleanup,    tcache      a thread that asks for little has no caches: 30-104 -> 14 KiB a
+//    arena_decay, arena_palloc,                     thread, 15 faults at its start and end -> 0; lists are filled by
+//    arena_cache_bin_fill_small,                    need, and emptied by threads that only free: 64 idle threads
+//    cache_bin_pre- and _postincrement,             79 -> 88 % back; events hold no lock; the second word of a list
+//    call tsd_tcache_data_init, tcache_flush        counts its requests; in 5.3.0 only
 //  wrap pa_shard_prefork0,              je_fork     a fork waits for purges: children that could not purge 10 of 60
 //    malloc_mutex_prefork, layout decay             -> 0; the flag `purging` lies behind the decay's mutex
 //  wrap malloc_mutex_lock_slow, call    je_fork     children of clone(2) do not wait for threads that they lack: 1 of

@@ -157,6 +157,7 @@ HEAP_EXPORT int mallctl(const char *name, void *old, size_t *old_len, void *new_
 {
     if (is_purge(name))
         watchdog_reclaim(0);
+    guarded_attach_tcache();
     return guarded_mallctl(name, old, old_len, new_value, new_len);
 }
 
@@ -178,6 +179,7 @@ HEAP_EXPORT int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_
 {
     if (is_purge_mib(mib, mib_len))
         watchdog_reclaim(0);
+    guarded_attach_tcache();
     return guarded_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
 }
 

@@ -10,8 +10,8 @@
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
-#include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/jemalloc_private/tcache.h"
 #include "pressure/evaluate.h"
 #include "shim/base/log.h"
 #include "shim/lowmem/watchdog.h"
@@ -58,7 +58,7 @@ static bool start_merging(void)
 
 static void begin_worker(void)
 {
-    no_tcache_self();
+    tcache_never_self();
     confine_self();
 }
 

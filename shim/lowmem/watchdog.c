@@ -10,8 +10,8 @@
 #include "export/control.h"
 #include "pool/common/quota.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
-#include "pool/jemalloc_private/no_tcache.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/jemalloc_private/tcache.h"
 #include "pool/pool.h"
 #include "pool/region/holes.h"
 #include "shim/base/env_copy.h"
@@ -233,7 +233,7 @@ static void on_critical(void *arg)
 static bool begin(void *arg)
 {
     (void)arg;
-    no_tcache_self();
+    tcache_never_self();
     // libunwind keeps descriptors that it uses in all threads: it has to find them in the program's
     // table.
     sampling_begin();

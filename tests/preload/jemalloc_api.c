@@ -4,6 +4,8 @@
 #include "tests/preload/victim.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
 
 // From jemalloc's public header, which need not be installed.
 #define LG_ALIGN(lg) (lg)
@@ -150,6 +152,34 @@ static void controls_answer(void)
     CHECK(mallctl("thread.tcache.flush", NULL, NULL, NULL, 0) == 0, "mallctl flush");
 }
 
+static bool caches(void)
+{
+    bool are = false;
+    size_t size = sizeof are;
+    CHECK(mallctl("thread.tcache.enabled", &are, &size, NULL, 0) == 0, "thread.tcache.enabled");
+    return are;
+}
+
+// A thread that wants no caches, before its first request, gets none however much it asks for.
+static void *switches_caches(void *arg)
+{
+    bool off = false;
+    CHECK(caches(), "none at the start");
+    CHECK(mallctl("thread.tcache.flush", NULL, NULL, NULL, 0) == 0, "no flush at the start");
+    CHECK(mallctl("thread.tcache.enabled", NULL, NULL, &off, sizeof off) == 0, "cannot be off");
+    for (int i = 0; i < 10000; i++)
+        free(malloc(100));
+    CHECK(!caches(), "on again");
+    return arg;
+}
+
+static void threads_switch_caches(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, switches_caches, NULL) == 0, "no thread");
+    pthread_join(thread, NULL);
+}
+
 static void count_bytes(void *total, const char *text)
 {
     *(size_t *)total += strlen(text);
@@ -188,6 +218,7 @@ int main(void)
         sizes_are_foretold(victim_sizes[s]);
     }
     controls_answer();
+    threads_switch_caches();
     size_t total = 0;
     stats_print(count_bytes, &total, NULL);
     CHECK(total > 1000, "malloc_stats_print wrote %zu bytes", total);
