@@ -47,9 +47,13 @@ struct config boot_config;
 // A slab of a size that is a power of two is one page, that of any other three to seven. Four of
 // them make slabs come and go a quarter as often, and halve what 256 such blocks cost in turn. Not
 // from 4 KiB up, where each block has pages of its own, which go back one by one.
+//
+// A thread cache's list has up to 352 blocks instead of 200, and 100 of the rarest size instead of
+// 20. What that keeps is bounded by bytes (pool/jemalloc_private/tcache.h).
 extern const char *je_malloc_conf;
 const char *je_malloc_conf =
-    "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4|2048-2048:4";
+    "thp:never,slab_sizes:64-64:4|128-128:4|256-256:4|512-512:4|1024-1024:4|2048-2048:4,"
+    "tcache_nslots_small_min:100,tcache_nslots_small_max:352,lg_tcache_nslots_mul:4";
 
 enum stage { NOT_YET, UNDER_WAY, UP, OFF };
 static _Atomic int settings_stage, pools_stage;
