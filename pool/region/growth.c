@@ -47,7 +47,7 @@ size_t growth_reserve(size_t size)
     return reserved + (least - size) / 1024 < RESERVED_MAX_KIB ? least : size;
 }
 
-// Of a block of so many bytes that has `size` in use.
+// Of the block at `ptr`, of which `size` bytes are in use.
 static uint32_t note_of(const void *ptr, size_t size)
 {
     size_t bytes = size_class_bytes(region_entry_at(ptr)->class);
