@@ -26,7 +26,7 @@ void guarded_catch_up(void);
 // Has jemalloc start, and make what it keeps for this thread.
 void guarded_attach(void);
 
-// The same with its thread cache, which a question to jemalloc may be about.
+// Also makes its thread cache, which a question to jemalloc may be about.
 void guarded_attach_tcache(void);
 
 void *guarded_malloc(size_t size);

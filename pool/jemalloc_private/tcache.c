@@ -42,7 +42,7 @@ bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 #define LITTLE_BYTES ((uint64_t)8 << 10)
 
 // jemalloc has an event for each 64 KiB that a thread allocates, and for each that it frees. After
-// so many in a row for frees its cache is emptied: more than 256 blocks of 512 bytes.
+// this number of events in a row for frees its cache is emptied: more than 256 blocks of 512 bytes.
 #define FREES_IN_A_ROW 3
 
 #define FIRST_FILL 4 // blocks

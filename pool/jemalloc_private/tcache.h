@@ -9,9 +9,9 @@
 // No other thread can reach a thread cache. So that of a thread which only frees, and may sleep
 // next, is emptied each 192 KiB.
 //
-// At a thread's end jemalloc gives all free pages of an arena back where it was the last thread of
-// it, and before the next one's lists are made it gives back their pages to have them zero. Both
-// cost a thread that comes and goes up to 15 faults. Neither is done here.
+// Where a thread was the last of its arena, jemalloc gives all of the arena's free pages back at the
+// thread's end. Before the next thread's lists are made, it gives back their pages to have them
+// zero. Both cost a thread that comes and goes up to 15 faults. Neither is done here.
 //
 // jemalloc 5.3.1 does all of this another way; there only the first function has an effect.
 #ifndef TIDEPOOL_POOL_JEMALLOC_PRIVATE_TCACHE_H

@@ -27,8 +27,8 @@ extern struct cache cache_no_owner, cache_departed;
 bool cache_can_revoke(void);
 
 // Quota is missing somewhere: the lists of any thread that have lain still for 10 ms are to give
-// theirs up. The first is called inside a cache and makes a note; the second, outside of any, heeds
-// it: at most every 10 ms, and every 500 us a thread, for a look at its lists takes 5.
+// theirs up. The first is called inside a cache and makes a note. The second, outside of any, heeds
+// it: at most every 10 ms and every 500 us a thread, since to read one thread's lists takes 5 us.
 void cache_want_idle(void);
 void cache_drain_idle_if_wanted(void);
 
