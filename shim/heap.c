@@ -316,8 +316,10 @@ static void *large_realloc(void *ptr, size_t size)
     size_t have = guarded_usable_size(ptr);
     void *to;
 
-    // What a smaller class would give back is a quarter at most, and a call into jemalloc.
-    if (size <= have && size > have - have / 4 && likely(!promise_is_on))
+    // What a smaller class would give back is a quarter at most, and a call into jemalloc. Near a
+    // limit that quarter counts.
+    if (size <= have && size > have - have / 4 && likely(!promise_is_on) &&
+        pressure_keep_bytes() == PRESSURE_UNLIMITED)
         return ptr;
     if (!entered)
         watchdog_before(size);
