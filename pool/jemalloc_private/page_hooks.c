@@ -245,7 +245,7 @@ void pages_probe(void)
 {
     bool commit = false;
     int saved = errno;
-    void *at = je_opt_retain || !je_private_is_on()
+    void *at = pages_overcommit() || !je_private_is_on()
                    ? NULL
                    : __wrap_je_pages_map(NULL, 4096, 4096, &commit);
 
