@@ -193,7 +193,7 @@ check: all $(TIDY)
 	$(Q)python3 tests/check/prose.py
 	$(call say,CHECK,guard of calls into jemalloc)
 	$(Q)! grep -nE '\bje_[a-z_]+\(' $$(find shim -name '*.[ch]') | \
-	    grep -vE '^shim/(guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment)\(' | grep .
+	    grep -vE '^shim/(guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment|private_[a-z_]+)\(' | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(FOLDERS:%=%*.h)); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done

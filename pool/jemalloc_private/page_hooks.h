@@ -51,8 +51,8 @@ bool pages_grew(void);
 // Does this kernel promise more memory than it has? Known once jemalloc has mapped some.
 bool pages_overcommit(void);
 
-// Whether this kernel overcommits shows when jemalloc maps its first pages. Where it has mapped none,
-// or keeps no address space, this asks. Once, before there is a region.
+// Whether this kernel overcommits shows when jemalloc maps its first pages. Where it has mapped
+// none, or keeps no address space, this asks. Once, before there is a region.
 void pages_probe(void);
 
 // Called with each number of bytes taken; NULL for none. Set it once, early.

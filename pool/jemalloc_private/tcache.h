@@ -9,8 +9,8 @@
 // No other thread can reach a thread cache. So that of a thread which only frees, and may sleep
 // next, is emptied each 192 KiB.
 //
-// Where a thread was the last of its arena, jemalloc gives all of the arena's free pages back at the
-// thread's end. Before the next thread's lists are made, it gives back their pages to have them
+// Where a thread was the last of its arena, jemalloc gives all of the arena's free pages back at
+// the thread's end. Before the next thread's lists are made, it gives back their pages to have them
 // zero. Both cost a thread that comes and goes up to 15 faults. Neither is done here.
 //
 // jemalloc 5.3.1 does all of this another way; there only the first function has an effect.
