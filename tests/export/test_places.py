@@ -154,6 +154,16 @@ def read_if_file(path):
     return read(path) if os.path.isfile(path) and not os.path.islink(path) else None
 
 
+def open_files(pid):
+    found = []
+    for fd in glob.glob(f"/proc/{pid}/task/*/fd/*"):
+        try:
+            found.append(os.readlink(fd))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def test_limits():
     d = folder()
     # A file of more than 4 KiB would cost a signal, at exit too.
@@ -165,8 +175,12 @@ def test_limits():
     seen = []
     def descriptors(pid):
         seen.append(files(d))
-        # The thread that writes may have descriptors of its own.
-        open_now = [os.readlink(fd) for fd in glob.glob(f"/proc/{pid}/task/*/fd/*") if os.path.lexists(fd)]
+        # The thread that writes may have descriptors of its own, and the folder's while it writes.
+        for _ in range(100):
+            open_now = open_files(pid)
+            if not [f for f in open_now if f.startswith(d)]:
+                break
+            time.sleep(0.05)
         check("few descriptors: none is kept", not [f for f in open_now if f.startswith(d)], open_now)
     lines, pid, status = run(d, before=lambda pid: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)), during=descriptors,
                              SOURCE="rss", LIMIT="1G")
