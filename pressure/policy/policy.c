@@ -356,9 +356,6 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
 void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *after,
                         uint64_t freed, uint64_t took_us, uint64_t now)
 {
-    // What went back was never touched, or was taken again at once, unless usage shows it.
-    uint64_t taken = after->grown_bytes - st->evaluated_grown;
-    freed = min64(freed, less(st->evaluated_used + taken, after->used_bytes));
     // Half of what is left counts too: close to the limit that is all there can be.
     bool worth = freed >= pressure_near_limit(after) / 100 ||
                  (freed >= MIB && freed >= after->headroom_bytes / 2);

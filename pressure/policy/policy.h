@@ -171,7 +171,7 @@ struct pressure_state {
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
     uint64_t reclaim_grown, reclaim_held, reclaim_keep;
-    unsigned futile; // reclaims in a row after which usage was next to what it was
+    unsigned futile; // reclaims in a row that gave back next to nothing
     uint64_t nap_ms; // the last wait for neighbours
     bool tight;
     uint64_t tight_ms; // when it was so last

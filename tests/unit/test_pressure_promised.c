@@ -46,7 +46,7 @@ Test(pressure_promised, half_of_them_each_second)
 Test(pressure_promised, of_promises_half_the_headroom_is_believed)
 {
     promise(920, 0, 1000);
-    reclaimed(100, 820, 1000);
+    reclaimed(100, 920, 1000);
     struct pressure_sample s = sample_of(920);
     s.held_bytes = 16 * M;
     s.grown_bytes = 500 * M;
