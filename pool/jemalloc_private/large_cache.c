@@ -75,12 +75,10 @@ static unsigned je_class_of(size_t bytes)
 
 static bool map_is_known(void *block, size_t bytes)
 {
-    _Alignas(64) char lookups[1024] = {0}; // a rtree_ctx_t is 384 bytes
     const uint64_t *entry = map_entry((uintptr_t)block);
 
     return entry && *entry >> 48 == je_class_of(bytes) && !(*entry & 1) &&
-           entry == je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, lookups,
-                                                  (uintptr_t)block, true, false);
+           entry == je_private_entry((uintptr_t)block);
 }
 
 void large_cache_init(void)
