@@ -145,7 +145,8 @@ static int create(int dir, const char *name)
 {
     int fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
 
-    // Left by a process of the same pid that was killed in the middle, or put there by hand.
+    // An earlier process of this pid left it, killed while it wrote; or an administrator put it
+    // there.
     if (fd == -EEXIST && folder_remove(dir, name) == 0)
         fd = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL);
     return fd;

@@ -36,8 +36,8 @@ uint32_t quota_take(unsigned class, uint32_t want);
 
 void quota_return(unsigned class, uint32_t count);
 
-// Turns quota for `count` blocks of one class into as much for another of the same bucket; returns
-// for how many, the rest is handed back.
+// Turns quota for `count` blocks of class `from` into quota for blocks of class `to`, of the same
+// bucket. Returns the number of blocks of `to`; quota beyond these is handed back.
 uint32_t quota_move(unsigned from, unsigned to, uint32_t count);
 
 // Blocks of `class` went to jemalloc although they were to be kept: quota_take() had none.

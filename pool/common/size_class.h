@@ -4,11 +4,11 @@
 // At most 20 % of a block is slack. Class 0 means "not a block".
 //
 // From 16 KiB on each size has two classes. Blocks of one begin on a page; those of the *coloured*
-// one begin up to 15 cache lines behind it. The latter is for requests that leave 1 KiB of the
-// block unused anyway. Copying between two buffers that begin at nearly the same offset in their
-// pages is slow. With the destination 1 to 31 bytes ahead of the source modulo 4096, `rep movsb`
-// took 20 us for 64 KiB instead of 1.4 us on a Zen 4. redis does just that when it answers a GET.
-// jemalloc colours every large block, at the price of a page each; this costs nothing.
+// one begin up to 15 cache lines behind it. A coloured class is for requests that leave 1 KiB of
+// the block unused anyway. Copying between two buffers that begin at nearly the same offset in
+// their pages is slow. With the destination 1 to 31 bytes ahead of the source modulo 4096, `rep
+// movsb` took 20 us for 64 KiB instead of 1.4 us on a Zen 4. redis does just that when it answers a
+// GET. jemalloc colours every large block, at the price of a page each; this costs nothing.
 #ifndef TIDEPOOL_POOL_COMMON_SIZE_CLASS_H
 #define TIDEPOOL_POOL_COMMON_SIZE_CLASS_H
 

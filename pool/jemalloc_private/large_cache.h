@@ -3,9 +3,9 @@
 // jemalloc has no cache for them: each one that is freed is merged with its neighbours, and each
 // one that is taken is cut again, some 2,500 instructions the pair. From 8 MiB up (TIDEPOOL_LIMIT's
 // eighth where that is more) its pages also go back to the kernel at once. A program that works in
-// such buffers takes the same few in turns, so at most eight of them wait here. They wait for a
-// request of the same size class, until two ticks of pool_age() have passed, or until memory is
-// short. They count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
+// such buffers frees and takes the same few again. So at most eight free blocks wait here. A block
+// leaves for a request of its size class, after two ticks of pool_age(), or when memory is short.
+// The blocks count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
 //
 // jemalloc takes such a block for one in use; its counts of what a thread has taken and freed leave
 // out what is served from here. Blocks of arenas that the program made itself are not kept, because

@@ -20,8 +20,8 @@
 #include "shim/base.h"
 
 // Gives back up to `max_bytes` of such pages; those at the highest addresses first, for jemalloc
-// uses the lowest first. Returns how many bytes. Pages that the program has marked stay. Any thread
-// that is outside of jemalloc; 0 where another thread is at it. Leaves errno alone.
+// uses the lowest first. Returns how many bytes. Pages that the program has marked stay. Call it on
+// any thread outside of jemalloc. While another thread purges holes it returns 0. errno stays.
 uint64_t holes_purge(uint64_t max_bytes);
 
 // Bytes given back ever; and those of blocks on such pages that were handed out again.

@@ -48,9 +48,9 @@ void remap_locks_changed(void);
 bool remap_usable(void);
 
 // From now on, to remap_end(), this thread's first pages of REMAP_MIN_BYTES or more that jemalloc
-// takes at once are noted in *r, and not counted. Those that get no moved pages are for
-// pages_take(). A signal handler's may be the first. False: another thread is at it, and jemalloc
-// would not let two purge the same arena.
+// takes at once are noted in *r, and not counted. The caller reports
+// those that get no moved pages to pages_take(). A signal handler's pages may be the first. False:
+// another thread moves pages, and jemalloc would not let two threads purge the same arena.
 bool remap_begin(struct remap *r);
 void remap_end(void);
 

@@ -137,7 +137,7 @@ struct pressure_sample {
     uint64_t not_ours_bytes; // used, and not this process's anonymous memory; where the sample
                              // includes it
     bool alone;              // others have hardly any anonymous memory there
-    uint64_t threads;        // that may be growing at the same time
+    uint64_t threads;        // of the process, which may all grow at once
     uint64_t held_bytes;     // free memory that a reclaim could give back, roughly
     uint64_t grown_bytes;    // counters that only rise: taken from the page level,
     uint64_t shrunk_bytes;   // and given back to it,

@@ -1,9 +1,9 @@
 // procs - which processes of this machine have the library in them.
 //
 // Processes are inspected if we may read their maps; those of other users are found if their
-// control channel is listed in /proc/net/unix. What was found about a process, yes or no, is kept
-// for some scans while it has the same name, and then checked again. It may run another program by
-// then.
+// control channel is listed in /proc/net/unix. Whether a process has the library is
+// kept for some scans while the process keeps its name, and is then checked again: by then the
+// process may run another program.
 #ifndef TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
 #define TIDEPOOL_SHIM_CLI_PROCESS_PROCS_H
 
