@@ -28,6 +28,7 @@ sys.path.insert(0, f'{HERE}/../survival')
 # pylint: disable=wrong-import-position
 import catalog
 import cgroup
+import service
 import services
 import table as results_table
 
@@ -104,7 +105,7 @@ class Run:
             self.server = self.app.start(self.group.procs, self.env)
             self.begin = time.monotonic()
             result = self.app.load(seconds)
-        except services.Failed as why:
+        except service.Failed as why:
             self.why, result = str(why), None
         watch.end()
         self.samples = watch.samples
@@ -137,10 +138,10 @@ class Bench:
         try:
             result = run.load(LOAD_S)
             if result is None:
-                raise services.Failed(getattr(run, 'why', 'killed without a limit'))
+                raise service.Failed(getattr(run, 'why', 'killed without a limit'))
         except BaseException as why:
             run.__exit__()
-            if isinstance(why, services.Failed):
+            if isinstance(why, service.Failed):
                 self.row(allocator, rps='failed')
                 say(f'{self.name} {allocator}: {why}')
                 return

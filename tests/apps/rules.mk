@@ -1,5 +1,5 @@
 # make bench-apps [APPS='redis node'] [ALLOCS='glibc tidepool'] [SHORT=1]
-#                                real services at real load, some 40 minutes; SHORT=1: under 5
+#                                real services at real load, over an hour; SHORT=1: under 5
 #                                -> build/bench/apps.{tsv,svg}, and build/bench/apps/ with the samples
 .PHONY: bench-apps
 bench-apps:
