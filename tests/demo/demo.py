@@ -25,6 +25,7 @@ sys.path.insert(0, HERE)
 # pylint: disable=wrong-import-position
 import picture
 import service
+import why
 
 LIMIT_MIB = int(os.environ.get('DEMO_LIMIT_MIB', '140'))
 RUNS = int(os.environ.get('DEMO_RUNS', '3'))
@@ -43,7 +44,7 @@ def allocators():
         'glibc': ({}, 'libc.so.6'),
         'jemalloc': ({'LD_PRELOAD': 'libjemalloc.so.2'}, 'libjemalloc'),
         'jemalloc, 1 s': ({'LD_PRELOAD': 'libjemalloc.so.2', 'MALLOC_CONF': tuned}, 'libjemalloc'),
-        'tidepool': ({'LD_PRELOAD': f'{os.environ["B"]}/libtidepool.so'}, 'libtidepool'),
+        'tidepool': ({'LD_PRELOAD': f'{os.environ["B"]}/libtidepool.so', 'TIDEPOOL_VERBOSE': '2'}, 'libtidepool'),
     }
 
 
@@ -83,7 +84,16 @@ class Run:
         for one in self.services:
             one.end()
         for one in self.services:
+            if one.name == 'tidepool' and one.kills:
+                self.explain(one)
             one.clean_up()
+
+    @staticmethod
+    def explain(one):
+        say('\ndemo: the kernel says:')
+        say('\n'.join(why.kernel_says(os.path.basename(one.cgroup.path or 'none'))))
+        say('demo: the last lines of the service before that:')
+        say('\n'.join(why.service_said(one.log_path, one.log_bytes_at_kill)))
 
 
 def _cell(one, usage):

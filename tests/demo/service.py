@@ -94,12 +94,14 @@ class Service:
         self.served = self.lost = self.kills = 0
         self.history = []
         self.peak_bytes = 0
+        self.log_path, self.log_bytes_at_kill = None, 0
         self.server = self.cgroup = None
         self._stack = contextlib.ExitStack()
         self._thread = None
         self._end = threading.Event()
 
     def start(self, log_path):
+        self.log_path = log_path
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             self.port = s.getsockname()[1]
@@ -157,7 +159,9 @@ class Service:
 
     def look(self):
         """Adds (seconds, bytes, kills) to the history."""
-        self.kills = self.cgroup.oom_kills()
+        before, self.kills = self.kills, self.cgroup.oom_kills()
+        if self.kills > before:
+            self.log_bytes_at_kill = os.path.getsize(self.log_path)
         usage = self._usage_bytes()
         self.peak_bytes = max(self.peak_bytes, usage)
         self.history.append((time.monotonic(), usage, self.kills))
