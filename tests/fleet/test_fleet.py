@@ -112,32 +112,61 @@ def check_takes_nothing_away(drop_in):
     check("the drop-in takes nothing away from its service", not found, found)
 
 
+def systemd_says(drop_in):
+    """What systemd-analyze has against a service with this drop-in."""
+    folder = tempfile.mkdtemp(prefix="tidepool-unit-")
+    os.mkdir(f"{folder}/tidepool-test.service.d")
+    with open(f"{folder}/tidepool-test.service", "w") as f:
+        f.write("[Unit]\nDescription=test\n[Service]\nExecStart=/bin/true\n")
+    with open(f"{folder}/tidepool-test.service.d/tidepool.conf", "w") as f:
+        f.write(drop_in)
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", f"{folder}/tidepool-test.service"], capture_output=True,
+                          text=True, check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"})
+    shutil.rmtree(folder)
+    return [line for line in (done.stdout + done.stderr).splitlines() if "tidepool" in line]
+
+
 def verify_unit(drop_in):
     """As systemd reads it, with a service around it; and that it would have complained."""
-    tool = shutil.which("systemd-analyze")
-    if not tool:
+    if not shutil.which("systemd-analyze"):
         skip("systemd-analyze verify", "systemd is not installed")
         return
-    version = int(re.search(r"\d+", subprocess.run([tool, "--version"], capture_output=True, text=True,
+    version = int(re.search(r"\d+", subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True,
                                                    check=True).stdout).group())
     for text, good in ((drop_in, True), (drop_in.replace("MemoryMax=2G", "MemoryMax=lots"), False),
                        (drop_in.replace("EnvironmentFile=/", "EnvironmentFile="), False)):
-        folder = tempfile.mkdtemp(prefix="tidepool-unit-")
-        os.mkdir(f"{folder}/tidepool-test.service.d")
-        with open(f"{folder}/tidepool-test.service", "w") as f:
-            f.write("[Unit]\nDescription=test\n[Service]\nExecStart=/bin/true\n")
-        with open(f"{folder}/tidepool-test.service.d/tidepool.conf", "w") as f:
-            f.write(text)
-        done = subprocess.run([tool, "verify", "--man=no", f"{folder}/tidepool-test.service"], capture_output=True,
-                              text=True, check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"})
-        said = [line for line in (done.stdout + done.stderr).splitlines() if "tidepool" in line]
+        said = systemd_says(text)
         if version < 254:
             # The one setting that is for later versions; this one says that it ignores it.
             late = [line for line in said if "'MemoryPressureWatch'" in line]
             check("MemoryPressureWatch is told and ignored", len(late) == 1, said)
             said = [line for line in said if line not in late]
         check(f"systemd-analyze verify {'accepts' if good else 'refuses'}", (not said) == good, said)
-        shutil.rmtree(folder)
+
+
+def check_readme():
+    """Its blocks that no shell runs; `make test-containers` starts the first three of them."""
+    with open("README.md") as f:
+        readme = f.read()
+    blocks = {language: re.findall(rf"^```{language}\n(.*?)^```$", readme, re.M | re.S) for language in ("dockerfile", "yaml", "ini")}
+    check("README.md: blocks", {k: len(v) for k, v in blocks.items()} == {"dockerfile": 1, "yaml": 2, "ini": 1}, blocks)
+    instructions = re.findall(r"^(?:COPY --from=tidepool-library|ENV) .+$", blocks["dockerfile"][0], re.M)
+    check("README.md: Dockerfile", len(instructions) == 2 == blocks["dockerfile"][0].count("\n"), instructions)
+    compose = yaml.safe_load(blocks["yaml"][0])
+    image = compose["services"]["app"].pop("image")
+    refused = refuses({"services": {"app": {**compose["services"]["app"], "image": "${APP_IMAGE}"}}}, COMPOSE)
+    check("README.md: compose", image and not refused, refused)
+    lines = yaml.safe_load(blocks["yaml"][1])
+    app = containers(yaml.safe_load(read("kubernetes/app.yaml")))[1]
+    check("README.md: Kubernetes' lines are app.yaml's", set(lines) == {"env", "resources"} and all(e in app["env"] for e in lines["env"])
+          and lines["resources"]["limits"] == app["resources"]["limits"], lines)
+    library = re.search(r"^Environment=LD_PRELOAD=(\S+)$", blocks["ini"][0], re.M).group(1)
+    with open("export/debian/rules") as f:
+        check("README.md: systemd's library is found by its name", "libtidepool.so" == library
+              and "/usr/lib/$(DEB_HOST_MULTIARCH)" in f.read(), library)
+    if shutil.which("systemd-analyze"):
+        said = systemd_says(blocks["ini"][0])
+        check("README.md: systemd-analyze verify", not said, said)
 
 
 def containers(document):
@@ -246,7 +275,7 @@ def check_dockerfile(preload):
     lines = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
     known = {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "CMD", "ENV"}
     check("Dockerfile: instructions", {i for i, _ in lines} <= known, {i for i, _ in lines} - known)
-    arguments = {rest for i, rest in lines if i == "ARG"}
+    arguments = {rest.split("=")[0] for i, rest in lines if i == "ARG"}
     stages = [rest.split() for i, rest in lines if i == "FROM"]
     check("Dockerfile: images are arguments", all(re.fullmatch(r"\$\{(\w+)\}", s[0]) and s[0][2:-1] in arguments for s in stages), stages)
     named = {s[2] for s in stages if len(s) == 3}
@@ -280,5 +309,6 @@ if __name__ == "__main__":
     check_kubernetes()
     check_docker()
     check_hosts()
+    check_readme()
     print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
     sys.exit(bool(counts["failed"] or not counts["passed"]))
