@@ -1,9 +1,17 @@
 # make test-cgroup2 [CASES='max swap']
-#                                what cannot be tested under cgroup v1: one boot of a small VM, about two minutes.
+#                                what cannot be tested under cgroup v1: one boot of a small VM, two to four minutes.
+#      CASES=patterns            the survival bench's patterns there, at their bars: about a minute.
+#      CASES=features            what the kernel has.
+#      VM_KERNEL=FILE.deb        another of Debian's kernels than the one that apt names.
 
-CGROUP2_FILES := $(B)/libtidepool.so $(addprefix $(B)/tests/survival/,growth giveback shift refused regroup moves)
+CGROUP2_FILES := $(B)/libtidepool.so $(B)/tests/cgroup2/features \
+    $(addprefix $(B)/tests/survival/,growth giveback shift refused regroup moves idle handover family random drift workers)
 
 .PHONY: test-cgroup2
+
+$(B)/tests/cgroup2/features: %: %.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 
 test-cgroup2: $(CGROUP2_FILES)
 	$(Q)tests/setup/install.sh cgroup2

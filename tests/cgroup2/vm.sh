@@ -7,13 +7,14 @@
 # last has to be "| end STATUS", or the machine did not get that far, which counts as failure.
 #
 #   $CASES       arguments of the script
-#   $VM_SECONDS  limit for the whole run (170)     $VM_MIB  memory (768)      $VM_LOG  console (build/cgroup2/console)
-#   $VM_KERNEL   a linux-image .deb to take the kernel from, instead of fetching what apt names
+#   $VM_SECONDS  limit for the whole run (900)     $VM_MIB  memory (768)      $VM_LOG  console (build/cgroup2/console)
+#   $VM_KERNEL   a linux-image .deb to take the kernel from, instead of fetching what apt names; kept beside it.
+#                Where an image comes in parts: 'linux-binary.deb linux-modules.deb'
 #
 # Emulated throughout (TCG): what runs here is 10-15 times slower than outside.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
-cache=build/cgroup2
+cache=build/cgroup2${VM_KERNEL:+/$(basename "${VM_KERNEL%% *}" .deb)}
 log=${VM_LOG:-$cache/console}
 mkdir -p "$cache"
 
@@ -33,19 +34,21 @@ number_at() { od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' '; }
 # Debian's image unpacks itself, which takes a minute when emulated; qemu also starts the ELF file inside it.
 # Where that lies is in the boot header: setup sectors, payload offset, payload length.
 unpack_kernel() {
-    local image=$1 setup payload size
+    local image=$1 setup payload size unpack=xz
     setup=$(od -An -tu1 -j $((0x1f1)) -N 1 "$image")
     payload=$(((setup + 1) * 512 + $(number_at "$image" $((0x248)))))
     size=$(number_at "$image" $((0x24c)))
+    # zstd from Linux 6.12 on.
+    [ "$(number_at "$image" "$payload")" != $((0xfd2fb528)) ] || unpack=zstd
     # The last four bytes of the payload are its unpacked length.
     dd if="$image" iflag=skip_bytes,count_bytes skip=$payload count=$((size - 4)) bs=1M status=none |
-        xz -dc >"$cache/vmlinux.new" ||
+        $unpack -dc >"$cache/vmlinux.new" ||
         die "cannot unpack $image"
     mv "$cache/vmlinux.new" "$cache/vmlinux"
 }
 
 fetch_kernel() {
-    local deb=${VM_KERNEL:-} name dir
+    local deb=${VM_KERNEL:-} name dir part
     dir=$(mktemp -d "$cache/deb.XXXXXX")
     if [ -z "$deb" ]; then
         name=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
@@ -53,10 +56,11 @@ fetch_kernel() {
         (cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download "$name") || die "cannot download $name"
         deb=$(echo "$dir"/*.deb)
     fi
-    dpkg-deb -x "$deb" "$dir/root"
+    for part in $deb; do dpkg-deb -x "$part" "$dir/root"; done
     mkdir -p "$cache/modules"
-    find "$dir/root" \( -name zsmalloc.ko -o -name zram.ko \) -exec cp {} "$cache/modules/" \;
-    unpack_kernel "$(echo "$dir"/root/boot/vmlinuz-*)"
+    find "$dir/root" \( -name 'zsmalloc.ko*' -o -name 'lz4*_compress.ko*' -o -name 'zram.ko*' \) -exec cp {} "$cache/modules/" \;
+    find "$cache/modules" -name '*.xz' -exec xz -d {} +
+    unpack_kernel "$(find "$dir/root" -name 'vmlinuz*' -type f)"
     rm -rf "$dir"
 }
 
@@ -87,12 +91,12 @@ build_root() {
 boot() {
     local status=0
     # -cpu max: the library may be built for more than qemu's default. la57 off: it slows emulation.
-    timeout -k 5 "${VM_SECONDS:-170}" qemu-system-x86_64 -machine q35 -accel tcg -cpu max,la57=off -smp 2 \
+    timeout -k 5 "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35 -accel tcg -cpu max,la57=off -smp 2 \
         -m "${VM_MIB:-768}" -nodefaults -display none -no-reboot -serial "file:$log" \
         -kernel "$cache/vmlinux" -initrd "$work/initrd" \
         -append 'console=ttyS0 loglevel=1 panic=-1 psi=1 mitigations=off nokaslr rdinit=/init' \
         </dev/null >"$work/qemu" 2>&1 || status=$?
-    [ "$status" -ne 124 ] || echo "cgroup2 vm: cut off after ${VM_SECONDS:-170} s" >&2
+    [ "$status" -ne 124 ] || echo "cgroup2 vm: cut off after ${VM_SECONDS:-900} s" >&2
     cat "$work/qemu" >&2
 }
 
