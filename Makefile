@@ -48,7 +48,7 @@ LAUNCHER_OBJ := $(LAUNCHER_SRC:%.c=$(B)/%.o)
 # Parts of shim/ that touch nothing of libc's heap: tests and the launcher link them, too.
 TESTED_SHIM := $(patsubst %.c,$(B)/%.o,$(wildcard shim/config/*.c) shim/base/log.c shim/cli/common/out.c \
     $(addsuffix .c,$(addprefix shim/cli/profile/,profile intern names hide stacks file) \
-    $(addprefix shim/cli/symbols/,elf lines perfmap) shim/cli/report/rows))
+    $(addprefix shim/cli/symbols/,elf lines made_name perfmap) shim/cli/report/rows))
 # The one part of shim/ that the modules below it may call.
 BELOW_SRC := shim/next.c
 # These folders last: in this order a thread's variables have no gaps between them (test: static_tls).
@@ -98,7 +98,8 @@ $(B)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(COMPILE) $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS) $(LIBS)' > $@
 
-$(B)/%.o: %.c $(B)/flags
+# Jemalloc's archive first: where it is missing that is said before anything is compiled.
+$(B)/%.o: %.c $(B)/flags | build/jemalloc/libje.a
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -c -o $@ $<
@@ -110,7 +111,7 @@ $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/api/lib
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \
-                                        -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch)"'
+                                        -DTIDEPOOL_MULTIARCH='"$(shell $(CC) -print-multiarch 2>/dev/null)"'
 $(LAUNCHER_OBJ): $(B)/libdir
 $(B)/shim/cli/report/flame.o: shim/cli/report/flame.html
 $(B)/libdir: FORCE
@@ -147,7 +148,7 @@ include $(wildcard tests/*/rules.mk)
 
 # A sanitizer brings its own malloc, so nothing is preloaded under one: victims have the library linked
 # in (tests/inside). Criterion cannot start under ThreadSanitizer, so races are hunted by plain programs.
-SUITES  := $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),inside,race preload))
+SUITES  := $(if $(filter thread,$(SAN)),race,unit $(if $(SAN),inside,race preload public))
 RESULTS := $(B)/tests/results
 SUITE    = tests/setup/suite.sh $@ $(RESULTS)
 JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -193,7 +194,7 @@ check: all $(TIDY)
 	$(Q)python3 tests/check/prose.py
 	$(call say,CHECK,guard of calls into jemalloc)
 	$(Q)! grep -nE '\bje_[a-z_]+\(' $$(find shim -name '*.[ch]') | \
-	    grep -vE '^shim/(guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment|private_[a-z_]+)\(' | grep .
+	    grep -vE '^shim/(jemalloc/guarded|lowmem/low_memory)\.c:|:.*//|\bje_(nallocx|alignment|private_[a-z_]+)\(' | grep .
 	$(call say,CHECK,headers stand alone)
 	$(Q)set -e; for h in $(wildcard $(FOLDERS:%=%*.h)); do \
 	    echo "#include \"$$h\"" | $(CC) $(TP_CPPFLAGS) $(TP_CFLAGS) -Werror -fsyntax-only -x c -; done

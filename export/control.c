@@ -16,6 +16,7 @@
 #include "pressure/kernel/private_fd.h"
 #include "pressure/kernel/text.h"
 #include "shim/base.h"
+#include "shim/kernel.h"
 
 #define CLIENTS 4
 #define BACKLOG 16
@@ -67,26 +68,25 @@ static struct command {
 // A number that the program has taken over is let be.
 static bool ours(const struct socket *s)
 {
-    return s->open && private_fd_is(s->fd, s->dev, s->ino, 0);
+    return s->open && private_fd_is(s->fd, s->dev, s->ino);
 }
 
 static void drop(struct socket *s)
 {
     if (ours(s))
-        text_fd_close(s->fd);
+        kernel_close(s->fd);
     s->open = false;
 }
 
 // Moves it up and remembers it; `fd` is closed where that fails.
 static int adopt(struct socket *s, int fd)
 {
-    uint64_t id;
     fd = private_fd_move(fd);
     if (fd < 0)
         return fd;
-    int err = private_fd_identify(fd, &s->dev, &s->ino, &id);
+    int err = private_fd_identify(fd, &s->dev, &s->ino);
     if (err) {
-        text_fd_close(fd);
+        kernel_close(fd);
         return err;
     }
     s->fd = fd;
@@ -179,7 +179,7 @@ static void run(int fd, char *line)
         control_error(fd, "no such command");
 }
 
-// A child may hold a copy until it knows of its fork; shutdown ends the connection all the same.
+// A child may hold a copy until it knows of its fork; shutdown ends the connection even so.
 static void hang_up(struct client *c)
 {
     if (ours(&c->at))

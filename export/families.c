@@ -19,6 +19,7 @@ struct family {
     void (*series)(struct out *o, const struct family *f, const struct metrics *m);
     size_t offset;     // of the (first) value, where `series` asks for it
     unsigned decimals; // the value counts 1/10^decimals of the unit
+    size_t only_if;    // of the flag without which there is no series; 0: always
 };
 
 static uint64_t value_at(const void *from, size_t offset)
@@ -29,18 +30,6 @@ static uint64_t value_at(const void *from, size_t offset)
 static void one(struct out *o, const struct family *f, const struct metrics *m)
 {
     out_series(o, f->name, "", NULL, NULL, value_at(m, f->offset), f->decimals);
-}
-
-static void watched(struct out *o, const struct family *f, const struct metrics *m)
-{
-    if (m->watched)
-        one(o, f, m);
-}
-
-static void jemalloc(struct out *o, const struct family *f, const struct metrics *m)
-{
-    if (m->jemalloc_known)
-        one(o, f, m);
 }
 
 static void in_bucket(struct out *o, const struct family *f, const struct metrics *m, unsigned b,
@@ -96,16 +85,14 @@ static void by_level(struct out *o, const struct family *f, const struct metrics
 
     for (unsigned i = 0; i < PRESSURE_LEVELS; i++)
         names[i] = pressure_level_name(i);
-    if (m->watched)
-        several(o, f, m, "level", names, PRESSURE_LEVELS);
+    several(o, f, m, "level", names, PRESSURE_LEVELS);
 }
 
 static void by_cause(struct out *o, const struct family *f, const struct metrics *m)
 {
     static const char *const causes[PRESSURE_CAUSES] = {"watchdog", "assist", "api"};
 
-    if (m->watched)
-        several(o, f, m, "cause", causes, PRESSURE_CAUSES);
+    several(o, f, m, "cause", causes, PRESSURE_CAUSES);
 }
 
 static void by_misuse(struct out *o, const struct family *f, const struct metrics *m)
@@ -115,18 +102,11 @@ static void by_misuse(struct out *o, const struct family *f, const struct metric
     several(o, f, m, "kind", kinds, METRICS_MISUSES);
 }
 
-static void sampled(struct out *o, const struct family *f, const struct metrics *m)
-{
-    if (m->sampled)
-        one(o, f, m);
-}
-
 static void by_result(struct out *o, const struct family *f, const struct metrics *m)
 {
     static const char *const results[METRICS_DUMPS] = {"written", "failed"};
 
-    if (m->sampled)
-        several(o, f, m, "result", results, METRICS_DUMPS);
+    several(o, f, m, "result", results, METRICS_DUMPS);
 }
 
 static void by_kind_of_file(struct out *o, const struct family *f, const struct metrics *m)
@@ -135,8 +115,7 @@ static void by_kind_of_file(struct out *o, const struct family *f, const struct 
 
     for (unsigned k = 0; k < MFILE_KINDS; k++)
         names[k] = mfile_kind_name(k);
-    if (m->files_known)
-        several(o, f, m, "kind", names, MFILE_KINDS);
+    several(o, f, m, "kind", names, MFILE_KINDS);
 }
 
 // One label and its value, quotes and all: the next one goes between them.
@@ -164,16 +143,9 @@ static void by_advice(struct out *o, const struct family *f, const struct metric
     }
 }
 
-static void of_files(struct out *o, const struct family *f, const struct metrics *m)
-{
-    if (m->files_known)
-        one(o, f, m);
-}
-
 static void level(struct out *o, const struct family *f, const struct metrics *m)
 {
-    if (m->watched)
-        out_series(o, f->name, "", NULL, NULL, (uint64_t)m->level, 0);
+    out_series(o, f->name, "", NULL, NULL, (uint64_t)m->level, 0);
 }
 
 // As Prometheus itself writes these numbers: a test holds them against pressure_histogram_us.
@@ -186,8 +158,6 @@ static void durations(struct out *o, const struct family *f, const struct metric
 {
     uint64_t reclaims = 0;
 
-    if (!m->watched)
-        return;
     for (unsigned i = 0; i < PRESSURE_HISTOGRAM; i++) {
         reclaims += m->count.reclaim_took[i];
         out_series(o, f->name, "_bucket", "le", bounds[i], reclaims, 0);
@@ -204,6 +174,7 @@ static void build_info(struct out *o, const struct family *f, const struct metri
 
 #define IN(field) .offset = offsetof(struct metrics, field)
 #define IN_BUCKET(field) .offset = offsetof(struct metrics_bucket, field)
+#define ONLY_IF(flag) .only_if = offsetof(struct metrics, flag)
 #define COUNTED(field) .offset = offsetof(struct metrics_bucket_counters, field)
 
 static const struct family families[] = {
@@ -266,76 +237,80 @@ static const struct family families[] = {
      .series = by_misuse, IN(count.misused)},
 
     {"tidepool_memory_pressure_level", GAUGE,
-     "How short memory is: 0 normal, 1 moderate, 2 high, 3 critical.", .series = level},
-    {"tidepool_memory_usage_ratio", GAUGE, "Memory used, as a share of the limit.",
-     .series = watched, IN(usage_micro), .decimals = 6},
+     "How short memory is: 0 normal, 1 moderate, 2 high, 3 critical.", .series = level,
+     ONLY_IF(watched)},
+    {"tidepool_memory_usage_ratio", GAUGE, "Memory used, as a share of the limit.", .series = one,
+     ONLY_IF(watched), IN(usage_micro), .decimals = 6},
     {"tidepool_memory_usage_bytes", GAUGE, "Memory used, of what counts against the limit.",
-     .series = watched, IN(usage_bytes)},
+     .series = one, ONLY_IF(watched), IN(usage_bytes)},
     {"tidepool_memory_limit_bytes", GAUGE,
      "The limit that is closest to being hit: the cgroup's, an ancestor's, the machine's memory or "
      "a setting; +Inf where there is none.",
-     .series = watched, IN(limit_bytes)},
-    {"tidepool_memory_resident_bytes", GAUGE, "Resident memory of this process.", .series = watched,
-     IN(resident_bytes)},
+     .series = one, ONLY_IF(watched), IN(limit_bytes)},
+    {"tidepool_memory_resident_bytes", GAUGE, "Resident memory of this process.", .series = one,
+     ONLY_IF(watched), IN(resident_bytes)},
+    {"tidepool_memory_outside_bytes", GAUGE,
+     "Anonymous memory of this process that did not come from malloc, an estimate.", .series = one,
+     ONLY_IF(watched), IN(outside_bytes)},
     {"tidepool_memory_level_transitions_total", COUNTER, "Changes of level, by the level entered.",
-     .series = by_level, IN(count.transitions)},
+     .series = by_level, ONLY_IF(watched), IN(count.transitions)},
     {"tidepool_memory_level_seconds_total", COUNTER, "Time spent in each level.",
-     .series = by_level, IN(count.level_ms), .decimals = 3},
+     .series = by_level, ONLY_IF(watched), IN(count.level_ms), .decimals = 3},
     {"tidepool_memory_reclaims_total", COUNTER,
-     "Reclaims (caches drained, pages given back), by who asked: the watchdog, a thread that was "
+     "Reclaims (caches drained, pages given back), by cause: the watchdog, a thread that was "
      "about to grow (assist), the program (api).",
-     .series = by_cause, IN(count.reclaims)},
+     .series = by_cause, ONLY_IF(watched), IN(count.reclaims)},
     {"tidepool_memory_reclaimed_bytes_total", COUNTER,
-     "Bytes that reclaims gave back to the kernel, by who asked.", .series = by_cause,
+     "Bytes that reclaims gave back to the kernel, by cause.", .series = by_cause, ONLY_IF(watched),
      IN(count.reclaimed_bytes)},
     {"tidepool_memory_reclaim_duration_seconds", HISTOGRAM, "How long reclaims took.",
-     .series = durations},
+     .series = durations, ONLY_IF(watched)},
     {"tidepool_memory_last_purge_timestamp_seconds", GAUGE,
-     "When the last reclaim ended, in seconds since 1970; 0 before the first.", .series = watched,
-     IN(purged_unix_ms), .decimals = 3},
+     "When the last reclaim ended, in seconds since 1970; 0 before the first.", .series = one,
+     ONLY_IF(watched), IN(purged_unix_ms), .decimals = 3},
     {"tidepool_memory_samples_total", COUNTER, "Looks at the memory limit and usage.",
-     .series = watched, IN(count.evaluations)},
+     .series = one, ONLY_IF(watched), IN(count.evaluations)},
     {"tidepool_memory_assist_samples_total", COUNTER,
-     "Looks taken by threads that were about to grow; part of all samples.", .series = watched,
-     IN(count.direct_evaluations)},
+     "Looks taken by threads that were about to grow; part of all samples.", .series = one,
+     ONLY_IF(watched), IN(count.direct_evaluations)},
     {"tidepool_memory_late_samples_total", COUNTER,
-     "Looks that came later than planned by over half an interval.", .series = watched,
-     IN(count.late_evaluations)},
+     "Looks that came later than planned by over half an interval.", .series = one,
+     ONLY_IF(watched), IN(count.late_evaluations)},
     {"tidepool_memory_refused_total", COUNTER,
-     "Requests refused with ENOMEM because they would have passed the limit.", .series = watched,
-     IN(count.refused)},
+     "Requests refused with ENOMEM because they would have passed the limit.", .series = one,
+     ONLY_IF(watched), IN(count.refused)},
     {"tidepool_memory_page_moves_enabled", GAUGE,
      "1 while free pages may move to where new ones would be taken, 0 while they may not: the "
      "kernel, a limit, locked memory or too many mappings rule it out.",
-     .series = watched, IN(page_moves)},
+     .series = one, ONLY_IF(watched), IN(page_moves)},
     {"tidepool_memory_moved_bytes_total", COUNTER,
-     "Bytes of free pages that moved to where new ones would have been taken.", .series = watched,
-     IN(count.moved_bytes)},
+     "Bytes of free pages that moved to where new ones would have been taken.", .series = one,
+     ONLY_IF(watched), IN(count.moved_bytes)},
 
     {"tidepool_heap_samples_total", COUNTER, "Requests sampled, with their call site.",
-     .series = sampled, IN(count.samples)},
+     .series = one, ONLY_IF(sampled), IN(count.samples)},
     {"tidepool_heap_samples_dropped_total", COUNTER,
      "Requests that were to be sampled, but served without: no room, or in the middle of another.",
-     .series = sampled, IN(count.samples_dropped)},
-    {"tidepool_heap_live_samples", GAUGE, "Sampled blocks that the program has.", .series = sampled,
-     IN(samples.live)},
+     .series = one, ONLY_IF(sampled), IN(count.samples_dropped)},
+    {"tidepool_heap_live_samples", GAUGE, "Sampled blocks that the program has.", .series = one,
+     ONLY_IF(sampled), IN(samples.live)},
     {"tidepool_heap_live_bytes", GAUGE,
      "Bytes of all blocks that the program has, as it asked for them, estimated from samples.",
-     .series = sampled, IN(samples.live_bytes)},
-    {"tidepool_heap_table_bytes", GAUGE, "Memory for samples and their stacks.", .series = sampled,
-     IN(samples.table_bytes)},
+     .series = one, ONLY_IF(sampled), IN(samples.live_bytes)},
+    {"tidepool_heap_table_bytes", GAUGE, "Memory for samples and their stacks.", .series = one,
+     ONLY_IF(sampled), IN(samples.table_bytes)},
     {"tidepool_heap_dumps_total", COUNTER, "Heap profiles, by what became of them.",
-     .series = by_result, IN(count.dumps)},
+     .series = by_result, ONLY_IF(sampled), IN(count.dumps)},
     {"tidepool_mfile_mappings", GAUGE,
      "Mapped files, by kind: shared (what is written reaches the file), private (it stays with the "
      "process), each writable or readonly.",
-     .series = by_kind_of_file, IN(files.mappings)},
+     .series = by_kind_of_file, ONLY_IF(files_known), IN(files.mappings)},
     {"tidepool_mfile_mapped_bytes", GAUGE, "Address space of mapped files.",
-     .series = by_kind_of_file, IN(files.bytes)},
+     .series = by_kind_of_file, ONLY_IF(files_known), IN(files.bytes)},
     {"tidepool_mfile_resident_bytes", GAUGE,
      "Bytes of mapped files that are in memory, for this process or another one; an estimate from "
      "256 samples.",
-     .series = by_kind_of_file, IN(files.resident_bytes)},
+     .series = by_kind_of_file, ONLY_IF(files_known), IN(files.resident_bytes)},
     {"tidepool_mfile_advice_total", COUNTER,
      "Advice given to the kernel, by what it was and what came of it: ok, refused by what is "
      "mapped "
@@ -344,26 +319,26 @@ static const struct family families[] = {
     {"tidepool_mfile_lazily_freed_bytes_total", COUNTER,
      "Resident bytes paged out because memory was short, or offered by "
      "tidepool_mfile_free_lazy().",
-     .series = of_files, IN(count.lazily_freed_bytes)},
+     .series = one, ONLY_IF(files_known), IN(count.lazily_freed_bytes)},
 
     {"tidepool_jemalloc_allocated_bytes", GAUGE,
-     "Bytes in jemalloc's allocations; a block of the pools is one, live or free.",
-     .series = jemalloc, IN(jemalloc.allocated)},
+     "Bytes in jemalloc's allocations; a block of the pools is one, live or free.", .series = one,
+     ONLY_IF(jemalloc_known), IN(jemalloc.allocated)},
     {"tidepool_jemalloc_active_bytes", GAUGE, "Bytes in pages with allocations of jemalloc's.",
-     .series = jemalloc, IN(jemalloc.active)},
+     .series = one, ONLY_IF(jemalloc_known), IN(jemalloc.active)},
     {"tidepool_jemalloc_resident_bytes", GAUGE,
-     "Most bytes of jemalloc's that may be resident: active, dirty and metadata.",
-     .series = jemalloc, IN(jemalloc.resident)},
+     "Most bytes of jemalloc's that may be resident: active, dirty and metadata.", .series = one,
+     ONLY_IF(jemalloc_known), IN(jemalloc.resident)},
     {"tidepool_jemalloc_mapped_bytes", GAUGE, "Bytes in extents that jemalloc has mapped.",
-     .series = jemalloc, IN(jemalloc.mapped)},
+     .series = one, ONLY_IF(jemalloc_known), IN(jemalloc.mapped)},
     {"tidepool_jemalloc_retained_bytes", GAUGE,
-     "Bytes of address space that jemalloc keeps without memory behind it.", .series = jemalloc,
-     IN(jemalloc.retained)},
+     "Bytes of address space that jemalloc keeps without memory behind it.", .series = one,
+     ONLY_IF(jemalloc_known), IN(jemalloc.retained)},
     {"tidepool_jemalloc_dirty_bytes", GAUGE,
-     "Bytes in unused pages that jemalloc has not given back yet.", .series = jemalloc,
-     IN(jemalloc.dirty)},
+     "Bytes in unused pages that jemalloc has not given back yet.", .series = one,
+     ONLY_IF(jemalloc_known), IN(jemalloc.dirty)},
     {"tidepool_jemalloc_metadata_bytes", GAUGE, "Bytes that jemalloc uses for its bookkeeping.",
-     .series = jemalloc, IN(jemalloc.metadata)},
+     .series = one, ONLY_IF(jemalloc_known), IN(jemalloc.metadata)},
 };
 
 // A name and its header line, taken back where no series follows.
@@ -372,6 +347,8 @@ static void render_family(struct out *o, const struct family *f, const struct me
     static const char *const types[] = {"gauge", "counter", "histogram"};
     char *start = o->at, *header_end;
 
+    if (f->only_if && !*((const bool *)m + f->only_if))
+        return;
     out_text(o, "# HELP ");
     out_text(o, f->name);
     out_char(o, ' ');

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "pressure/kernel/text.h"
+#include "shim/kernel.h"
+#include "shim/number.h"
 
 // The part of /proc/PID/stat behind the name, which may hold anything, brackets and blanks too: it
 // begins with the state, field 3.
@@ -28,7 +30,7 @@ static uint64_t start_in(const char *stat)
         p = strchr(p, ' ');
         p = p ? p + 1 : NULL;
     }
-    return p && text_u64(&p, &start) ? start : 0;
+    return p && number_read(&p, &start) ? start : 0;
 }
 
 bool identity_is_gone(int pid, uint64_t start)
@@ -54,14 +56,13 @@ bool identity_is_gone(int pid, uint64_t start)
 static uint64_t number_in_link(const char *path, const char *prefix)
 {
     char link[40];
-    long n = syscall(SYS_readlinkat, AT_FDCWD, path, link, sizeof link - 1);
+    long n = kernel_read_link(path, link, sizeof link);
     const char *p = link + strlen(prefix);
     uint64_t number = 0;
 
     if (n <= (long)strlen(prefix))
         return 0;
-    link[n] = '\0';
-    return text_u64(&p, &number) ? number : 0;
+    return number_read(&p, &number) ? number : 0;
 }
 
 void identity_read(struct identity *out)
@@ -84,7 +85,8 @@ void identity_comm(char out[16])
     char text[32];
 
     // Not the thread's own: this is asked by the watchdog, which is called tidepool.
-    if (text_read("/proc/self/comm", text, sizeof text) <= 0 && prctl(PR_GET_NAME, text) != 0)
+    if (text_read("/proc/self/comm", text, sizeof text) <= 0 &&
+        syscall(SYS_prctl, PR_GET_NAME, text, 0, 0, 0) != 0)
         strcpy(text, "?");
     text[strcspn(text, "\n")] = '\0';
     text[15] = '\0';

@@ -19,7 +19,7 @@ struct identity {
     uint64_t start;  // ticks since boot, as in /proc/PID/stat
     uint64_t pidns;  // inode of the namespace
     char boot[40];   // the kernel's boot id, without the newline
-    bool sees_peers; // /proc is that of this namespace, so /proc/PID is whom pid PID means here
+    bool sees_peers; // /proc is that of this namespace, so a pid of ours names its /proc/PID
 };
 
 // Of the calling process. What /proc does not tell is 0 or empty.

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "export/labels.h"
+#include "export/outside.h"
 #include "mfile/lazy.h"
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
@@ -98,6 +100,7 @@ static void read_pressure(struct metrics *m)
     m->usage_micro =
         m->limit_bytes == PRESSURE_UNLIMITED ? 0 : micro(m->usage_bytes, m->limit_bytes);
     m->resident_bytes = p.sample.rss_bytes;
+    m->outside_bytes = outside_bytes();
     m->purged_unix_ms = p.reclaim_unix_ms;
     memcpy(c->transitions, p.transitions, sizeof c->transitions);
     memcpy(c->level_ms, p.level_ms, sizeof c->level_ms);
@@ -133,9 +136,9 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
     // A figure that is not to be had is 0, not what the last reading made of it.
     *j = (struct metrics_jemalloc){0};
     uint64_t epoch = 1;
-    if (region_entered())
+    if (guard_entered())
         return;
-    region_enter();
+    guard_enter();
     if (!watched)
         je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
     for (unsigned i = 0; i < array_len(figures); i++) {
@@ -143,7 +146,7 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
         if (je_mallctl(figures[i].name, &value, &length, NULL, 0) == 0)
             *(uint64_t *)((char *)j + figures[i].offset) = value;
     }
-    region_leave();
+    guard_leave();
     j->dirty *= 4096;
 }
 

@@ -22,7 +22,7 @@
 #include "export/identity.h"
 #include "mfile/mfile.h"
 #include "pool/common/quota.h"
-#include "pressure/evaluate.h"
+#include "pressure/stats_snapshot.h"
 
 // Room for all families with 16 buckets and the longest labels: see the unit test.
 #define METRICS_TEXT_MAX ((size_t)768 << 10)
@@ -67,6 +67,7 @@ struct metrics {
     bool watched; // there was an evaluation: else what is below, to the blank line
     enum pressure_level level;
     uint64_t usage_micro, usage_bytes, limit_bytes, resident_bytes; // UINT64_MAX: no limit
+    uint64_t outside_bytes;                                         // see outside.h
     uint64_t purged_unix_ms;                                        // 0: never
     uint64_t page_moves; // 1 where free pages may move, else 0
 

@@ -1,4 +1,5 @@
 #include "export/out.h"
+#include "shim/number.h"
 
 #include <string.h>
 
@@ -24,13 +25,10 @@ void out_char(struct out *o, char c)
 
 void out_number(struct out *o, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    char digits[NUMBER_DIGITS_MAX];
+    const char *end = number_write(digits, n);
 
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    out_bytes(o, digits + at, sizeof digits - at);
+    out_bytes(o, digits, (size_t)(end - digits));
 }
 
 void out_fixed(struct out *o, uint64_t n, unsigned decimals)

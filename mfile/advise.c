@@ -11,8 +11,8 @@
 #include "shim/base.h"
 #include "shim/next.h"
 
-// Newer than the headers of some systems that we are built on; the kernel's numbers are the same on
-// every architecture that we run on.
+// Newer than the headers of some systems that we are built on; the kernel's numbers do not differ
+// between the architectures that we run on.
 #ifndef MADV_COLD
 #define MADV_COLD 20
 #define MADV_PAGEOUT 21

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -193,34 +192,19 @@ static bool take_lines(void *arg, const struct maps_line *line)
     for (unsigned i = 0; i < b->count; i++)
         if (b->asked[i].start >= line->start && b->asked[i].start < line->end)
             take_line(b, i, line);
-    return true;
-}
-
-// One by one, or all in one walk through the list where the kernel cannot be asked.
-static void ask_kernel(int fd, struct batch *b)
-{
-    char path[4096];
-
-    for (unsigned i = 0; i < b->count && maps_is_quick(); i++) {
-        struct maps_line line = {0};
-        if (maps_at(fd, b->asked[i].start, &line, path, sizeof path) == 0)
-            take_line(b, i, &line);
-    }
-    if (!maps_is_quick())
-        maps_read(take_lines, b);
+    return b->count > 0;
 }
 
 bool rules_settle(void)
 {
     struct batch b = {.count = 0};
+    bool any = false;
     int fd;
 
     if (!record_waits() || (fd = maps_open()) < 0)
         return false;
     b.count = record_fresh(b.asked, BATCH);
-    ask_kernel(fd, &b);
-    syscall(SYS_close, fd);
-    bool any = false;
+    maps_read_from(fd, take_lines, &b);
     for (unsigned i = 0; i < b.count; i++) {
         if (!record_answer(&b.asked[i], b.found[i] ? &b.known[i] : NULL))
             continue;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/close_range.h>
-#include <linux/futex.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/clock.h"
+#include "shim/kernel.h"
 #include "shim/thread.h"
 
 #define STACK_BYTES (64 * 1024)
@@ -52,7 +52,7 @@ static bool sleep_until_poked(const struct worker_jobs *jobs)
     atomic_store(&worker_sleeps, true);
     bool idle = !jobs->waits() && !atomic_load(&stopping);
     if (idle)
-        syscall(SYS_futex, &woken, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+        kernel_futex_wait(&woken, seen, UINT64_MAX);
     atomic_store(&worker_sleeps, false);
     return idle;
 }
@@ -63,7 +63,7 @@ static void *run(void *arg)
     unsigned ms = 1, stuck_ms = 1;
 
     thread_runs(&slot);
-    prctl(PR_SET_NAME, "tidepool-files");
+    syscall(SYS_prctl, PR_SET_NAME, "tidepool-files", 0, 0, 0);
     if (jobs->begin)
         jobs->begin();
     // A table of descriptors of its own, empty (Linux 5.9): what is opened here takes no number
@@ -106,7 +106,7 @@ bool worker_suspend(unsigned ms)
     atomic_store(&stopping, true);
     atomic_fetch_add(&woken, 1);
     if (atomic_load(&slot.there))
-        syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        kernel_futex_wake(&woken, 1);
     bool gone = thread_await_end(&slot, ms);
     if (gone)
         atomic_store(&running, false);
@@ -127,7 +127,7 @@ void worker_wake(void)
     if (!atomic_exchange(&worker_sleeps, false))
         return;
     atomic_fetch_add(&woken, 1);
-    syscall(SYS_futex, &woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    kernel_futex_wake(&woken, 1);
     errno = saved;
 }
 

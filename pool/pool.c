@@ -2,20 +2,17 @@
 
 #include <errno.h>
 
+#include "pool/common/marks.h"
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/je_fork.h"
 #include "pool/jemalloc_private/large_cache.h"
 #include "pool/region/growth.h"
-#include "pool/region/marks.h"
 #include "pool/region/remap.h"
 #include "pool/thread_cache/bins.h"
-#include "pool/thread_cache/stale_classes.h"
 #include "pool/thread_cache/transfer_cache.h"
+#include "shim/clock.h"
 
 #define RUN_ALIGNMENT_MAX ((size_t)2 << 20)
-
-// Given back at once by a thread that wants a block.
-#define RELEASE_MAX_BYTES ((uint64_t)16 << 20)
 
 struct pool_range pool_range = {SIZE_CLASS_MIN_BYTES,
                                 SIZE_CLASS_MAX_BYTES - SIZE_CLASS_MIN_BYTES + 1};
@@ -90,7 +87,7 @@ int pool_init(const struct pool_options *options, bool *can_drain)
         return err;
     }
     *can_drain = cache_init();
-    large_cache_init();
+    large_cache_init(region.arena);
     pool_range.span = last - pool_range.first + 1;
     return 0;
 }
@@ -174,7 +171,7 @@ void *pool_get_new(size_t size, bool zero)
 
     if (ptr) {
         note_request(class, size);
-        quota_note_miss(class);
+        quota_note_miss(class, clock_ms(CLOCK_MONOTONIC_COARSE));
     }
     if (ptr && atomic_load_explicit(&pool.frugal, memory_order_relaxed))
         ptr = region_block_trim(ptr, size);
@@ -230,6 +227,7 @@ uint32_t pool_warm_up(size_t size, uint32_t wanted)
 
     if (!class)
         return 0;
+    quota_expect(class, wanted);
     for (left = quota_take(class, wanted); left; left--, made++) {
         void *ptr = region_block_new(class, false);
         uint32_t unit = ptr ? (uint32_t)region_unit(ptr) : 0;
@@ -288,24 +286,6 @@ uint64_t pool_age(void)
     quota_age();
     if (released)
         region_purge();
-    return released;
-}
-
-uint64_t pool_release_stale(void)
-{
-    bool left[SIZE_CLASS_END];
-    uint64_t released = 0, count;
-    struct cache *self;
-
-    if (quota_taken_bytes() < LEFT_MIN_BYTES || !stale_classes_find(pool.warmed, left))
-        return 0;
-    cache_drain_classes(left);
-    self = cache_step_aside();
-    for (unsigned class = SIZE_CLASS_COUNT; class > 0; --class)
-        while (left[class] && released < RELEASE_MAX_BYTES &&
-               (count = bins_release_oldest(class, UINT64_MAX)))
-            released += count * size_class_bytes(class);
-    cache_step_back(self);
     return released;
 }
 

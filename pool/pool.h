@@ -8,7 +8,7 @@
 // signal handler they are as safe as the moment it interrupted. In the middle of a pooled request
 // they always are; in the middle of jemalloc no more than malloc() itself.
 //
-// Locks, in order: the registry's (thread_cache.c), a transfer cache's, jemalloc's own, the
+// Locks, in order: the registry's (thread_cache_inside.h), a transfer cache's, jemalloc's own, the
 // region's.
 #ifndef TIDEPOOL_POOL_POOL_H
 #define TIDEPOOL_POOL_POOL_H
@@ -19,6 +19,7 @@
 
 #include "shim/base.h"
 
+#include "pool/common/guard.h"
 #include "pool/common/quota.h"
 #include "pool/region/region.h"
 #include "pool/thread_cache/thread_cache.h"
@@ -82,7 +83,7 @@ size_t pool_block_bytes(size_t size, bool page_aligned);
 // called but get and put.
 static inline bool pool_entered(void)
 {
-    return cache_entered() || region_entered();
+    return cache_entered() || guard_entered();
 }
 
 // Does this address belong to the region? True for addresses inside it that are no block, too.
@@ -93,7 +94,7 @@ static inline bool pool_owns(const void *ptr)
 
 // Takes back the block at `ptr`, which the pool owns; false when the fast path cannot: then
 // pool_put_slow() must be called. Leaves errno alone.
-static inline bool pool_put(void *ptr)
+static inline __attribute__((always_inline)) bool pool_put(void *ptr)
 {
     return cache_push(ptr);
 }
@@ -142,10 +143,6 @@ uint64_t pool_drain_self(void);
 
 // Gives back what has not been used since the last call; returns its bytes. For a clock's tick.
 uint64_t pool_age(void);
-
-// Gives free blocks of sizes that the program has left (stale_classes.h) back to jemalloc, where
-// other sizes can have their pages: some 16 MiB of them at most. Returns their bytes.
-uint64_t pool_release_stale(void);
 
 struct pool_bucket_stats {
     size_t bound_bytes;

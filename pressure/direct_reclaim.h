@@ -26,43 +26,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pressure/policy/policy.h"
+#include "pressure/direct_view.h"
 #include "shim/base.h"
-
-// Written by all; each pair on a line of its own.
-struct direct_counter {
-    _Alignas(64) _Atomic uint64_t total;
-    _Atomic uint64_t due; // the total from which the next evaluation is due, or may be (grown)
-};
-
-// Written by evaluations only, read on every path that asks.
-struct direct_view {
-    _Alignas(64) _Atomic int level;
-    _Atomic uint64_t keep_bytes;
-    _Atomic uint64_t headroom_bytes;
-    _Atomic uint64_t left_bytes;  // headroom after what was promised
-    _Atomic uint64_t limit_bytes; // that leaves it; the address space where there is none
-    _Atomic uint64_t
-        grown_due; // the total from which an evaluation is due, however recent the last
-};
-
-extern struct direct_counter direct_grown, direct_shrunk, direct_freed, direct_reused;
-extern struct direct_view direct_view;
 
 void direct_grow_due(size_t bytes);
 void direct_shrink_due(size_t bytes);
 
-// `bytes` of pages are about to be taken. May reclaim, and then takes as long as that does.
-static inline void pressure_grow(size_t bytes)
-{
-    uint64_t total = atomic_fetch_add_explicit(&direct_grown.total, bytes, memory_order_relaxed);
-    if (unlikely(total + bytes >= atomic_load_explicit(&direct_grown.due, memory_order_relaxed)))
-        direct_grow_due(bytes);
-}
-
-// pressure_grow() in two halves, for pages that are taken while jemalloc's locks are held, where an
-// evaluation is impossible. First the count, which only wakes the thread when an evaluation is due
-// ...
+// Pages are taken while jemalloc's locks are held, where an evaluation is impossible. So here is
+// the count, which only wakes the thread when an evaluation is due ...
 void direct_count_due(uint64_t total);
 
 static inline void pressure_count(size_t bytes)
@@ -118,38 +89,7 @@ static inline void pressure_reuse(size_t bytes)
         direct_shrink_due(bytes);
 }
 
-// Changes whenever the program takes pages or large blocks are freed.
-static inline uint64_t direct_moved(void)
-{
-    return atomic_load_explicit(&direct_grown.total, memory_order_relaxed) +
-           atomic_load_explicit(&direct_freed.total, memory_order_relaxed);
-}
-
-static inline enum pressure_level pressure_level(void)
-{
-    return (enum pressure_level)atomic_load_explicit(&direct_view.level, memory_order_relaxed);
-}
-
-// What free memory we may hold just now; PRESSURE_UNLIMITED below High, unless a request would
-// come near the limit.
-static inline uint64_t pressure_keep_bytes(void)
-{
-    return atomic_load_explicit(&direct_view.keep_bytes, memory_order_relaxed);
-}
-
-// The headroom of the last evaluation, less what was taken since. PRESSURE_UNLIMITED where no limit
-// is known, or before the first evaluation.
-uint64_t pressure_room(void);
-
-// False for what no limit has room for, or where none is known no address space. Such a request
-// fails, or is address space only: there is nothing to prepare for.
-static inline bool pressure_may_fit(size_t bytes)
-{
-    return bytes <= atomic_load_explicit(&direct_view.limit_bytes, memory_order_relaxed);
-}
-
-// Inside pressure/ only, from here on.
-void direct_init(const struct pressure_options *options); // also after fork
-void direct_evaluated(const struct pressure_action *action, const struct pressure_sample *sample);
+// Inside pressure/ only: wakes the watchdog's thread. Set before there is anything to count.
+extern void (*direct_wake)(void);
 
 #endif

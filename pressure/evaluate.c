@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "pressure/direct_reclaim.h"
+#include "pressure/direct_view.h"
 #include "pressure/kernel/futex_lock.h"
-#include "pressure/promise.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/triggers/psi.h"
 #include "pressure/usage/sample.h"
@@ -21,9 +21,8 @@
 #define WAIT_FOR_WORD_MS 1000
 // A sample takes some 50 us. One that took this long is no longer true.
 #define OLD_US 1000
-// And for neighbours in the cgroup to give back theirs, once a second, at the very end. A neighbour
-// that has much to give evaluates every 25 ms.
-#define NAPS 60
+// The least free memory that is worth a reclaim before a fork.
+#define FORK_MIN_BYTES ((uint64_t)1 << 20)
 
 // Held while sampling and stepping, for some 50 us. Growing threads try it, and wait for a while
 // only where room is short (wait_ms of evaluate_run).
@@ -37,9 +36,10 @@ static struct futex_bell acted;
 static struct {
     struct pressure_state state;
     struct sample_source source;
-    uint64_t held_guess, held_grown, held_shrunk;
     enum pressure_level reported;
     bool was_urgent, was_tight; // at the last evaluation
+    bool sighted;               // usage could be read once
+    bool is_child;              // of a fork
 } w;
 
 // Processor time of our own thread: its evaluations and reclaims are no work of the program's.
@@ -48,7 +48,7 @@ static uint64_t thread_cpu_us;
 
 static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
-static _Atomic uint64_t cgroup_limit;
+void (*evaluate_on_step)(const struct pressure_action *, const struct pressure_sample *);
 static _Atomic unsigned next_evaluation_ms;
 static _Atomic bool evaluated, decay_fast, telling; // telling: on_critical is at work
 static _Atomic bool decay_applied;                  // written under act_lock
@@ -87,7 +87,7 @@ void evaluate_forbid(void)
     atomic_store_explicit(&forbidden, true, memory_order_relaxed);
 }
 
-bool evaluate_done(void)
+static bool evaluate_done(void)
 {
     return atomic_load_explicit(&evaluated, memory_order_relaxed);
 }
@@ -95,7 +95,7 @@ bool evaluate_done(void)
 bool evaluate_hoards(void)
 {
     uint64_t room = atomic_load_explicit(&direct_view.headroom_bytes, memory_order_relaxed);
-    return hooks->held && room != PRESSURE_UNLIMITED && hooks->held(hooks->arg) >= room / 4 + 1;
+    return hooks->held && room != PRESSURE_UNLIMITED && hooks->held() >= room / 4 + 1;
 }
 
 unsigned evaluate_next_ms(void)
@@ -103,29 +103,21 @@ unsigned evaluate_next_ms(void)
     return atomic_load_explicit(&next_evaluation_ms, memory_order_relaxed);
 }
 
-// Without a hook that knows: what went back to the page level and was not taken again since.
-static uint64_t guess_held(const struct pressure_sample *s)
-{
-    uint64_t in = s->shrunk_bytes - w.held_shrunk, out = s->grown_bytes - w.held_grown;
-    w.held_shrunk = s->shrunk_bytes;
-    w.held_grown = s->grown_bytes;
-    w.held_guess = w.held_guess + in > out ? w.held_guess + in - out : 0;
-    return w.held_guess;
-}
-
 // Usage, and the counts as of then. A thread that loses its processor half way has old numbers
 // afterwards, and reads them again: it has a whole time slice now.
-static void sample_usage(struct pressure_sample *s, uint64_t now)
+static bool sample_usage(struct pressure_sample *s, uint64_t now)
 {
+    bool taken = false;
+
     for (int i = 0; i < 3; i++) {
         uint64_t start = clock_us(CLOCK_MONOTONIC);
         // The counts first: what is counted before usage is read shows in usage, or is still to
         // come; the other way round it might show in neither.
         uint64_t grown = atomic_load_explicit(&direct_grown.total, memory_order_relaxed);
         uint64_t shrunk = atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
-        uint64_t kept = promise_kept();
-        uint64_t returned = hooks->returned ? hooks->returned(hooks->arg) : 0;
-        sample_take(&w.source, options, now, s);
+        uint64_t kept = atomic_load(&direct_kept);
+        uint64_t returned = hooks->returned ? hooks->returned() : 0;
+        taken = sample_take(&w.source, options, now, s);
         s->grown_bytes = grown;
         s->shrunk_bytes = shrunk;
         s->returned_bytes = returned;
@@ -133,21 +125,54 @@ static void sample_usage(struct pressure_sample *s, uint64_t now)
         if (clock_us(CLOCK_MONOTONIC) - start < OLD_US)
             break;
     }
+    return taken;
+}
+
+// Free memory that this process did not take itself was its parent's at the fork.
+static void note_shared(struct pressure_sample *s)
+{
+    bool more = w.is_child && s->held_bytes > s->grown_bytes;
+
+    s->shared_bytes = more ? s->held_bytes - s->grown_bytes : 0;
+}
+
+static uint64_t moved(uint64_t from, uint64_t up, uint64_t down)
+{
+    return from + up > down ? from + up - down : 0;
+}
+
+// Where nothing can be read for want of a descriptor: the last sample, and what this process took
+// and gave back since. The counts are those of now.
+static void estimate(struct pressure_sample *s)
+{
+    struct pressure_sample e = snapshot_stats()->sample;
+    uint64_t taken = s->grown_bytes - e.grown_bytes, given = s->shrunk_bytes - e.shrunk_bytes;
+
+    e.raw_bytes = moved(e.raw_bytes, taken, given);
+    e.used_bytes = e.of[e.kind].used_bytes = moved(e.used_bytes, taken, given);
+    if (e.headroom_bytes != PRESSURE_UNLIMITED)
+        e.headroom_bytes = moved(e.headroom_bytes, given, taken);
+    e.grown_bytes = s->grown_bytes;
+    e.shrunk_bytes = s->shrunk_bytes;
+    e.returned_bytes = s->returned_bytes;
+    e.kept_bytes = s->kept_bytes;
+    *s = e;
 }
 
 // Under evaluation_lock.
 static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
 {
     uint64_t start = clock_us(CLOCK_MONOTONIC);
-    sample_usage(s, now);
+    if (sample_usage(s, now))
+        w.sighted = true;
+    else if (w.sighted)
+        estimate(s);
     // What no limit has room for fails, or is address space only: nothing to prepare for.
     s->pending_bytes = pending < pressure_near_limit(s) ? pending : 0;
     s->cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID) - thread_cpu_us;
-    atomic_store_explicit(&cgroup_limit,
-                          w.source.cgroup.binding_len ? w.source.cgroup.bound_bytes : 0,
-                          memory_order_relaxed);
-    s->threads = hooks->threads ? hooks->threads(hooks->arg) : 1;
-    s->held_bytes = hooks->held ? hooks->held(hooks->arg) : guess_held(s);
+    s->threads = hooks->threads ? hooks->threads() : 1;
+    s->held_bytes = hooks->held ? hooks->held() : 0;
+    note_shared(s);
     snapshot_stats()->sample_us = clock_us(CLOCK_MONOTONIC) - start;
 }
 
@@ -158,7 +183,15 @@ static void apply_decay(void)
     if (want == decay_applied || !hooks->set_decay)
         return;
     decay_applied = want;
-    hooks->set_decay(hooks->arg, want);
+    hooks->set_decay(want);
+}
+
+static uint64_t faulted_bytes(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (uint64_t)u.ru_minflt * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 // Under act_lock, which is free afterwards: others need not wait until this thread has its
@@ -171,17 +204,17 @@ static size_t reclaim(struct pressure_reclaim *r)
     uint64_t start = clock_us(CLOCK_MONOTONIC), us;
 
     if (hooks->reclaim)
-        freed = hooks->reclaim(hooks->arg, keep, cause);
+        freed = hooks->reclaim(keep, cause);
     us = clock_us(CLOCK_MONOTONIC) - start;
     apply_decay();
     end_act();
     if (hooks->reclaim && futex_lock_take(&evaluation_lock, 100)) {
-        w.held_guess = 0;
         snapshot_count_reclaim(cause, freed, us, clock_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
         struct pressure_sample after;
         uint64_t now = clock_now_ms();
         sample(&after, 0, now);
+        after.faulted_bytes = faulted_bytes();
         pressure_reclaimed(&w.state, &after, freed, us, now);
         snapshot_publish();
         futex_lock_drop(&evaluation_lock);
@@ -190,26 +223,8 @@ static size_t reclaim(struct pressure_reclaim *r)
     r->freed_bytes = freed;
     r->took_us = us;
     if (hooks->reclaimed)
-        hooks->reclaimed(hooks->arg, r);
+        hooks->reclaimed(r);
     return freed;
-}
-
-// Nothing of ours is left and the end is near: idle neighbours under this limit get a moment to see
-// it too. Their own watchdogs evaluate every few milliseconds by now.
-static void nap_for_neighbours(const struct pressure_sample *before)
-{
-    struct pressure_sample s = *before;
-    for (int i = 0;
-         i < NAPS && s.headroom_bytes < before->headroom_bytes + pressure_near_limit(before) / 64;
-         i++) {
-        clock_nap_us(1000);
-        if (!futex_lock_take(&evaluation_lock, 1))
-            continue;
-        uint64_t now = clock_now_ms();
-        sample(&s, before->pending_bytes, now);
-        w.state.nap_ms = now;
-        futex_lock_drop(&evaluation_lock);
-    }
 }
 
 // What it writes has to be there before the end comes, so a thread that evaluates does not grow
@@ -218,7 +233,7 @@ static void tell_critical(void)
 {
     bool locked = futex_lock_take(&act_lock, WAIT_FOR_OTHER_MS);
     atomic_store_explicit(&telling, true, memory_order_relaxed);
-    hooks->on_critical(hooks->arg);
+    hooks->on_critical();
     atomic_store_explicit(&telling, false, memory_order_relaxed);
     if (locked)
         end_act();
@@ -240,20 +255,17 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
             futex_bell_wait(&acted, seen, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS);
         return;
     }
-    size_t freed = 0;
     apply_decay();
     if (a->reclaim)
-        freed = reclaim(&(struct pressure_reclaim){.cause = cause,
-                                                   .why = a->why,
-                                                   .level = a->level,
-                                                   .keep_bytes = a->keep_bytes,
-                                                   .used_bytes = s->used_bytes,
-                                                   .held_bytes = s->held_bytes,
-                                                   .limit_bytes = s->limit_bytes});
+        reclaim(&(struct pressure_reclaim){.cause = cause,
+                                           .why = a->why,
+                                           .level = a->level,
+                                           .keep_bytes = a->keep_bytes,
+                                           .used_bytes = s->used_bytes,
+                                           .held_bytes = s->held_bytes,
+                                           .limit_bytes = s->limit_bytes});
     else
         end_act();
-    if (a->reclaim && a->may_nap && grower && freed < pressure_near_limit(s) / 128)
-        nap_for_neighbours(s);
 }
 
 // Without any limit memory is never short. Said once, and not again in a child: a server's workers
@@ -263,7 +275,7 @@ static void say_blind(const struct pressure_sample *s)
     static _Atomic bool said;
 
     if (s->limit_bytes == PRESSURE_UNLIMITED && hooks->log && !atomic_exchange(&said, true))
-        hooks->log(hooks->arg, PRESSURE_LOG_SOURCE,
+        hooks->log(PRESSURE_LOG_SOURCE,
                    "memory is not watched: neither a cgroup nor /proc/meminfo can be read");
 }
 
@@ -291,21 +303,21 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
             pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !evaluate_done()) {
             stats->keep_bytes = a.keep_bytes;
             if (hooks->set_keep)
-                hooks->set_keep(hooks->arg, a.keep_bytes, pressure_near_limit(&s));
+                hooks->set_keep(a.keep_bytes, pressure_near_limit(&s));
         }
         if (a.tight != w.was_tight && hooks->set_tight)
-            hooks->set_tight(hooks->arg, a.tight);
+            hooks->set_tight(a.tight);
         w.was_tight = a.tight;
         atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
-        stats->decay_fast = a.decay_fast;
         atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
-        direct_evaluated(&a, &s);
+        direct_evaluated(&a, &s, stats->sample_us);
+        evaluate_on_step(&a, &s);
         atomic_store_explicit(&evaluated, true, memory_order_relaxed);
         snapshot_post(&w.state, &s);
         futex_lock_drop(&evaluation_lock);
         say_blind(&s);
         if (hooks->evaluated)
-            hooks->evaluated(hooks->arg, cause, &a, &s);
+            hooks->evaluated(cause, &a, &s);
         if (turned_urgent && hooks->on_critical)
             tell_critical();
         act(cause, &a, &s);
@@ -338,6 +350,16 @@ size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
     return freed;
 }
 
+bool evaluate_await_reclaim(unsigned wait_ms)
+{
+    bool none = futex_lock_try(&act_lock);
+
+    if (!none && !futex_lock_take(&act_lock, wait_ms))
+        return false;
+    end_act();
+    return !none;
+}
+
 bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
                             struct pressure_sample *s)
 {
@@ -351,6 +373,19 @@ bool evaluate_level_changed(enum pressure_level *from, enum pressure_level *to,
     return changed;
 }
 
+void evaluate_before_fork(void)
+{
+    struct pressure_stats now;
+
+    // `ls` in a shell costs no evaluation.
+    if (busy || !evaluate_done())
+        return;
+    evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0);
+    pressure_stats(&now);
+    if (now.level >= PRESSURE_MODERATE && now.sample.held_bytes >= FORK_MIN_BYTES)
+        pressure_reclaim(0, PRESSURE_CAUSE_ASSIST);
+}
+
 void evaluate_child(void)
 {
     // Only the thread that forked is left. The holders of these locks do not exist here.
@@ -361,10 +396,12 @@ void evaluate_child(void)
     if (!options)
         return;
     memset(&w.state, 0, sizeof w.state);
-    w.held_guess = w.held_grown = w.held_shrunk = 0;
     thread_cpu_us = 0;
     w.reported = PRESSURE_NORMAL;
-    w.was_urgent = w.was_tight = false;
+    w.was_urgent = w.was_tight = w.sighted = false;
+    w.is_child = true;
+    bool known = evaluate_done();
+    uint64_t limit = pressure_near_limit(&snapshot_stats()->sample);
     sample_init(&w.source, options);
     if (options->evaluates)
         direct_init(options);
@@ -372,16 +409,11 @@ void evaluate_child(void)
     atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     snapshot_clear();
     // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for an
-    // evaluation would keep it for good.
+    // evaluation would keep it for good. Its limit is the parent's.
     if (hooks->set_keep)
-        hooks->set_keep(hooks->arg, PRESSURE_UNLIMITED, PRESSURE_UNLIMITED);
+        hooks->set_keep(PRESSURE_UNLIMITED, known ? limit : PRESSURE_UNLIMITED);
     if (hooks->set_tight)
-        hooks->set_tight(hooks->arg, false);
-}
-
-uint64_t evaluate_limit_bytes(void)
-{
-    return atomic_load_explicit(&cgroup_limit, memory_order_relaxed);
+        hooks->set_tight(false);
 }
 
 bool evaluate_place(struct psi_place *p)
@@ -394,11 +426,7 @@ bool evaluate_place(struct psi_place *p)
         p->v2 = c->at.v2;
         p->memory = c->at.memory;
         p->unified = c->at.unified;
-        p->binding_len = c->binding_len;
     }
-    p->limit_bytes = evaluate_limit_bytes();
     futex_lock_drop(&evaluation_lock);
-    for (int i = 0; i < 3; i++)
-        p->watermark[i] = pressure_watermark(options, PRESSURE_MODERATE + i, p->limit_bytes);
     return true;
 }

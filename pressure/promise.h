@@ -50,8 +50,7 @@ void promise_note(size_t bytes);
 
 // Inside pressure/ only. Also after fork.
 void promise_init(const struct pressure_options *options);
-// To be read before the usage is, and the evaluation's result, under its lock.
-uint64_t promise_kept(void);
-void promise_evaluated(uint64_t kept_bytes, const struct pressure_sample *sample);
+// An evaluation's result, under its lock.
+void promise_evaluated(const struct pressure_sample *sample);
 
 #endif

@@ -7,7 +7,40 @@
 #ifndef TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
 #define TIDEPOOL_PRESSURE_STATS_SNAPSHOT_H
 
-#include "pressure/evaluate.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pressure/policy/policy.h"
+
+#define PRESSURE_HISTOGRAM 12
+
+// Upper bounds of the reclaim durations counted in reclaim_histogram, in us; the last is infinite.
+extern const uint32_t pressure_histogram_us[PRESSURE_HISTOGRAM];
+
+struct pressure_stats {
+    struct pressure_sample sample; // the last one taken; all zero before the first
+    enum pressure_level level;
+    uint64_t evaluations,
+        late_evaluations;        // late: the thread was over half an interval behind its plan
+    uint64_t direct_evaluations; // of evaluations, those taken by threads that grew
+    uint64_t level_ms[PRESSURE_LEVELS];    // time spent in each, the current one up to now
+    uint64_t transitions[PRESSURE_LEVELS]; // into each
+    uint64_t reclaims[PRESSURE_CAUSES];
+    uint64_t freed_bytes[PRESSURE_CAUSES];
+    uint64_t refused;         // answers "no" of promise_begin
+    uint64_t reclaim_unix_ms; // wall clock of the last reclaim, 0 = never
+    uint64_t reclaim_us;      // time spent in all of them
+    uint64_t reclaim_histogram[PRESSURE_HISTOGRAM];
+    uint64_t sample_us; // what the last sample cost
+    uint64_t keep_bytes;
+    bool thread; // the watchdog's thread is alive
+    unsigned accelerators;
+};
+
+// From any thread, without a lock. Each field is right; they may be of different instants.
+void pressure_stats(struct pressure_stats *out);
+
+// Inside pressure/ only, from here on.
 
 // The snapshot that is published next. Under the evaluation's lock, like all of these but the last
 // three.

@@ -1,7 +1,6 @@
 #include "pressure/watchdog_thread.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,9 +14,11 @@
 #include "pressure/kernel/futex_lock.h"
 #include "pressure/kernel/private_fd.h"
 #include "pressure/kernel/text.h"
+#include "pressure/promise.h"
 #include "pressure/stats_snapshot.h"
 #include "pressure/triggers/psi.h"
 #include "shim/clock.h"
+#include "shim/kernel.h"
 #include "shim/thread.h"
 
 // Hooks run on it: writing text files, dlopen of an unwinder. Untouched pages cost nothing.
@@ -29,7 +30,7 @@
 #define BUSY_SLICE_MS 50
 // Our own growth and frees wake us no faster than this.
 #define WAKE_GAP_MS 20
-// A cgroup's thresholds fire both ways, and page cache makes usage swing.
+// Events lead to evaluations no faster than this; each that changes no level doubles it.
 #define EVENT_GAP_MS 5
 #define MAX_EVENT_GAP_MS 500
 #define FIRST_REST_MS 100
@@ -66,21 +67,10 @@ static _Atomic bool interruptible;
 static bool called;
 static uint64_t deaf_until_ms;
 
-static void futex_sleep(_Atomic uint32_t *word, uint32_t expect, unsigned ms)
-{
-    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expect, &t, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
 static bool change_phase(uint32_t from, uint32_t to)
 {
     bool ok = atomic_compare_exchange_strong(&phase, &from, to);
-    futex_wake(&phase);
+    kernel_futex_wake(&phase, INT32_MAX);
     return ok;
 }
 
@@ -95,16 +85,10 @@ bool watchdog_thread_owns_memory(void)
     return getpid() == process;
 }
 
-void watchdog_thread_init(const struct pressure_options *o, const struct pressure_hooks *h)
-{
-    watchdog_thread_at_load();
-    evaluate_init(o, h);
-}
-
 static void wake(uint32_t why)
 {
     atomic_fetch_or(&woken, why);
-    futex_wake(&woken);
+    kernel_futex_wake(&woken, INT32_MAX);
 }
 
 void watchdog_thread_wake(void)
@@ -112,7 +96,8 @@ void watchdog_thread_wake(void)
     wake(EVALUATE);
 }
 
-void watchdog_thread_hasten(unsigned ms)
+// The next evaluation is due in `ms`: sooner, perhaps, than the thread knows.
+static void hasten(unsigned ms)
 {
     if (atomic_load(&phase) == SLEEPING &&
         clock_now_ms() + ms + 5 < atomic_load_explicit(&sleeping_until, memory_order_relaxed))
@@ -143,7 +128,7 @@ static void stop_listening(void)
 {
     atomic_store(&interruptible, false);
     if (wake_fd >= 0)
-        text_fd_close(wake_fd);
+        kernel_close(wake_fd);
     wake_fd = -1;
 }
 
@@ -164,14 +149,14 @@ enum why { NOTHING, WAKE, EVENT };
 // Sleeps for that time, or until another thread wakes this one.
 static enum why nap(uint64_t ms)
 {
-    futex_sleep(&woken, 0, (unsigned)ms);
+    kernel_futex_wait(&woken, 0, (uint64_t)((unsigned)ms) * 1000000);
     return atomic_exchange(&woken, 0) & EVALUATE ? WAKE : NOTHING;
 }
 
 static unsigned fill_callers(struct pollfd *fds, uint64_t now)
 {
     const struct pressure_hooks *h = evaluate_hooks();
-    return h->wait_on ? h->wait_on(h->arg, fds, now) : 0;
+    return h->wait_on ? h->wait_on(fds, now) : 0;
 }
 
 static bool any_ready(const struct pollfd *fds, unsigned n)
@@ -249,7 +234,7 @@ static bool report_level(const struct pressure_hooks *h)
     if (!evaluate_level_changed(&from, &to, &s))
         return false;
     if (h->on_level)
-        h->on_level(h->arg, from, to, &s);
+        h->on_level(from, to, &s);
     return true;
 }
 
@@ -269,19 +254,16 @@ static void say_accelerators(void)
         return;
     said = true;
     if (evaluate_options()->watch_path && !named->open && named->error && named->error != ENOENT)
-        h->log(h->arg, PRESSURE_LOG_SOURCE, "%s cannot be listened to: %s", psi_names[PSI_SYSTEMD],
+        h->log(PRESSURE_LOG_SOURCE, "%s cannot be listened to: %s", psi_names[PSI_SYSTEMD],
                strerrordesc_np(named->error));
-    h->log(h->arg, PRESSURE_LOG_FOUND,
-           "events that ask for an evaluation: %s %s, %s %s, %s %s, %s %s", psi_names[0],
-           listens(0), psi_names[1], listens(1), psi_names[2], listens(2), psi_names[3],
-           listens(3));
+    h->log(PRESSURE_LOG_FOUND, "events that ask for an evaluation: %s %s, %s %s, %s %s",
+           psi_names[0], listens(0), psi_names[1], listens(1), psi_names[2], listens(2));
 }
 
 static void arm(uint64_t now)
 {
     static struct psi_place place; // 8 KiB, rarely touched
-    if (evaluate_options()->accelerators && psi_wants(&accel, evaluate_limit_bytes(), now) &&
-        evaluate_place(&place)) {
+    if (evaluate_options()->accelerators && psi_wants(&accel, now) && evaluate_place(&place)) {
         snapshot_thread(true, psi_arm(&accel, evaluate_options(), &place, now));
         say_accelerators();
     }
@@ -292,7 +274,7 @@ static void serve(const struct pressure_hooks *h)
     if (!called)
         return;
     called = false;
-    h->serve(h->arg, clock_now_ms());
+    h->serve(clock_now_ms());
     deaf_until_ms = clock_now_ms() + SERVE_GAP_MS;
 }
 
@@ -304,7 +286,7 @@ static void rest_until(uint64_t ms, bool or_evaluate)
         uint32_t seen = atomic_load(&woken);
         if (or_evaluate && (seen & EVALUATE))
             return;
-        futex_sleep(&woken, seen, (unsigned)(ms - now));
+        kernel_futex_wait(&woken, seen, (uint64_t)((unsigned)(ms - now)) * 1000000);
     }
 }
 
@@ -338,9 +320,11 @@ static void *run(void *unused)
     enum why why = NOTHING;
 
     thread_runs(&slot);
-    begin_work();
     prctl(PR_SET_NAME, "tidepool");
-    if (h->begin && h->begin(h->arg))
+    // What h->begin() does is in vain where the program ends meanwhile.
+    rest_until(tick_at, true);
+    begin_work();
+    if (h->begin && h->begin())
         listen_for_interrupts();
     snapshot_thread(true, 0);
     while (change_phase(SLEEPING, RUNNING)) {
@@ -360,7 +344,7 @@ static void *run(void *unused)
         if (now >= tick_at) {
             tick_at = now + evaluate_options()->tick_ms;
             if (h->tick)
-                h->tick(h->arg, now);
+                h->tick(now);
             // Free memory that piled up without passing through pages: see it, and watch it.
             if (evaluate_options()->evaluates && evaluate_hoards())
                 evaluate_at = now;
@@ -384,13 +368,13 @@ static void *run(void *unused)
     called = false;
     futex_lock_drop(&at_work);
     atomic_store(&ended, 1);
-    futex_wake(&ended);
+    kernel_futex_wake(&ended, INT32_MAX);
     return NULL;
 }
 
 void watchdog_thread_want_later(void)
 {
-    if (atomic_load_explicit(&claimed, memory_order_relaxed) ||
+    if (!evaluate_options() || atomic_load_explicit(&claimed, memory_order_relaxed) ||
         atomic_load_explicit(&watchdog_thread_wanted, memory_order_relaxed))
         return;
     atomic_store_explicit(&patient, true, memory_order_relaxed);
@@ -399,12 +383,41 @@ void watchdog_thread_want_later(void)
 
 void watchdog_thread_want(void)
 {
+    if (!evaluate_options())
+        return;
     if (atomic_load_explicit(&patient, memory_order_relaxed)) {
         atomic_store_explicit(&patient, false, memory_order_relaxed);
         watchdog_thread_wake();
     }
     if (!atomic_load_explicit(&claimed, memory_order_relaxed))
         atomic_store_explicit(&watchdog_thread_wanted, true, memory_order_relaxed);
+}
+
+// At the end of an evaluation, by any thread.
+static void on_step(const struct pressure_action *a, const struct pressure_sample *s)
+{
+    promise_evaluated(s);
+    hasten(a->next_evaluation_ms);
+
+    // A thread is worth having once what we could give back is worth having: in a small container
+    // that is little. Or when a ceiling has to be lifted again, which growth may never do: it was
+    // made for one request, perhaps, and that was refused. A busy machine alone is no reason for
+    // `ls` to have one: it never grows enough for a first evaluation.
+    const struct pressure_options *o = evaluate_options();
+    uint64_t worth = s->grown_bytes > s->held_bytes ? s->grown_bytes : s->held_bytes;
+    if (o->thread && (worth >= o->evaluate_min_bytes || worth >= pressure_near_limit(s) / 8 ||
+                      a->keep_bytes != PRESSURE_UNLIMITED))
+        watchdog_thread_want();
+}
+
+void watchdog_thread_init(const struct pressure_options *o, const struct pressure_hooks *h)
+{
+    watchdog_thread_at_load();
+    direct_wake = watchdog_thread_wake;
+    evaluate_on_step = on_step;
+    if (o->evaluates)
+        promise_init(o);
+    evaluate_init(o, h);
 }
 
 static void want_again(void)
@@ -418,7 +431,7 @@ static void log_failure(int e)
     const struct pressure_hooks *h = evaluate_hooks();
 
     if (h->log && !failed_before)
-        h->log(h->arg, PRESSURE_LOG_THREAD, "no watchdog thread: %s; idle memory is not given back",
+        h->log(PRESSURE_LOG_THREAD, "no watchdog thread: %s; idle memory is not given back",
                strerrordesc_np(e));
     failed_before = true;
 }
@@ -449,7 +462,7 @@ static void not_started(int e)
 void watchdog_thread_start(void)
 {
     int saved = errno;
-    if (!watchdog_thread_owns_memory())
+    if (!evaluate_options() || !watchdog_thread_owns_memory())
         return;
     atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
     if (!atomic_exchange(&claimed, 1) && change_phase(NONE, SLEEPING)) {
@@ -459,15 +472,6 @@ void watchdog_thread_start(void)
             not_started(e);
     }
     errno = saved;
-}
-
-void watchdog_thread_prefork(void)
-{
-    // No lock is taken: the child starts anew, in whatever state its copy of our data is.
-}
-
-void watchdog_thread_parent(void)
-{
 }
 
 void watchdog_thread_child(void)
@@ -490,6 +494,8 @@ void watchdog_thread_child(void)
     deaf_until_ms = 0;
     atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
     evaluate_child();
+    if (evaluate_options() && evaluate_options()->evaluates)
+        promise_init(evaluate_options());
     errno = saved;
 }
 
@@ -522,7 +528,7 @@ void watchdog_thread_stop(void)
     atomic_store(&phase, STOPPED);
     uint64_t until = clock_now_ms() + 200;
     for (uint64_t now; (now = clock_now_ms()) < until && !atomic_load(&ended);)
-        futex_sleep(&ended, 0, (unsigned)(until - now));
+        kernel_futex_wait(&ended, 0, (uint64_t)((unsigned)(until - now)) * 1000000);
 }
 
 void watchdog_thread_end(void)

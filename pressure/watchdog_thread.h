@@ -26,6 +26,7 @@ bool watchdog_thread_owns_memory(void); // false: a child by vfork or clone(CLON
 void watchdog_thread_init(const struct pressure_options *options,
                           const struct pressure_hooks *hooks);
 
+// This, and the two that want it, do nothing before watchdog_thread_init().
 extern _Atomic bool watchdog_thread_wanted;
 void watchdog_thread_start(void);
 
@@ -45,17 +46,12 @@ void watchdog_thread_wake(void);
 void watchdog_thread_want(void);
 
 // Like watchdog_thread_want(), for what has time. Unless it is wanted sooner, the thread rests for
-// 100 ms before its first evaluation. A program that ends by then saves some 2 ms of work.
+// 100 ms before it does anything. A program that ends by then saves some 3 ms of work.
 void watchdog_thread_want_later(void);
 
-// Inside pressure/ only. The next evaluation is due in `ms`: sooner, perhaps, than the thread
-// knows.
-void watchdog_thread_hasten(unsigned ms);
-
-// Around fork, ours before the pool's and jemalloc's. The child has no thread, no levels and no
-// counts; it starts its own once it has grown enough itself.
-void watchdog_thread_prefork(void);
-void watchdog_thread_parent(void);
+// In the child of a fork, which has no thread, no levels and no counts. It starts its own once it
+// has grown enough itself. No lock is taken before: the child's copy of our data may be in any
+// state.
 void watchdog_thread_child(void);
 
 // Keeps the thread out of its hooks until watchdog_thread_release(), for a moment: around a child

@@ -4,41 +4,45 @@
 #include <stdatomic.h>
 
 #include "export/control.h"
+#include "export/textfile/textfile.h"
 #include "mfile/mfile.h"
+#include "pool/common/guard.h"
 #include "pool/pool.h"
+#include "pressure/evaluate.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/base/log.h"
 #include "shim/glue/prometheus.h"
-#include "shim/guarded.h"
 #include "shim/init.h"
+#include "shim/jemalloc/guarded.h"
+#include "shim/own_thread/first_thread.h"
+#include "shim/own_thread/raw_fork.h"
 #include "shim/profile/backtrace.h"
 #include "shim/profile/dump.h"
 #include "shim/profile/sampling.h"
-#include "shim/raw_fork.h"
 
 static _Atomic unsigned under_way;
 
 static void prefork(void)
 {
+    if (!pool_entered())
+        evaluate_before_fork();
     atomic_fetch_add(&under_way, 1);
     boot_settle();
-    exporter_prefork();
+    textfile_prefork();
     callsite_prefork();
-    watchdog_thread_prefork();
     pool_prefork();
     mfile_prefork();
     // jemalloc's own handler comes next and takes all of its locks, until its other one comes
     // before ours.
-    region_fork_begin();
+    guard_fork_begin();
 }
 
 static void postfork_parent(void)
 {
-    region_fork_end();
+    guard_fork_end();
     mfile_postfork_parent();
     pool_postfork_parent();
-    watchdog_thread_parent();
-    exporter_parent();
+    textfile_postfork_parent();
     callsite_parent();
     atomic_fetch_sub(&under_way, 1);
 }
@@ -53,11 +57,12 @@ void forks_settle_child(void)
     sampling_child();
     dump_child();
     boot_child();
+    first_thread_watch();
 }
 
 static void postfork_child(void)
 {
-    region_fork_end();
+    guard_fork_end();
     pool_postfork_child();
     forks_settle_child();
     raw_fork_known();

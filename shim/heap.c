@@ -9,82 +9,16 @@
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/growth.h"
 #include "pool/region/remap.h"
-#include "shim/aside.h"
-#include "shim/init.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
+#include "shim/jemalloc/aside.h"
 #include "shim/lowmem/low_memory.h"
 #include "shim/lowmem/promised.h"
+#include "shim/lowmem/reclaim.h"
 #include "shim/lowmem/resize.h"
-#include "shim/lowmem/watchdog.h"
-#include "shim/misuse.h"
+#include "shim/own_thread/raw_fork.h"
+#include "shim/profile/misuse.h"
 #include "shim/profile/sampling.h"
-#include "shim/raw_fork.h"
-
-// Of new pages, between two searches for blocks of sizes that the program has given up. The more
-// thread caches, the longer a search takes.
-#define GROWTH_BYTES ((uint64_t)2 << 20)
-#define GROWTH_THREAD_BYTES ((uint64_t)128 << 10)
-
-_Atomic uint64_t heap_double_frees, heap_invalid_frees;
-
-static void *first_small(size_t size);
-static void *first_small_zeroed(size_t count, size_t size);
-static void first_free_other(void *ptr);
-
-void *(*heap_small)(size_t size) = first_small;
-void *(*heap_small_zeroed)(size_t count, size_t size) = first_small_zeroed;
-void *(*heap_resized)(void *ptr, size_t size) = je_realloc;
-void (*heap_free_other)(void *ptr) = first_free_other;
-
-// With the first request: which heap serves is settled. False while that is being asked, of a
-// library in front, whose own requests come here.
-static bool settle(void)
-{
-    void *(*none)(size_t) = first_small, *(*none_zeroed)(size_t, size_t) = first_small_zeroed;
-    bool other = aside();
-
-    if (!aside_is_known())
-        return false;
-    heap_free_other = other ? free : je_free;
-    // Unless sampling has put its own there meanwhile.
-    __atomic_compare_exchange_n(&heap_small, &none, other ? malloc : je_malloc, false,
-                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    __atomic_compare_exchange_n(&heap_small_zeroed, &none_zeroed, other ? calloc : je_calloc, false,
-                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    guarded_catch_up();
-    return true;
-}
-
-static void *first_small(size_t size)
-{
-    return settle() ? heap_small(size) : guarded_malloc(size);
-}
-
-static void *first_small_zeroed(size_t count, size_t size)
-{
-    return settle() ? heap_small_zeroed(count, size) : guarded_calloc(count, size);
-}
-
-static void first_free_other(void *ptr)
-{
-    if (settle())
-        heap_free_other(ptr);
-    else
-        guarded_free(ptr);
-}
-
-// New pages are taken: are there free blocks of other sizes that would do?
-static void note_growth(void)
-{
-    static _Atomic uint64_t due_at = GROWTH_BYTES;
-    uint64_t taken = pages_taken(), due = atomic_load_explicit(&due_at, memory_order_relaxed);
-    uint64_t step = GROWTH_BYTES + cache_threads() * GROWTH_THREAD_BYTES;
-
-    if (likely(taken < due) || !atomic_compare_exchange_strong(&due_at, &due, taken + step))
-        return;
-    int saved = errno;
-    pool_release_stale();
-    errno = saved;
-}
 
 // A request that takes pages: the only place where memory pressure is asked, because it is the
 // only one where that can cost something and no lock is held.
@@ -101,24 +35,32 @@ static void *take_pages(size_t size, bool zero)
     }
     // A handler may have interrupted a request that was made frozen, and must not be refused.
     pages_freeze(0);
-    if (!entered) {
-        watchdog_before(size);
-        note_growth();
-    }
+    if (!entered)
+        pressure_ask(size);
     ptr = pool_get_new(size, zero);
     // What the pools do not serve: too large, a bucket that is off, no region.
     if (!ptr)
-        ptr = heap_from_jemalloc(size, zero);
+        ptr = guarded_alloc(size, zero);
     // Address space may be short while pages lie free in runs of other sizes.
-    if (!ptr && !entered && watchdog_reclaim_for(size))
-        ptr = heap_from_jemalloc(size, zero);
+    if (!ptr && !entered && reclaim_for(size))
+        ptr = guarded_alloc(size, zero);
     if (!entered) {
         if (ptr && size < REMAP_MIN_BYTES)
             low_memory_stock_up(pool_owns(ptr));
         pressure_reuse(size);
-        watchdog_after();
+        watchdog_thread_poke();
     }
     return ptr;
+}
+
+// The block; NULL and ENOMEM where others took the memory that was promised for it.
+static void *keep_promise(struct promised p, void *ptr, size_t size)
+{
+    if (likely(promised_end(p, ptr, 0, size)))
+        return ptr;
+    heap_free(ptr);
+    errno = ENOMEM;
+    return NULL;
 }
 
 static void *grow(size_t size, bool zero)
@@ -126,7 +68,7 @@ static void *grow(size_t size, bool zero)
     size_t block = pool_block_bytes(size, true);
     struct promised p = promised_begin(block ? block : size);
 
-    return p.refused ? NULL : promised_end(p, take_pages(size, zero), 0, size);
+    return p.refused ? NULL : keep_promise(p, take_pages(size, zero), size);
 }
 
 // alloc_slow() where some requests are sampled: the lists do not know of those at first, and what
@@ -180,8 +122,8 @@ static void *alloc_slow(size_t size, size_t asked, bool zero)
     // Where another thread is still making the pools, half of them can be seen already: the region,
     // but not the arena that belongs to it.
     raw_fork_notice();
-    if (unlikely(!boot_pools()))
-        return unlikely(aside()) ? aside_alloc(size, zero) : heap_from_jemalloc(size, zero);
+    if (unlikely(!heap_start()))
+        return unlikely(aside()) ? aside_alloc(size, zero) : guarded_alloc(size, zero);
     if (unlikely(sampler_is_on()))
         return alloc_counted(size, asked, zero);
     void *ptr = pool_get_transferred(size, zero);
@@ -195,15 +137,11 @@ void *heap_alloc_slow(size_t size)
 
 void heap_refuse(const void *ptr)
 {
-    enum pool_misuse misuse = pool_misuse_of(ptr);
-    bool twice = misuse == POOL_DOUBLE_FREE;
-    const uintptr_t *allocated;
+    bool twice = pool_misuse_of(ptr) == POOL_DOUBLE_FREE;
     unsigned depth = 0;
+    const uintptr_t *allocated = twice ? sampling_allocated_at(ptr, &depth) : NULL;
 
-    atomic_fetch_add_explicit(twice ? &heap_double_frees : &heap_invalid_frees, 1,
-                              memory_order_relaxed);
-    allocated = twice ? sampling_allocated_at(ptr, &depth) : NULL;
-    misuse_report(twice ? "double free" : "invalid free", ptr, allocated, depth);
+    misuse_report(twice ? MISUSE_DOUBLE_FREE : MISUSE_INVALID_FREE, ptr, allocated, depth);
 }
 
 // An address on LARGE_CACHE_ALIGNMENT: of a large block, or of one small one in a thousand.
@@ -217,8 +155,7 @@ void heap_free_aligned(void *ptr)
         heap_free_other(ptr);
         return;
     }
-    atomic_fetch_add_explicit(&heap_double_frees, 1, memory_order_relaxed);
-    misuse_report("double free", ptr, NULL, 0);
+    misuse_report(MISUSE_DOUBLE_FREE, ptr, NULL, 0);
 }
 
 void heap_free_slow(void *ptr)
@@ -260,11 +197,26 @@ static bool fits_in_place(size_t size, size_t have)
     return size <= have && size > have / 2;
 }
 
+// The first part of a longer block: the rest lies free behind it. It keeps its pages, but for
+// blocks above what jemalloc gives back at once: an eighth of the limit, 8 MiB at least.
+static void *alloc_with_rest(size_t size)
+{
+    bool may_cut = size > SIZE_CLASS_MAX_BYTES && !pool_entered();
+    void *ptr = may_cut ? large_cache_take_grown(size) : NULL;
+
+    raw_fork_notice();
+    if (ptr)
+        guarded_xallocx(ptr, size, 0, 0);
+    return ptr ? ptr : heap_alloc(size);
+}
+
 // For a buffer that grows, and may go on; near a limit it gets no more than it needs.
 static void *alloc_growing(size_t size)
 {
-    if (!pool_takes(size) || !keeps_large() || pressure_keep_bytes() != PRESSURE_UNLIMITED)
+    if (!keeps_large() || pressure_keep_bytes() != PRESSURE_UNLIMITED)
         return heap_alloc(size);
+    if (!pool_takes(size))
+        return alloc_with_rest(size);
     size_t wanted = growth_reserve(size);
     void *ptr = pool_block_bytes(wanted, false) ? heap_alloc(wanted) : NULL;
     if (ptr && region_holds(ptr) && region_is_live(ptr)) {
@@ -290,7 +242,9 @@ static void *move(void *ptr, size_t have, size_t size)
     else
         memcpy(to, ptr, have < size ? have : size);
     if (size > have && pool_owns(ptr))
-        growth_leave(ptr);
+        growth_leave(ptr, size);
+    if (size > have && size > SIZE_CLASS_MAX_BYTES)
+        large_cache_grew(ptr, to);
     heap_free(ptr);
     return to;
 }
@@ -322,7 +276,7 @@ static void *large_realloc(void *ptr, size_t size)
         pressure_keep_bytes() == PRESSURE_UNLIMITED)
         return ptr;
     if (!entered)
-        watchdog_before(size);
+        pressure_ask(size);
     if (unlikely(promise_is_on) && !entered)
         to = resize_promised(ptr, size, 0);
     // Where requests are sampled, a block that moves is one.
@@ -333,7 +287,7 @@ static void *large_realloc(void *ptr, size_t size)
     else
         to = heap_resized(ptr, size);
     if (!entered)
-        watchdog_after();
+        watchdog_thread_poke();
     // jemalloc leaves errno alone for sizes that no address space holds.
     if (!to)
         errno = ENOMEM;
@@ -367,7 +321,7 @@ static void *pooled_aligned(size_t alignment, size_t size)
     size_t asked = size;
     void *ptr;
 
-    if (size < SIZE_CLASS_MIN_BYTES || alignment > 4096 || !boot_pools())
+    if (size < SIZE_CLASS_MIN_BYTES || alignment > 4096 || !heap_start())
         return NULL;
     if (alignment > 64) {
         // A multiple of the alignment has a class that is one, too, up to a page.
@@ -406,11 +360,11 @@ void *heap_guarded(size_t size, int flags)
     if (p.refused)
         return NULL;
     if (large)
-        watchdog_before(size);
+        pressure_ask(size);
     ptr = sampled_or_new(size, flags);
     if (large)
-        watchdog_after();
-    return promised_end(p, ptr, 0, size);
+        watchdog_thread_poke();
+    return keep_promise(p, ptr, size);
 }
 
 void *heap_aligned(size_t alignment, size_t size)
@@ -439,5 +393,5 @@ size_t heap_usable_size(const void *ptr)
 bool heap_trim(void)
 {
     raw_fork_notice();
-    return watchdog_reclaim(0) > 0;
+    return reclaim(0) > 0;
 }

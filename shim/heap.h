@@ -12,39 +12,17 @@
 #include "pool/jemalloc_private/large_cache.h"
 #include "pool/pool.h"
 #include "shim/base.h"
-#include "shim/guarded.h"
+#include "shim/jemalloc/fallback.h"
+#include "shim/jemalloc/guarded.h"
 
 #define HEAP_EXPORT __attribute__((visibility("default")))
+
+// Brings the pools up; init.c has it. False while they cannot be, or are off.
+extern bool (*const heap_start)(void) HIDDEN;
 
 void *heap_alloc_slow(size_t size);
 void heap_free_slow(void *ptr);
 void heap_free_aligned(void *ptr);
-
-// What serves requests below 1 KiB, resizes blocks of jemalloc's and frees them: jemalloc itself,
-// the same with a guard (guarded.h), or what counts for sampling first. Jumping through a pointer
-// costs what a jump to a name costs.
-extern HIDDEN void *(*heap_small)(size_t size);
-extern HIDDEN void *(*heap_small_zeroed)(size_t count, size_t size);
-extern HIDDEN void *(*heap_resized)(void *ptr, size_t size);
-
-// What frees a block that is not of the pools: jemalloc, with the guard or without, or the
-// allocator in front (aside.h).
-extern HIDDEN void (*heap_free_other)(void *ptr);
-
-// Our own definitions of what has these names, whichever is in front; to compare only.
-void *heap_own_malloc(size_t size) HIDDEN;
-void heap_own_free(void *ptr) HIDDEN;
-int heap_own_posix_memalign(void **out, size_t alignment, size_t size) HIDDEN;
-void *heap_own_aligned_alloc(size_t alignment, size_t size) HIDDEN;
-void *heap_own_memalign(size_t alignment, size_t size) HIDDEN;
-size_t heap_own_malloc_usable_size(void *ptr) HIDDEN;
-
-static inline void *heap_from_jemalloc(size_t size, bool zero)
-{
-    if (size > SIZE_CLASS_MAX_BYTES)
-        return guarded_large(size, zero);
-    return zero ? guarded_calloc(1, size) : guarded_malloc(size);
-}
 
 // malloc(3): NULL and errno ENOMEM.
 static inline void *heap_alloc(size_t size)
@@ -52,7 +30,8 @@ static inline void *heap_alloc(size_t size)
     // First and cheapest: what goes on to jemalloc has jemalloc's own cost still to come.
     if (size < SIZE_CLASS_MIN_BYTES)
         return heap_small(size);
-    if (unlikely(!pool_takes(size)))
+    // A constant; of sizes in between that the pools do not serve no list has a block.
+    if (unlikely(size > SIZE_CLASS_MAX_BYTES))
         return heap_alloc_slow(size);
     void *ptr = pool_get(size);
     if (likely(ptr))
@@ -60,14 +39,27 @@ static inline void *heap_alloc(size_t size)
     return heap_alloc_slow(size);
 }
 
+// The block that is freed last is the next one of its size, and the program then writes to it. By
+// that time its first line is in the processor's cache. Where it has no page this is no fault.
+static inline void heap_expect_write(void *ptr)
+{
+#ifdef __x86_64__
+    __asm__ volatile("prefetchw %0" : : "m"(*(char *)ptr));
+#else
+    __builtin_prefetch(ptr, 1);
+#endif
+}
+
 // free(3). Leaves errno alone.
 static inline __attribute__((always_inline)) void heap_free(void *ptr)
 {
     if (!pool_owns(ptr)) {
-        if (likely((uintptr_t)ptr & (LARGE_CACHE_ALIGNMENT - 1)))
-            heap_free_other(ptr);
-        else
+        if (unlikely(!((uintptr_t)ptr & (LARGE_CACHE_ALIGNMENT - 1)))) {
             heap_free_aligned(ptr);
+            return;
+        }
+        heap_expect_write(ptr);
+        heap_free_other(ptr);
     } else if (unlikely(!pool_put(ptr)))
         heap_free_slow(ptr);
 }
@@ -92,8 +84,5 @@ bool heap_trim(void);
 // Reports a double or an invalid free: of an address that the pools own, and at which no block is
 // live. Returns only where TIDEPOOL_ON_MISUSE says so.
 void heap_refuse(const void *ptr);
-
-// Frees that were refused, for the statistics.
-extern _Atomic uint64_t heap_double_frees, heap_invalid_frees;
 
 #endif

@@ -164,6 +164,11 @@ bool next_is_own(void)
     return true;
 }
 
+bool next_is_inside(void)
+{
+    return own != NOT_OURS;
+}
+
 // A hook that allocates may need pages for it: of those it does not hear, or it would be asked
 // again and again.
 static bool by_name(void)

@@ -61,4 +61,7 @@ int next_own_madvise(void *addr, size_t length, int advice);
 // a hook calls in turn is the program's.
 bool next_is_own(void);
 
+// Is this thread inside one of next_own_*, in a hook of that call? What holds there, see above.
+bool next_is_inside(void);
+
 #endif

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "pressure/kernel/text.h"
+#include "shim/kernel.h"
+#include "shim/number.h"
 
 #define PREFIX "tidepool-"
 #define TEMPORARY ".tmp"
@@ -111,8 +113,8 @@ static bool parse(const char *text, struct name *out)
     if (strncmp(text, PREFIX, sizeof PREFIX - 1) != 0)
         return false;
     text += sizeof PREFIX - 1;
-    if (!text_u64(&text, &pid) || pid > INT_MAX || *text++ != '-' || !text_u64(&text, &number) ||
-        number > UINT_MAX)
+    if (!number_read(&text, &pid) || pid > INT_MAX || *text++ != '-' ||
+        !number_read(&text, &number) || number > UINT_MAX)
         return false;
     *out = (struct name){(int)pid, (unsigned)number, text};
     return true;
@@ -132,12 +134,12 @@ static bool is_unfinished(const char *suffix)
 static bool is_by_pressure(int dir, const char *name)
 {
     static char head[256];
-    int fd = (int)syscall(SYS_openat, dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    int fd = kernel_open_at(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return false;
-    long n = syscall(SYS_read, fd, head, sizeof head - 1);
-    syscall(SYS_close, fd);
+    long n = kernel_read(fd, head, sizeof head - 1);
+    kernel_close(fd);
     head[n > 0 ? n : 0] = '\0';
     return strstr(head, ", written at " HEAP_FOLDER_PRESSURE "\n") != NULL;
 }
@@ -204,7 +206,7 @@ struct entry {
 void heap_folder_prune(const char *dir)
 {
     static _Alignas(struct entry) char buf[4096];
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = kernel_open(dir, O_RDONLY | O_DIRECTORY);
     long n;
 
     if (fd < 0)
@@ -216,5 +218,5 @@ void heap_folder_prune(const char *dir)
             at += e->length;
             judge(fd, e->name);
         }
-    syscall(SYS_close, fd);
+    kernel_close(fd);
 }

@@ -68,6 +68,20 @@ static void write_stack(struct heap_text *t, const struct site *s)
     write_counts(t, s);
 }
 
+static void write_names(struct heap_text *t)
+{
+    for (uint32_t n = 0; (n = sites_next(n));) {
+        uintptr_t name = sites_name_of(n);
+        if (!name)
+            continue;
+        heap_text_add(t, "# name ");
+        heap_text_hex(t, name);
+        heap_text_add(t, " ");
+        heap_text_add(t, sites_name_at(name));
+        heap_text_add(t, "\n");
+    }
+}
+
 int heap_profile_write(int fd, const struct heap_profile_info *info)
 {
     struct heap_text *t = &text;
@@ -83,7 +97,9 @@ int heap_profile_write(int fd, const struct heap_profile_info *info)
     write_fact(t, "interval_bytes", info->interval_bytes);
     write_fact(t, "samples", info->samples);
     write_fact(t, "dropped", info->dropped);
+    write_fact(t, "outside_bytes", info->outside_bytes);
     modules_write_build_ids(t);
+    write_names(t);
     for (uint32_t n = 0; (n = sites_next(n));) {
         struct site s = sites_at(n);
         if (s.ever_bytes)
@@ -94,13 +110,29 @@ int heap_profile_write(int fd, const struct heap_profile_info *info)
     return heap_text_end(t);
 }
 
-// Blanks and semicolons mean something in a folded line.
+// Blanks and semicolons mean something in a folded line; tabs part the pieces of a name.
 static void write_name(struct heap_text *t, const char *name)
 {
     for (; *name; name++) {
-        char c = *name == ';' || *name == ' ' ? '_' : *name;
+        char c = *name == ';' || *name == ' ' ? '_' : *name == '\t' ? ':' : *name;
         heap_text_bytes(t, &c, 1);
     }
+}
+
+static void write_frame(struct heap_text *t, uintptr_t frame)
+{
+    const char *name = sites_name_at(frame);
+    uintptr_t offset;
+
+    if (name) {
+        write_name(t, name);
+        return;
+    }
+    // A return address may be the next function's: the call is before it.
+    modules_find(frame - 1, &name, &offset);
+    write_name(t, name);
+    heap_text_add(t, "+");
+    heap_text_hex(t, offset + 1);
 }
 
 int heap_profile_write_folded(int fd)
@@ -113,13 +145,7 @@ int heap_profile_write_folded(int fd)
         if (!s.live_bytes)
             continue;
         for (unsigned i = s.depth; i-- > 0;) {
-            const char *name;
-            uintptr_t offset;
-            // A return address may be the next function's: the call is before it.
-            modules_find(s.frame[i] - 1, &name, &offset);
-            write_name(t, name);
-            heap_text_add(t, "+");
-            heap_text_hex(t, offset + 1);
+            write_frame(t, s.frame[i]);
             heap_text_add(t, i ? ";" : "");
         }
         heap_text_add(t, s.depth ? " " : "? ");

@@ -4,13 +4,14 @@
 //     t*: blocks: bytes [blocks: bytes]          live, and ever; over all stacks
 //   # ...                                        what wrote it, and when
 //   # build-id PATH HEX                          of each file that code is mapped from
+//   # name 0xFRAME LANGUAGE FUNCTION FILE LINE   of an interpreter's frame; tabs from LANGUAGE on
 //   @ 0xPC 0xPC ...                              a stack, innermost first; return addresses
 //     t*: blocks: bytes [blocks: bytes]
 //   MAPPED_LIBRARIES:
 //   lines of /proc/self/maps
 //
 // Folded stacks have a line for each stack: MODULE+0xOFFSET;...;MODULE+0xOFFSET BYTES, outermost
-// first, what is live only.
+// first, what is live only. A named frame is LANGUAGE:FUNCTION:FILE:LINE there.
 //
 // Written in the moment in which memory runs out: nothing is allocated, no lock is taken, and each
 // system call is a raw one, which is no cancellation point. It works in memory of its own, so that
@@ -25,6 +26,7 @@ struct heap_profile_info {
     const char *why;         // "exit"
     uint64_t interval_bytes; // as it was asked for
     uint64_t samples, dropped;
+    uint64_t outside_bytes; // see export/outside.h
     uint64_t unix_s;
 };
 

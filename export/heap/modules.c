@@ -13,6 +13,7 @@
 
 #include "mfile/parse/maps.h"
 #include "pressure/kernel/text.h"
+#include "shim/kernel.h"
 
 #define MAPS "/proc/self/maps"
 #define NOTES_MAX 1024
@@ -22,7 +23,7 @@ static const char *program(void)
 {
     static char path[4096];
 
-    if (!path[0] && syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1) <= 0)
+    if (!path[0] && kernel_read_link("/proc/self/exe", path, sizeof path) <= 0)
         path[0] = '?';
     return path;
 }
@@ -127,11 +128,11 @@ void modules_write_build_ids(struct heap_text *t)
 void modules_write_maps(struct heap_text *t)
 {
     static char part[4096];
-    int fd = text_fd_open(MAPS, O_RDONLY);
+    int fd = kernel_open(MAPS, O_RDONLY);
 
     if (fd < 0)
         return;
-    for (long n; (n = text_fd_read(fd, part, sizeof part)) > 0;)
+    for (long n; (n = kernel_read(fd, part, sizeof part)) > 0;)
         heap_text_bytes(t, part, (size_t)n);
-    text_fd_close(fd);
+    kernel_close(fd);
 }

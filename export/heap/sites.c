@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/base.h"
+#include "shim/kernel.h"
 
 #define CHUNK_BYTES ((size_t)1 << 20)
 #define UNIT 16 // stacks are numbered by where they lie
@@ -18,13 +19,20 @@
 #define RECORD_CHUNKS (SITES_RECORD_END / RECORDS)
 #define BUCKETS (1u << 14)
 
+// A name is kept as the words of its text, with this in its depth. It has a part of the room at
+// most.
+#define IS_NAME (UINT32_C(1) << 31)
+#define NAME_UNITS (SITES_STACK_END / 8)
+// No address has these upper bits, on no machine of 64 bits.
+#define NAME_FRAME ((uintptr_t)0xfade << 48)
+
 // Requests are estimated in fractions; a count is kept in these.
 #define PARTS 65536.0
 
 struct stack {
     uint32_t hash;
-    uint32_t next; // in its bucket; written before the stack can be found
-    uint32_t depth;
+    uint32_t next;  // in its bucket; written before the stack can be found
+    uint32_t depth; // words in `frame`
     _Atomic uint64_t live_parts, live_bytes, ever_parts, ever_bytes;
     uintptr_t frame[];
 };
@@ -45,6 +53,7 @@ static struct {
     _Atomic(char *) record_chunk[RECORD_CHUNKS];
     _Atomic uint32_t bucket[BUCKETS];
     _Atomic uint32_t stacks_used;  // units
+    _Atomic uint32_t name_units;   // of these
     _Atomic uint32_t records_used; // ever, 0 included
     _Atomic uint64_t free_records; // the first one, and above it a count of changes
     _Atomic uint64_t samples, live, live_bytes, stacks, chunks;
@@ -67,15 +76,14 @@ static char *chunk_of(_Atomic(char *) *slot)
 
     if (likely(chunk))
         return chunk;
-    long at = syscall(SYS_mmap, NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
-    if (at == -1)
+    chunk = kernel_map(CHUNK_BYTES, MAP_NORESERVE);
+    if (!chunk)
         return NULL;
-    if (atomic_compare_exchange_strong(slot, &none, (char *)at)) {
+    if (atomic_compare_exchange_strong(slot, &none, chunk)) {
         count(&table.chunks, 1);
-        return (char *)at;
+        return chunk;
     }
-    syscall(SYS_munmap, at, CHUNK_BYTES);
+    kernel_unmap(chunk, CHUNK_BYTES);
     return none;
 }
 
@@ -86,6 +94,12 @@ static struct stack *stack_at(uint32_t number)
     return (struct stack *)(void *)(chunk + number % UNITS * UNIT);
 }
 
+static bool has_stack(uint32_t number)
+{
+    return number && number < atomic_load(&table.stacks_used) &&
+           atomic_load_explicit(&table.stack_chunk[number / UNITS], memory_order_acquire);
+}
+
 static struct record *record_at(uint32_t number)
 {
     char *chunk = atomic_load_explicit(&table.record_chunk[number / RECORDS], memory_order_acquire);
@@ -93,18 +107,22 @@ static struct record *record_at(uint32_t number)
     return (struct record *)(void *)(chunk + number % RECORDS * sizeof(struct record));
 }
 
-static uint32_t units_of(unsigned depth)
+static uint32_t units_of(uint32_t depth)
 {
-    size_t bytes = offsetof(struct stack, frame) + depth * sizeof(uintptr_t);
+    size_t bytes = offsetof(struct stack, frame) + (depth & ~IS_NAME) * sizeof(uintptr_t);
 
     return (uint32_t)((bytes + UNIT - 1) / UNIT);
 }
 
 // Room for a stack, in one chunk; its number, or 0.
-static uint32_t stack_room(unsigned depth)
+static uint32_t stack_room(uint32_t depth)
 {
     uint32_t used = atomic_load(&table.stacks_used), at, need = units_of(depth);
 
+    if (depth & IS_NAME && atomic_fetch_add(&table.name_units, need) + need > NAME_UNITS) {
+        atomic_fetch_sub(&table.name_units, need);
+        return 0;
+    }
     do {
         at = used;
         if (at % UNITS + need > UNITS)
@@ -115,29 +133,29 @@ static uint32_t stack_room(unsigned depth)
     return chunk_of(&table.stack_chunk[at / UNITS]) ? at : 0;
 }
 
-static uint32_t hash_of(const uintptr_t *frame, unsigned depth)
+static uint32_t hash_of(const uintptr_t *frame, uint32_t depth)
 {
     uint64_t h = depth;
 
-    for (unsigned i = 0; i < depth; i++) {
+    for (unsigned i = 0; i < (depth & ~IS_NAME); i++) {
         h = (h ^ frame[i]) * 0x9e3779b97f4a7c15;
         h ^= h >> 29;
     }
     return (uint32_t)(h >> 32);
 }
 
-static bool is_same(const struct stack *s, uint32_t hash, const uintptr_t *frame, unsigned depth)
+static bool is_same(const struct stack *s, uint32_t hash, const uintptr_t *frame, uint32_t depth)
 {
     return s->hash == hash && s->depth == depth &&
-           memcmp(s->frame, frame, depth * sizeof *frame) == 0;
+           memcmp(s->frame, frame, (depth & ~IS_NAME) * sizeof *frame) == 0;
 }
 
-uint32_t sites_stack(const uintptr_t *frame, unsigned depth)
+static uint32_t intern(const uintptr_t *frame, uint32_t depth)
 {
     uint32_t hash = hash_of(frame, depth), first, seen = 0, ours = 0;
     _Atomic uint32_t *bucket = &table.bucket[hash % BUCKETS];
 
-    ASSERT(depth <= SITES_DEPTH_MAX);
+    ASSERT((depth & ~IS_NAME) <= SITES_DEPTH_MAX);
     for (first = atomic_load_explicit(bucket, memory_order_acquire);;) {
         // Only what came since the last call.
         for (uint32_t n = first; n != seen; n = stack_at(n)->next)
@@ -150,12 +168,45 @@ uint32_t sites_stack(const uintptr_t *frame, unsigned depth)
         s->hash = hash;
         s->depth = depth;
         s->next = first;
-        memcpy(s->frame, frame, depth * sizeof *frame);
+        memcpy(s->frame, frame, (depth & ~IS_NAME) * sizeof *frame);
         if (atomic_compare_exchange_strong(bucket, &first, ours)) {
-            count(&table.stacks, 1);
+            count(&table.stacks, !(depth & IS_NAME));
             return ours;
         }
     }
+}
+
+uint32_t sites_stack(const uintptr_t *frame, unsigned depth)
+{
+    return intern(frame, depth);
+}
+
+uintptr_t sites_name(const char *text, size_t length)
+{
+    uintptr_t words[SITES_DEPTH_MAX];
+    size_t depth = length / sizeof *words + 1; // ends in a NUL at least
+    uint32_t number;
+
+    ASSERT(length <= SITES_NAME_MAX);
+    words[depth - 1] = 0;
+    memcpy(words, text, length);
+    number = intern(words, (uint32_t)depth | IS_NAME);
+    return number ? NAME_FRAME | number : 0;
+}
+
+const char *sites_name_at(uintptr_t frame)
+{
+    uint32_t number = (uint32_t)frame;
+
+    // A walker may have taken any word for a return address.
+    if (frame - number != NAME_FRAME || !has_stack(number) || !sites_name_of(number))
+        return NULL;
+    return (const char *)stack_at(number)->frame;
+}
+
+uintptr_t sites_name_of(uint32_t number)
+{
+    return stack_at(number)->depth & IS_NAME ? NAME_FRAME | number : 0;
 }
 
 static uint32_t record_new(void)
@@ -230,8 +281,7 @@ struct site sites_at(uint32_t stack)
 {
     struct stack *s;
 
-    if (!stack || stack >= atomic_load(&table.stacks_used) ||
-        !atomic_load_explicit(&table.stack_chunk[stack / UNITS], memory_order_acquire))
+    if (!has_stack(stack))
         return (struct site){0};
     s = stack_at(stack);
     // First what is live: see sites_add().
@@ -239,7 +289,7 @@ struct site sites_at(uint32_t stack)
     uint64_t live_bytes = atomic_load_explicit(&s->live_bytes, memory_order_acquire);
     return (struct site){
         .frame = s->frame,
-        .depth = s->depth,
+        .depth = s->depth & IS_NAME ? 0 : s->depth,
         .live_blocks = (uint64_t)((double)live_parts / PARTS + 0.5),
         .live_bytes = live_bytes,
         .ever_blocks = (uint64_t)((double)load(&s->ever_parts) / PARTS + 0.5),

@@ -77,10 +77,21 @@ void textfile_worthwhile(void)
     store(&due_ms, 0);
 }
 
+// What a terminal can show without harm, as much as there is room for.
+static const char *shown(char *out, size_t size, const char *text)
+{
+    size_t n = 0;
+
+    for (; n < size - 4 && text[n]; n++)
+        out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
+    memcpy(out + n, text[n] ? "..." : "", text[n] ? 4 : 1);
+    return out;
+}
+
 // One line for each new trouble, and none for its going on.
 static void tell(int err)
 {
-    char line[256];
+    char line[384], folder[128];
     struct out o = out_begin(line, sizeof line - 1, "");
 
     if (err == file->failing || !err || file->lines == LINES_MAX) {
@@ -91,7 +102,9 @@ static void tell(int err)
     file->lines++;
     out_text(&o, "no metrics for Prometheus: ");
     out_text(&o, file->name[0] ? file->name : "a file");
-    out_text(&o, " cannot be written to TIDEPOOL_PROM_DIR: ");
+    out_text(&o, " cannot be written to ");
+    out_text(&o, shown(folder, sizeof folder, options.dir));
+    out_text(&o, " (TIDEPOOL_PROM_DIR): ");
     out_text(&o, err == -EEXIST    ? "its name is taken by something that is no file"
                  : err == -ENOTDIR ? "not a folder, or a symbolic link"
                                    : strerrordesc_np(-err));

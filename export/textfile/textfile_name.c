@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pressure/kernel/text.h"
+#include "shim/number.h"
 
 #define PREFIX "tidepool-"
 #define SUFFIX ".prom"
@@ -39,7 +40,7 @@ static bool take_pid(const char **at, int *pid)
     uint64_t n;
 
     // A leading zero would make two names of one.
-    if (**at == '0' || !text_u64(at, &n) || n > INT_MAX)
+    if (**at == '0' || !number_read(at, &n) || n > INT_MAX)
         return false;
     *pid = (int)n;
     return true;
@@ -50,7 +51,7 @@ bool place_parse_name(const char *name, struct place_name *out)
     *out = (struct place_name){0};
     if (!skip(&name, PREFIX) || !take_pid(&name, &out->pid))
         return false;
-    if (*name == '-' && (*++name == '0' || !text_u64(&name, &out->pidns)))
+    if (*name == '-' && (*++name == '0' || !number_read(&name, &out->pidns)))
         return false;
     if (!skip(&name, SUFFIX))
         return false;
@@ -78,7 +79,7 @@ void place_write_line(struct out *o, const struct place_line *line)
 
 static bool take_number(const char **at, const char *key, uint64_t *n)
 {
-    return skip(at, key) && text_u64(at, n);
+    return skip(at, key) && number_read(at, n);
 }
 
 static bool take_word(const char **at, const char *key, char *word, size_t size)

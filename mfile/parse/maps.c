@@ -1,28 +1,14 @@
 #include "mfile/parse/maps.h"
+#include "shim/kernel.h"
+#include "shim/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 // The longest path and what stands before it.
 #define BUFFER 8192
-
-// PROCMAP_QUERY of linux/fs.h, which came with 6.11.
-struct query {
-    uint64_t size, flags, address;
-    uint64_t start, end, vma_flags, page_size, offset, inode;
-    uint32_t major, minor, name_size, build_id_size;
-    uint64_t name, build_id;
-};
-#define QUERY _IOWR('f', 17, struct query)
-enum { QUERY_READ = 1, QUERY_WRITE = 2, QUERY_EXEC = 4, QUERY_SHARED = 8, QUERY_FILE = 0x20 };
-
-static _Atomic bool cannot_query;
 
 static bool hex(char **at, char stop, uint64_t *out)
 {
@@ -44,22 +30,6 @@ static bool hex(char **at, char stop, uint64_t *out)
     if (p == *at || *p != stop)
         return false;
     *at = p + 1;
-    *out = n;
-    return true;
-}
-
-static bool decimal(char **at, uint64_t *out)
-{
-    uint64_t n = 0;
-    char *p = *at;
-
-    for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(n, 10u, &n) ||
-            __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
-            return false;
-    if (p == *at)
-        return false;
-    *at = p;
     *out = n;
     return true;
 }
@@ -88,9 +58,12 @@ bool maps_parse(char *text, struct maps_line *out)
                 (p[2] == 'x' ? PROT_EXEC : 0);
     out->shared = p[3] == 's';
     p += 5;
-    if (!hex(&p, ' ', &out->offset) || !hex(&p, ':', &major) || !hex(&p, ' ', &minor) ||
-        !decimal(&p, &out->inode))
+    if (!hex(&p, ' ', &out->offset) || !hex(&p, ':', &major) || !hex(&p, ' ', &minor))
         return false;
+    const char *end = p;
+    if (!number_read(&end, &out->inode) || out->inode == UINT64_MAX)
+        return false;
+    p += end - p;
     out->dev = (uint32_t)(major << 20 | minor);
     p += strspn(p, " ");
     cut_deleted(p, strlen(p));
@@ -123,7 +96,6 @@ static bool take_lines(char *buf, size_t *length, bool (*each)(void *, const str
     return true;
 }
 
-// From where `fd` stands.
 static int read_lines(int fd, bool (*each)(void *, const struct maps_line *), void *arg)
 {
     char buf[BUFFER];
@@ -133,13 +105,9 @@ static int read_lines(int fd, bool (*each)(void *, const struct maps_line *), vo
         // No line is this long; if one is, it is not for us.
         if (length == sizeof buf)
             length = 0;
-        long n = syscall(SYS_read, fd, buf + length, sizeof buf - length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
+        long n = kernel_read(fd, buf + length, sizeof buf - length);
+        if (n <= 0)
+            return (int)n;
         length += (size_t)n;
         if (!take_lines(buf, &length, each, arg))
             return 0;
@@ -149,123 +117,37 @@ static int read_lines(int fd, bool (*each)(void *, const struct maps_line *), vo
 int maps_open(void)
 {
     int saved = errno;
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int fd = kernel_open("/proc/self/maps", O_RDONLY);
 
-    if (fd < 0)
-        fd = -errno;
     errno = saved;
     return fd;
 }
 
+int maps_read_from(int fd, bool (*each)(void *, const struct maps_line *), void *arg)
+{
+    int saved = errno, error = read_lines(fd, each, arg);
+
+    kernel_close(fd);
+    errno = saved;
+    return error;
+}
+
 int maps_read(bool (*each)(void *, const struct maps_line *), void *arg)
 {
-    int saved = errno, fd = maps_open(), error = fd;
+    int fd = maps_open();
 
-    if (fd < 0)
-        return error;
-    error = read_lines(fd, each, arg);
-    syscall(SYS_close, fd);
-    errno = saved;
-    return error;
-}
-
-bool maps_is_quick(void)
-{
-    return !atomic_load_explicit(&cannot_query, memory_order_relaxed);
-}
-
-static int query(int fd, uint64_t address, struct maps_line *out, char *path, size_t size)
-{
-    struct query q = {
-        .size = sizeof q,
-        .flags = QUERY_FILE,
-        .address = address,
-        .name_size = (uint32_t)size,
-        .name = (uint64_t)(uintptr_t)path,
-    };
-
-    *path = '\0';
-    if (syscall(SYS_ioctl, fd, QUERY, &q) != 0)
-        return -errno;
-    if (q.name_size)
-        cut_deleted(path, q.name_size - 1);
-    *out = (struct maps_line){
-        .start = q.start,
-        .end = q.end,
-        .offset = q.offset,
-        .inode = q.inode,
-        .dev = q.major << 20 | q.minor,
-        .prot = (q.vma_flags & QUERY_READ ? PROT_READ : 0) |
-                (q.vma_flags & QUERY_WRITE ? PROT_WRITE : 0) |
-                (q.vma_flags & QUERY_EXEC ? PROT_EXEC : 0),
-        .shared = q.vma_flags & QUERY_SHARED,
-        .path = path,
-    };
-    return 0;
-}
-
-struct search {
-    uint64_t address;
-    struct maps_line *out;
-    char *path;
-    size_t size;
-    int error;
-};
-
-static bool search_line(void *arg, const struct maps_line *line)
-{
-    struct search *s = arg;
-    size_t bytes = strlen(line->path) + 1;
-
-    if (line->end <= s->address)
-        return true;
-    if (line->start > s->address || !line->inode)
-        return false;
-    s->error = bytes > s->size ? -ENAMETOOLONG : 0;
-    if (!s->error) {
-        *s->out = *line;
-        s->out->path = memcpy(s->path, line->path, bytes);
-    }
-    return false;
-}
-
-int maps_at(int fd, uint64_t address, struct maps_line *out, char *path, size_t size)
-{
-    struct search s = {address, out, path, size, -ENOENT};
-    int saved = errno, error = 0;
-
-    if (maps_is_quick()) {
-        error = query(fd, address, out, path, size);
-        if (error && error != -ENOENT && error != -ENAMETOOLONG)
-            atomic_store_explicit(&cannot_query, true, memory_order_relaxed);
-    }
-    if (!maps_is_quick()) {
-        syscall(SYS_lseek, fd, 0L, SEEK_SET);
-        error = read_lines(fd, search_line, &s);
-        if (!error)
-            error = s.error;
-    }
-    errno = saved;
-    return error;
+    return fd < 0 ? fd : maps_read_from(fd, each, arg);
 }
 
 int maps_path_of_fd(int fd, char *path, size_t size)
 {
-    char link[32] = "/proc/self/fd/", digits[12];
-    size_t n = sizeof "/proc/self/fd/" - 1, d = 0;
+    char link[32] = "/proc/self/fd/";
     int saved = errno;
 
-    for (unsigned rest = (unsigned)fd; rest || !d; rest /= 10)
-        digits[d++] = (char)('0' + rest % 10);
-    while (d)
-        link[n++] = digits[--d];
-    link[n] = '\0';
-    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, size - 1);
-    if (length < 0) {
-        length = -errno;
-        errno = saved;
+    *number_write(link + strlen(link), (uint64_t)fd) = '\0';
+    long length = kernel_read_link(link, path, size);
+    errno = saved;
+    if (length < 0)
         return (int)length;
-    }
-    path[length] = '\0';
     return (int)cut_deleted(path, (size_t)length);
 }

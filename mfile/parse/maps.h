@@ -27,15 +27,10 @@ bool maps_parse(char *text, struct maps_line *out);
 // cannot be read (no /proc, no descriptor left).
 int maps_read(bool (*each)(void *arg, const struct maps_line *line), void *arg);
 
-// A descriptor of the kernel's list, for maps_at(), or -errno. To be closed soon: a program that
-// closes all that it does not know would close this one.
+// maps_read() in two steps, for callers that have to know first that it can be read. The first
+// returns a descriptor or -errno, the second closes it.
 int maps_open(void);
-
-// The file mapping at `address`, its path copied to `path`. 0, -ENOENT where there is none,
-// -ENAMETOOLONG, or what else goes wrong. About 1 us on kernels from 6.11 on, which can be asked
-// for one mapping (maps_is_quick); on others the list is read up to it, 0.5 us a line.
-int maps_at(int fd, uint64_t address, struct maps_line *out, char *path, size_t size);
-bool maps_is_quick(void);
+int maps_read_from(int fd, bool (*each)(void *arg, const struct maps_line *line), void *arg);
 
 // The path behind a descriptor, as the kernel knows it; " (deleted)" is taken off a file that is.
 // Its length, or -errno.

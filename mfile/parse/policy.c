@@ -9,11 +9,6 @@ static const char *const names[HINTS] = {"prefetch", "populate",  "sequential", 
                                          "hugepage", "mergeable", "cold",       "lazyfree",
                                          "dontdump", "keep"};
 
-const char *policy_hint_name(unsigned hint)
-{
-    return names[hint];
-}
-
 static uint16_t hint_of(const char *text, size_t length)
 {
     for (unsigned h = 0; h < HINTS; h++)

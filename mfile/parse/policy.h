@@ -51,7 +51,4 @@ bool policy_glob_matches(const char *glob, const char *end, const char *name);
 // The rule for a path: its number, or -1.
 int policy_find(const struct policy *policy, const char *path);
 
-// "prefetch"; `hint` is a number below HINTS.
-const char *policy_hint_name(unsigned hint);
-
 #endif

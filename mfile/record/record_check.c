@@ -112,6 +112,8 @@ static bool rebuild(bool force)
         return false;
     }
     record.table = r.fresh;
+    // No call is under way, so nothing will ask for it: the note that would have was lost.
+    record_forget_aside();
     if (r.missed) {
         record_set_recents(0);
         record_note_recent(0, UINT64_MAX);

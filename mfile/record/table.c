@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "shim/base.h"
+#include "shim/kernel.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 
@@ -17,12 +18,10 @@ static struct table_leaf *leaf_new(void)
 {
     if (!spare) {
         int saved = errno;
-        long at = syscall(SYS_mmap, NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+        struct table_leaf *leaf = kernel_map(CHUNK_BYTES, 0);
         errno = saved;
-        if (at == -1)
+        if (!leaf)
             return NULL;
-        struct table_leaf *leaf = (struct table_leaf *)at;
         for (size_t i = 0; i < CHUNK_BYTES / sizeof *leaf; i++, leaf++) {
             leaf->next_free = spare;
             spare = leaf;

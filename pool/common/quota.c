@@ -5,6 +5,13 @@
 
 #include "shim/base.h"
 
+// What a longer list, and a block that was kept, would have spared: a lock and a copy, and two
+// calls into jemalloc. And how much of that a window of time may have before limits rise.
+#define EXCHANGE_NS 50u
+#define MISS_NS 400u
+#define WINDOW_MS 16u
+#define WINDOW_NS (WINDOW_MS * 1000000u / 50)
+
 static struct {
     struct quota_bucket config[QUOTA_BUCKETS_MAX];
     unsigned count;
@@ -19,6 +26,7 @@ static struct {
     _Alignas(64) _Atomic uint64_t taken[QUOTA_BUCKETS_MAX];
     _Alignas(64) _Atomic uint64_t highest[QUOTA_BUCKETS_MAX]; // of `taken` since quota_age()
     _Atomic uint64_t refused[SIZE_CLASS_END];                 // and not missed since
+    _Alignas(64) _Atomic uint64_t window, spent_ns;
 } quota;
 
 static uint64_t load(_Atomic uint64_t *counter)
@@ -129,23 +137,47 @@ uint32_t quota_move(unsigned from, unsigned to, uint32_t count)
 
 void quota_note_refused(unsigned class, uint32_t count)
 {
-    int b = quota.bucket_of[class];
-
-    // Else it was the ceiling's doing.
-    if (quota.config[b].follows && load(&quota.taken[b]) >= load(&quota.limit[b]))
-        store(&quota.refused[class], load(&quota.refused[class]) + count);
+    store(&quota.refused[class], load(&quota.refused[class]) + count);
 }
 
-void quota_note_miss(unsigned class)
+static void spend(unsigned class, unsigned ns, uint64_t now_ms)
+{
+    int b = quota.bucket_of[class];
+
+    if (!quota.config[b].follows)
+        return;
+    if (load(&quota.window) != now_ms / WINDOW_MS) {
+        store(&quota.window, now_ms / WINDOW_MS);
+        store(&quota.spent_ns, 0);
+    }
+    store(&quota.spent_ns, load(&quota.spent_ns) + ns);
+    if (load(&quota.spent_ns) > WINDOW_NS &&
+        load(&quota.limit[b]) < load(&quota.max_bytes) / size_class_bytes(class))
+        atomic_fetch_add_explicit(&quota.limit[b], 1, memory_order_relaxed);
+}
+
+void quota_note_miss(unsigned class, uint64_t now_ms)
 {
     uint64_t refused = load(&quota.refused[class]);
-    int b = quota.bucket_of[class];
 
     if (!refused)
         return;
     store(&quota.refused[class], refused - 1);
-    if (load(&quota.limit[b]) < load(&quota.max_bytes) / size_class_bytes(class))
-        atomic_fetch_add_explicit(&quota.limit[b], 1, memory_order_relaxed);
+    spend(class, MISS_NS, now_ms);
+}
+
+void quota_note_exchange(unsigned class, uint64_t now_ms)
+{
+    spend(class, EXCHANGE_NS, now_ms);
+}
+
+void quota_expect(unsigned class, uint32_t count)
+{
+    int b = quota.bucket_of[class];
+    uint64_t wanted = load(&quota.taken[b]) + count;
+
+    if (quota.config[b].follows && load(&quota.limit[b]) < wanted)
+        store(&quota.limit[b], wanted);
 }
 
 void quota_age(void)

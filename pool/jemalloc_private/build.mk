@@ -1,13 +1,13 @@
 # What the build does to jemalloc's archive, and which of its functions it wraps: see jemalloc_private.h.
 
-# Versions whose private parts were verified. To verify another one, build with JEMALLOC_VERIFIED=yes and run
-# `make unit race preload test-survival`. The test at the start reports a layout that differs. Then add it here.
+# Versions whose private parts were verified; README.md says how to verify another one.
 JEMALLOC_VERSIONS := 5.3.0 5.3.1
 JEMALLOC_VERIFIED ?= no
 
+# The archive, position-independent: make JEMALLOC_A=/path/to/libjemalloc_pic.a
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
-    /usr/lib/$(shell $(CC) -print-multiarch) /usr/lib /usr/local/lib)))
-JE_VERSION := $(shell strings -a '$(JEMALLOC_A)' | sed -n 's/^\([0-9][0-9.]*\)-[0-9]*-g[0-9a-f]*$$/\1/p' | head -n 1)
+    /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null) /usr/lib /usr/local/lib)))
+JE_VERSION := $(shell strings -a '$(JEMALLOC_A)' 2>/dev/null | sed -n 's/^\([0-9][0-9.]*\)-[0-9]*-g[0-9a-f]*$$/\1/p' | head -n 1)
 
 # -u: a program that links core.a and asks for nothing in a file of wraps has to find them there, too.
 JE_WRAPPED := pages_map pages_commit pages_decommit pages_boot base_alloc base_alloc_edata \
@@ -28,19 +28,23 @@ JE_WRAP := $(JE_WRAPPED:%=-Wl,--wrap=je_%) $(patsubst %,-Wl$(,)-u$(,)__wrap_je_%
 
 # Debian's jemalloc archive. Every public name (global, default visibility) gets the prefix je_. Its C++ operators
 # are left out: they would bring libstdc++ into programs that have none. Its mappings and its key of a thread's end
-# are not the program's: they go to pages_mmap() and its like, and to region_key_create().
-JE_WEAK := je_opt_cache_oblivious
-build/jemalloc/libje.a: Makefile pool/jemalloc_private/build.mk
+# are not the program's: they go to pages_mmap() and its like, and to guard_key_create().
+JE_WEAK := je_opt_cache_oblivious je_opt_disable_large_size_classes
+build/jemalloc/path: FORCE
+	@mkdir -p $(@D)
+	@echo '$(JEMALLOC_A)' | cmp -s - $@ || echo '$(JEMALLOC_A)' > $@
+
+build/jemalloc/libje.a: Makefile pool/jemalloc_private/build.mk build/jemalloc/path $(wildcard $(JEMALLOC_A))
 	$(call say,JE,$@)
-	@test -n '$(JEMALLOC_A)' || { echo 'no libjemalloc_pic.a: apt-get install libjemalloc-dev' >&2; exit 1; }
+	@test -r '$(JEMALLOC_A)' || { echo 'no $(or $(JEMALLOC_A),libjemalloc_pic.a: apt-get install libjemalloc-dev)' >&2; exit 1; }
 	@mkdir -p $(@D)
 	@v=$(JE_VERSION); \
 	case ' $(JEMALLOC_VERSIONS) ' in *" $${v:-none} "*) ;; *) test '$(JEMALLOC_VERIFIED)' = yes || { \
 	    echo "jemalloc $${v:-of an unknown version}: its private parts were verified in $(JEMALLOC_VERSIONS) only." >&2; \
-	    echo 'To verify it: see pool/jemalloc_private/build.mk. To build with it as it is: make JEMALLOC_VERIFIED=yes' >&2; exit 1; };; esac
+	    echo 'How to verify it: pool/jemalloc_private/README.md. To build with it as it is: make JEMALLOC_VERIFIED=yes' >&2; exit 1; };; esac
 	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
 	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
 	$(Q)for n in mmap munmap madvise mprotect; do echo $$n pages_$$n; done >> $(@D)/names
-	$(Q)echo pthread_key_create region_key_create >> $(@D)/names
+	$(Q)echo pthread_key_create guard_key_create >> $(@D)/names
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names $(JE_WEAK:%=--weaken-symbol=%) '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o

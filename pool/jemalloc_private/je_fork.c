@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pool/common/guard.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
-#include "pool/jemalloc_private/self_test.h"
-#include "pool/region/region.h"
+#include "pool/jemalloc_private/witness.h"
 #include "shim/clock.h"
 
 #define GIVE_UP_NS ((uint64_t)10 * 1000000000)
@@ -37,7 +37,7 @@ static void await_purge(struct tsdn *tsdn, struct decay *decay)
     int saved = errno;
 
     // A signal handler that forks may have interrupted a purge of ours; that goes on in both.
-    while (decay->purging && (threads_are_gone || !region_fork_is_inside())) {
+    while (decay->purging && (threads_are_gone || !guard_fork_is_inside())) {
         if (clock_ns(CLOCK_MONOTONIC) >= give_up) {
             decay->purging = false;
             break;
@@ -54,8 +54,8 @@ void __wrap_je_malloc_mutex_prefork(struct tsdn *tsdn, struct decay *decay)
     __real_je_malloc_mutex_prefork(tsdn, decay);
     if (!locks_are_decays)
         return;
-    if (self_test_is_mine())
-        self_test_saw_decay(decay);
+    if (witness_is_asked())
+        witness_saw_decay(decay);
     else
         await_purge(tsdn, decay);
 }

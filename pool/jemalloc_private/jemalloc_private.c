@@ -2,7 +2,6 @@
 
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/layouts.h"
-#include "pool/jemalloc_private/page_hooks.h"
 
 bool je_private_off;
 
@@ -11,6 +10,11 @@ bool je_private_off;
 // page-aligned blocks, so for us it would be that page and nothing else.
 extern bool je_opt_cache_oblivious;
 bool je_opt_cache_oblivious = false;
+
+// jemalloc 5.3.1 rounds a large size up to a page, unless this says otherwise, and its map tells
+// another size than the block has.
+extern bool je_opt_disable_large_size_classes;
+bool je_opt_disable_large_size_classes = false;
 
 // jemalloc's enum thp_mode_t, which it looks at for each mapping.
 enum { JE_THP_DEFAULT, JE_THP_ALWAYS, JE_THP_NEVER };
@@ -24,19 +28,9 @@ extern size_t je_oversize_threshold;
 extern size_t je_opt_lg_extent_max_active_fit;
 enum { FIT_SHIPPED = 6, FIT_ANY = 63 };
 
-void je_private_switch_off(void)
-{
-    je_private_off = true;
-    pages_forget_counts();
-}
-
 uint64_t *je_private_entry(uintptr_t page)
 {
-    _Alignas(64) char cache[1024] = {0}; // of lookups, empty; a rtree_ctx_t is 384 bytes
-
-    if (!je_private_is_on())
-        return NULL;
-    return je_rtree_leaf_elm_lookup_hard(NULL, je_arena_emap_global, cache, page, false, false);
+    return je_private_is_on() ? extent_entry(page) : NULL;
 }
 
 size_t je_private_size(const void *ptr)
@@ -73,7 +67,8 @@ void je_private_cut_any(bool any)
 
     if (!je_private_is_on())
         return;
-    if (any && je_opt_lg_extent_max_active_fit == FIT_SHIPPED)
+    // As je_malloc_conf has it, unless MALLOC_CONF says otherwise.
+    if (any && je_opt_lg_extent_max_active_fit == FIT_ANY)
         is_ours = true;
     if (is_ours)
         __atomic_store_n(&je_opt_lg_extent_max_active_fit, any ? FIT_ANY : FIT_SHIPPED,

@@ -4,38 +4,36 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
+#include "pool/common/marks.h"
 #include "pool/common/quota.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/layouts.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region/marks.h"
-#include "pool/region/region.h"
 #include "shim/base.h"
 
 // Of all blocks together; one of the largest that are kept, and room beside it.
 #define MAX_BYTES ((size_t)128 << 20)
 
-// jemalloc 5.3 on 48-bit addresses with pages of 4 KiB. Its map is a table of tables, of which the
-// second has 8 bytes for each page: the size class in the upper 16 bits, where the extent is
-// described, and flags, the first of them for slabs. A description begins with its arena's number.
-#define MAP_ROOT_OFFSET 0x78
-#define MAP_LG 18
-#define EXTENT_MASK ((UINT64_C(1) << 48) - 128)
-#define ARENA_MASK 0xfff
-
-// A slot is an address, whose lower 12 bits have the size class, counted from that of 1 MiB, and
-// when it was put there. 0: empty.
+// A slot is an address, whose lower 12 bits have the size class, counted from that of 1 MiB, when
+// it was put there, and whether realloc() had made it larger. 0: empty.
 #define CLASS_BITS 6
 #define CLASS_MASK ((1u << CLASS_BITS) - 1)
 #define AGE_MASK 3u
+#define GREW (1u << 8)
 
 static struct {
     _Alignas(64) _Atomic uintptr_t slot[8];
     _Atomic unsigned age; // ticks so far
     unsigned first;       // jemalloc's number of the class of 1 MiB; 0 while nothing is kept
     unsigned class_count; // of larger ones that are kept, and that one
+    unsigned arena;       // the first that is not jemalloc's own
 } cache;
+
+// Live blocks that realloc() has made larger. The address is in the place that it alone decides, so
+// that some are missing, and a wrong one costs a block that was better left whole.
+static _Atomic uintptr_t grown[8];
 
 // Four sizes to a doubling, as jemalloc has them.
 static unsigned class_of(size_t size)
@@ -55,15 +53,6 @@ static uintptr_t address_of(uintptr_t kept)
     return kept & ~(uintptr_t)4095;
 }
 
-static const uint64_t *map_entry(uintptr_t at)
-{
-    uintptr_t *root = (uintptr_t *)(void *)(je_arena_emap_global + MAP_ROOT_OFFSET);
-    uintptr_t mask = ((uintptr_t)1 << MAP_LG) - 1;
-    uintptr_t table = __atomic_load_n(&root[at >> 30 & mask], __ATOMIC_ACQUIRE);
-
-    return table ? (const uint64_t *)table + (at >> 12 & mask) : NULL;
-}
-
 static unsigned je_class_of(size_t bytes)
 {
     unsigned class = 0;
@@ -73,30 +62,13 @@ static unsigned je_class_of(size_t bytes)
     return class;
 }
 
-static bool map_is_known(void *block, size_t bytes)
+void large_cache_init(unsigned arena)
 {
-    const uint64_t *entry = map_entry((uintptr_t)block);
-
-    return entry && *entry >> 48 == je_class_of(bytes) && !(*entry & 1) &&
-           entry == je_private_entry((uintptr_t)block);
-}
-
-void large_cache_init(void)
-{
-    const size_t bytes = 16384; // the smallest that is no slab's
-    void *block;
-
     if (!je_private_is_on())
         return;
-    region_enter();
-    block = je_mallocx(bytes, JE_TCACHE_NONE);
-    if (block && map_is_known(block, bytes)) {
-        cache.class_count = class_of(LARGE_CACHE_MAX_BYTES) + 1;
-        cache.first = je_class_of(SIZE_CLASS_MAX_BYTES);
-    }
-    if (block)
-        je_dallocx(block, JE_TCACHE_NONE);
-    region_leave();
+    cache.arena = arena;
+    cache.class_count = class_of(LARGE_CACHE_MAX_BYTES) + 1;
+    cache.first = je_class_of(SIZE_CLASS_MAX_BYTES);
 }
 
 void *large_cache_take(size_t size)
@@ -114,10 +86,49 @@ void *large_cache_take(size_t size)
     return NULL;
 }
 
+void *large_cache_take_grown(size_t size)
+{
+    uintptr_t best = size > LARGE_CACHE_MAX_BYTES ? CLASS_MASK : class_of(size) - 1;
+    _Atomic uintptr_t *slot = NULL;
+
+    for (unsigned i = 0; i < array_len(cache.slot); i++) {
+        uintptr_t kept = atomic_load_explicit(&cache.slot[i], memory_order_relaxed);
+        if (kept & GREW && (kept & CLASS_MASK) > (best & CLASS_MASK)) {
+            best = kept;
+            slot = &cache.slot[i];
+        }
+    }
+    return slot && atomic_compare_exchange_strong_explicit(slot, &best, 0, memory_order_acquire,
+                                                           memory_order_relaxed)
+               ? (void *)address_of(best)
+               : NULL;
+}
+
+static _Atomic uintptr_t *grown_at(uintptr_t at)
+{
+    return &grown[at / SIZE_CLASS_MAX_BYTES % array_len(grown)];
+}
+
+static bool forget_grown(uintptr_t at)
+{
+    _Atomic uintptr_t *entry = grown_at(at);
+
+    if (likely(atomic_load_explicit(entry, memory_order_relaxed) != at))
+        return false;
+    atomic_store_explicit(entry, 0, memory_order_relaxed);
+    return true;
+}
+
+void large_cache_grew(const void *from, const void *to)
+{
+    forget_grown((uintptr_t)from);
+    atomic_store_explicit(grown_at((uintptr_t)to), (uintptr_t)to, memory_order_relaxed);
+}
+
 // What a slot would have of it; 0 for what is no large block of an arena of jemalloc's own.
 static uintptr_t kept_form(uintptr_t at)
 {
-    const uint64_t *entry = map_entry(at);
+    const uint64_t *entry = extent_entry(at);
 
     if (!entry || !cache.first)
         return 0;
@@ -125,9 +136,7 @@ static uintptr_t kept_form(uintptr_t at)
     uint64_t class = (found >> 48) - cache.first;
     if (found & 1 || class - 1 >= cache.class_count - 1)
         return 0;
-    // The pools' arena was made when jemalloc had none but its own.
-    const uint64_t *extent = (const uint64_t *)(uintptr_t)(found & EXTENT_MASK);
-    if ((*extent & ARENA_MASK) >= region.arena)
+    if (extent_arena(extent_of(found)) >= cache.arena)
         return 0;
     unsigned age = atomic_load_explicit(&cache.age, memory_order_relaxed) & AGE_MASK;
     return at | class | age << CLASS_BITS;
@@ -149,6 +158,8 @@ enum large_put large_cache_put(void *ptr)
     if (!kept)
         return LARGE_REFUSED;
     bytes = bytes_of(kept);
+    if (forget_grown(at))
+        kept |= GREW;
     for (unsigned i = array_len(cache.slot); i-- > 0;) {
         uintptr_t other = atomic_load_explicit(&cache.slot[i], memory_order_relaxed);
         if (!other)
@@ -186,9 +197,9 @@ static size_t give_back(_Atomic uintptr_t *slot, uintptr_t kept)
                                                  memory_order_relaxed))
         return 0;
     int saved = errno;
-    region_enter();
+    guard_enter();
     je_dallocx((void *)address_of(kept), JE_TCACHE_NONE);
-    region_leave();
+    guard_leave();
     errno = saved;
     return bytes_of(kept);
 }
@@ -216,9 +227,9 @@ static void purge(uint64_t bytes)
     int saved = errno;
 
     pages_limit_purge(bytes);
-    region_enter();
+    guard_enter();
     je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-    region_leave();
+    guard_leave();
     pages_limit_purge(UINT64_MAX);
     errno = saved;
 }

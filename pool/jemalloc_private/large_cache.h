@@ -5,7 +5,9 @@
 // eighth where that is more) its pages also go back to the kernel at once. A program that works in
 // such buffers frees and takes the same few again. So at most eight free blocks wait here. A block
 // leaves for a request of its size class, after two ticks of pool_age(), or when memory is short.
-// The blocks count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
+// A buffer that grows by realloc() gets the place of one that had grown, of which it takes the
+// first part. So it grows into what lies free behind it, and is not copied at each size class. The
+// blocks count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
 //
 // jemalloc takes such a block for one in use; its counts of what a thread has taken and freed leave
 // out what is served from here. Blocks of arenas that the program made itself are not kept, because
@@ -21,12 +23,19 @@
 #define LARGE_CACHE_MAX_BYTES ((size_t)64 << 20) // of one block
 #define LARGE_CACHE_ALIGNMENT 65536              // others are not kept
 
-// Begins to keep blocks, unless this jemalloc's map of extents looks different from 5.3's. Once,
-// when there is a region.
-void large_cache_init(void);
+// Begins to keep blocks of arenas below `arena`: the pools' was made when jemalloc had none but its
+// own. Once, when there is a region.
+void large_cache_init(unsigned arena);
 
 // A block for a request of `size` bytes, more than 1 MiB; contents undefined. NULL: none is here.
 void *large_cache_take(size_t size);
+
+// The longest one of at least `size` bytes, more than 1 MiB, that realloc() had made larger. NULL:
+// none is here.
+void *large_cache_take_grown(size_t size);
+
+// realloc() made the block at `from` larger, which is at `to` now, more than 1 MiB.
+void large_cache_grew(const void *from, const void *to);
 
 enum large_put {
     LARGE_REFUSED, // for jemalloc: no such block, or no room for it

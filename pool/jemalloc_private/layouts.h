@@ -2,14 +2,12 @@
 #ifndef TIDEPOOL_POOL_JEMALLOC_PRIVATE_LAYOUTS_H
 #define TIDEPOOL_POOL_JEMALLOC_PRIVATE_LAYOUTS_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 // Only pointers to these are passed on.
 struct tsdn;
-struct tsd;
 struct arena;
 struct tcache;
 struct cache_bin;
@@ -19,11 +17,8 @@ struct ehooks;
 struct ecache;
 struct base;
 
-// The map of extents, a radix tree, and the lookup in it; and the size of each size class.
-extern char je_arena_emap_global[];
-extern size_t je_sz_index2size_tab[];
-void *je_rtree_leaf_elm_lookup_hard(void *tsdn, void *tree, void *cache, uintptr_t key,
-                                    bool dependent, bool init_missing);
+extern char je_arena_emap_global[];   // the map of extents
+extern size_t je_sz_index2size_tab[]; // the size of each size class
 
 // What describes an extent. All zero but for what its callers set.
 #define EDATA_BYTES 128
@@ -39,10 +34,32 @@ static inline uint64_t extent_pages(const struct edata *extent)
     return extent->size / 4096;
 }
 
+static inline unsigned extent_arena(const struct edata *extent)
+{
+    return extent->bits & 0xfff;
+}
+
 // It need not be that of the page.
 static inline uintptr_t extent_address(const struct edata *extent)
 {
     return extent->address & ~UINT64_C(4095);
+}
+
+// The map on 48-bit addresses with pages of 4 KiB is a table of tables. The second has 8 bytes for
+// each page: the size class in the upper 16 bits, where the extent is described, and flags, the
+// first of them for slabs. NULL: there is none.
+static inline uint64_t *extent_entry(uintptr_t at)
+{
+    const uintptr_t *root = (const uintptr_t *)(void *)(je_arena_emap_global + 0x78);
+    const uintptr_t mask = ((uintptr_t)1 << 18) - 1;
+    uintptr_t table = __atomic_load_n(&root[at >> 30 & mask], __ATOMIC_ACQUIRE);
+
+    return table ? (uint64_t *)table + (at >> 12 & mask) : NULL;
+}
+
+static inline const struct edata *extent_of(uint64_t entry)
+{
+    return (const struct edata *)(uintptr_t)(entry & ((UINT64_C(1) << 48) - EDATA_BYTES));
 }
 
 // What jemalloc does for a thread each time that it has allocated or freed so much.
@@ -53,15 +70,15 @@ struct te_ctx {
     uint64_t *current, *last_event, *next_event, *next_event_fast;
 };
 
-// The begin of struct decay_s. Its first member is a malloc_mutex_s, of which the first is a
-// mutex_prof_data_t: 64 bytes.
+// The begin of struct decay_s. Its mutex has the size of 5.3.0 in 5.3.1, but other members.
 struct decay {
-    struct {
-        uint64_t profile[8];
-        pthread_mutex_t lock;
-        bool locked;
-    } mutex;
+    uint64_t mutex[14];
     bool purging;
+};
+
+// The begin of a thread's data: whether it has a thread cache.
+struct tsd {
+    bool has_tcache;
 };
 
 #endif

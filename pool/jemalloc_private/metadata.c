@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/layouts.h"
-#include "pool/jemalloc_private/page_hooks.h"
 
 void *__real_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);
 void *__wrap_je_base_alloc(struct tsdn *, struct base *, size_t size, size_t alignment);

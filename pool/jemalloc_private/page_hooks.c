@@ -7,18 +7,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/common/marks.h"
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/layouts.h"
-#include "pool/jemalloc_private/self_test.h"
-#include "pool/region/marks.h"
-#include "pool/region/region.h"
-#include "pool/region/remap.h"
+#include "pool/jemalloc_private/tcache.h"
+#include "pool/jemalloc_private/witness.h"
 #include "shim/base.h"
-#include "shim/next.h"
 
 // jemalloc's own, and the names under which its callers find ours: true is failure for all three.
 void *__real_je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
 void je_pages_unmap(void *addr, size_t size);
+void je_pages_set_thp_state(void *addr, size_t size);
 extern bool je_opt_retain;
 bool __real_je_pages_commit(void *addr, size_t size);
 bool __real_je_pages_decommit(void *addr, size_t size);
@@ -72,9 +72,7 @@ void (*pages_on_free)(size_t bytes);
 bool (*pages_on_refill)(bool filled);
 bool (*pages_may_refill)(void);
 uint64_t (*pages_on_count)(uint64_t allocated_bytes);
-bool pages_merge;
-
-#define MERGE_MIN_BYTES ((size_t)1 << 20)
+struct pages_moves pages_moves;
 
 static _Thread_local struct {
     uint64_t left : 42;    // pages of a purge, and one; 0: it has no end
@@ -135,8 +133,8 @@ struct edata *__wrap_je_ecache_alloc_grow(struct tsdn *tsdn, struct pac *pac, st
 void __wrap_je_ecache_dalloc(struct tsdn *tsdn, struct pac *pac, struct ehooks *hooks,
                              struct ecache *extents, struct edata *extent)
 {
-    if (self_test_is_mine())
-        self_test_saw(SELF_TEST_KEPT, extent);
+    if (witness_is_asked())
+        witness_saw(WITNESS_KEPT, extent);
     if (unlikely(atomic_load_explicit(&marks_were_made, memory_order_relaxed)) &&
         je_private_is_on())
         marks_take_off(extent_address(extent), extent_pages(extent) * 4096);
@@ -159,7 +157,7 @@ static uint64_t keep_rest(struct tsdn *tsdn, struct pac *pac, struct ehooks *hoo
 {
     uint64_t pages = extent_pages(extent), wanted = own.left - 1;
 
-    if (!remap_fills() || pages < wanted + SPLIT_PAGES)
+    if (!pages_moves.fills || !pages_moves.fills() || pages < wanted + SPLIT_PAGES)
         return pages;
     struct edata *rest = je_extent_split_wrapper(tsdn, pac, hooks, extent, wanted * 4096,
                                                  (pages - wanted) * 4096, false);
@@ -175,8 +173,8 @@ struct edata *__wrap_je_ecache_evict(struct tsdn *tsdn, struct pac *pac, struct 
 {
     if (own.left == 1 && je_private_is_on())
         return NULL;
-    if (self_test_is_mine())
-        self_test_saw_evict();
+    if (witness_is_asked())
+        witness_saw_evict();
     struct edata *extent = __real_je_ecache_evict(tsdn, pac, hooks, extents, keep_pages);
     if (extent && own.left && je_private_is_on()) {
         uint64_t pages = keep_rest(tsdn, pac, hooks, extents, extent);
@@ -190,8 +188,8 @@ void __wrap_je_pa_dalloc(struct tsdn *tsdn, struct pa_shard *shard, struct edata
 {
     uint64_t pages = je_private_is_on() ? extent_pages(extent) : 0;
 
-    if (self_test_is_mine())
-        self_test_saw(SELF_TEST_FREED, extent);
+    if (witness_is_asked())
+        witness_saw(WITNESS_FREED, extent);
     __real_je_pa_dalloc(tsdn, shard, extent, deferred);
     if (pages_on_free && pages)
         pages_on_free(pages * 4096);
@@ -235,7 +233,9 @@ void *__wrap_je_pages_map(void *addr, size_t size, size_t alignment, bool *commi
         *commit = false;
     }
     // What is asked for as committed is jemalloc's own bookkeeping, and used little by little; all
-    // of it where jemalloc keeps no address space.
+    // of it where jemalloc keeps no address space. It sets the mode of huge pages for all else.
+    if (asked)
+        je_pages_set_thp_state(at, size);
     if (asked && !je_opt_retain)
         pages_take(size);
     return at;
@@ -257,69 +257,24 @@ void pages_probe(void)
 bool __wrap_je_pages_commit(void *addr, size_t size)
 {
     own.grew = true;
-    if (je_private_is_on() && !remap_note((uintptr_t)addr, size))
+    if (je_private_is_on() && !(pages_moves.note && pages_moves.note((uintptr_t)addr, size)))
         pages_take(size);
     if (!__real_je_pages_commit(addr, size))
         return false;
     return !atomic_load_explicit(&overcommits, memory_order_relaxed);
 }
 
-// At its start, under its lock, jemalloc maps a page, to see what
-// MADV_DONTNEED does to it, and crashes where it gets none. This one does as well.
-static _Alignas(4096) char start_page[4096];
-static bool starts;
-
+// At its start, under its lock, jemalloc maps a page, to see what MADV_DONTNEED does to it, and
+// crashes where it gets none.
 bool __real_je_pages_boot(void);
 bool __wrap_je_pages_boot(void);
 
 bool __wrap_je_pages_boot(void)
 {
-    starts = true;
+    pages_lend_one(true);
     bool failed = __real_je_pages_boot();
-    starts = false;
+    pages_lend_one(false);
     return failed;
-}
-
-void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
-{
-    void *at = next_own_mmap(addr, length, prot, flags, fd, offset);
-
-    if (unlikely(at == MAP_FAILED))
-        return starts && length <= sizeof start_page ? start_page : MAP_FAILED;
-    // What is only reserved is marked when it is used.
-    if (unlikely(pages_merge) && length >= MERGE_MIN_BYTES && prot != PROT_NONE) {
-        int saved = errno;
-        pages_madvise(at, length, MADV_MERGEABLE);
-        errno = saved;
-    }
-    return at;
-}
-
-int pages_munmap(void *addr, size_t length)
-{
-    return addr == start_page ? 0 : next_own_munmap(addr, length);
-}
-
-int pages_mprotect(void *addr, size_t length, int prot)
-{
-    return (int)syscall(SYS_mprotect, addr, length, prot);
-}
-
-// What a program has locked (mlockall) is given back only where that is said (Linux 5.18).
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-
-int pages_madvise(void *addr, size_t length, int advice)
-{
-    int saved = errno;
-    int result = next_own_madvise(addr, length, advice);
-
-    if (result != 0 && errno == EINVAL && advice == MADV_DONTNEED) {
-        errno = saved;
-        result = next_own_madvise(addr, length, MADV_DONTNEED_LOCKED);
-    }
-    return result;
 }
 
 // errno is the caller's of free(). By jemalloc's own function, which knows where pages that were
@@ -342,7 +297,7 @@ bool __wrap_je_pages_decommit(void *addr, size_t size)
         return failed;
     if (failed && pages_overcommit()) {
         // What moves leaves its place without pages, too, but the kernel does not have them.
-        moved = remap_take((uintptr_t)addr, size);
+        moved = pages_moves.take ? pages_moves.take((uintptr_t)addr, size) : 0;
         failed = moved < size && discard(addr, size);
     }
     if (!failed)
@@ -382,8 +337,8 @@ void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
         __real_je_te_event_trigger(tsd, ctx);
         return;
     }
-    if (self_test_is_mine())
-        self_test_saw_event(ctx);
+    if (witness_is_asked())
+        witness_saw_event(tsd, ctx);
     // A signal handler's: it would empty the lists that its thread is emptying just now. What is
     // due stays so.
     if (own.in_event)
@@ -393,6 +348,8 @@ void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
     __real_je_te_event_trigger(tsd, ctx);
     atomic_signal_fence(memory_order_seq_cst);
     own.in_event = false;
+    if (!ctx->is_alloc)
+        tcache_note_freed(*ctx->current);
     // An event that comes early changes nothing for jemalloc: it checks what is due.
     if (pages_on_count && ctx->is_alloc) {
         uint64_t next = pages_on_count(*ctx->current);

@@ -21,7 +21,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 // Bytes of pages that jemalloc has taken from the kernel and given back, ever; the difference is
 // what it holds, live and free, as if every page had been touched.
@@ -76,15 +75,12 @@ extern bool (*pages_may_refill)(void);
 // has been served. NULL for none. Set it once, early.
 extern uint64_t (*pages_on_count)(uint64_t allocated_bytes);
 
-// Lets the kernel merge equal pages of what is mapped here from now on, from 1 MiB up, and of the
-// pools' blocks. Set it before the first request.
-extern bool pages_merge;
-
-// jemalloc's own calls, which the build gives these names: what is the library's is not the
-// program's, and passes for ours where it comes by our own mmap (shim/next.h).
-void *pages_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
-int pages_munmap(void *addr, size_t length);
-int pages_madvise(void *addr, size_t length, int advice);
-int pages_mprotect(void *addr, size_t length, int prot);
+// Moves of free pages (region/remap.h), asked while pages are taken and given back. All NULL where
+// none are possible. Set it once, before the first of these returns anything but false and 0.
+extern struct pages_moves {
+    bool (*note)(uintptr_t at, size_t size);   // these are being taken: is a move to count them?
+    bool (*fills)(void);                       // does this thread purge for a move?
+    size_t (*take)(uintptr_t at, size_t size); // moves free ones; how many bytes. errno stays.
+} pages_moves;
 
 #endif

@@ -1,15 +1,33 @@
 #include "pool/jemalloc_private/tcache.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/layouts.h"
+
+// What a thread allocates or frees before it gets a thread cache. In an arena where nothing else
+// lives a request costs 0.7 us without one, because its slab comes and goes.
+#define LITTLE_BYTES ((uint64_t)8 << 10)
+
+// jemalloc knows more of the thread than that it frees; or it was asked to, once.
+static _Thread_local bool known __attribute__((tls_model("initial-exec")));
+
+void tcache_note_freed(uint64_t bytes)
+{
+    if (likely(known) || bytes < LITTLE_BYTES)
+        return;
+    known = true;
+    int saved = errno;
+    je_free(je_malloc(1));
+    errno = saved;
+}
 
 #ifdef TIDEPOOL_JE_TCACHE_AT_ONCE
 
-struct tsd;
 bool __real_je_tsd_tcache_enabled_data_init(struct tsd *);
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *);
 void je_tsd_slow_update(struct tsd *);
@@ -25,21 +43,23 @@ void tcache_make_self(void)
 {
 }
 
+bool tcache_lists_fit(void)
+{
+    return true;
+}
+
 // At a thread's first request. What jemalloc does itself under opt.tcache:false.
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 {
+    known = true;
     if (!without || !je_private_is_on())
         return __real_je_tsd_tcache_enabled_data_init(tsd);
-    *(bool *)tsd = false;
+    tsd->has_tcache = false;
     je_tsd_slow_update(tsd);
     return false;
 }
 
 #else
-
-// What a thread allocates or frees before it gets a thread cache. In an arena where nothing else
-// lives a request costs 0.7 us without one, because its slab comes and goes.
-#define LITTLE_BYTES ((uint64_t)8 << 10)
 
 // jemalloc has an event for each 64 KiB that a thread allocates, and for each that it frees. After
 // this number of events in a row for frees its cache is emptied: more than 256 blocks of 512 bytes.
@@ -47,12 +67,6 @@ bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 
 #define FIRST_FILL 4 // blocks
 
-// jemalloc 5.3's data of a thread begins with whether it has a thread cache.
-struct tsd {
-    bool has_tcache;
-};
-struct tsdn;
-struct arena;
 struct cache_bin_info;
 struct cache_bin {
     void **head;
@@ -77,6 +91,11 @@ void __real_je_tcache_gc_event_handler(struct tsd *, uint64_t elapsed);
 void __wrap_je_tcache_gc_event_handler(struct tsd *, uint64_t elapsed);
 void __real_je_tcache_gc_dalloc_event_handler(struct tsd *, uint64_t elapsed);
 void __wrap_je_tcache_gc_dalloc_event_handler(struct tsd *, uint64_t elapsed);
+// What makes an empty list of `most` blocks, its pointers at an offset of `lists`.
+void je_cache_bin_info_init(struct cache_bin_info *, uint16_t most);
+void je_cache_bin_init(struct cache_bin *, struct cache_bin_info *, void *lists, size_t *offset);
+extern struct arena *je_arenas[];
+
 void __real_je_arena_cache_bin_fill_small(struct tsdn *, struct arena *, struct cache_bin *,
                                           struct cache_bin_info *, unsigned class, unsigned count);
 void __wrap_je_arena_cache_bin_fill_small(struct tsdn *, struct arena *, struct cache_bin *,
@@ -109,6 +128,7 @@ void tcache_never_self(void)
 // At a thread's first request. What jemalloc does itself under opt.tcache:false.
 bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
 {
+    known = true;
     if (!je_opt_tcache || !je_private_is_on()) {
         own.state = NONE_FOR_GOOD;
         return __real_je_tsd_tcache_enabled_data_init(tsd);
@@ -118,8 +138,24 @@ bool __wrap_je_tsd_tcache_enabled_data_init(struct tsd *tsd)
     return false;
 }
 
+// A thread gets its arena with its first block, which fails without memory. Then jemalloc's code
+// for thread caches crashes.
+static bool has_arena(void)
+{
+    int saved = errno;
+    void *block = je_mallocx(1, JE_TCACHE_NONE);
+
+    if (block)
+        je_dallocx(block, JE_TCACHE_NONE);
+    errno = saved;
+    return block;
+}
+
 static void make_tcache(struct tsd *tsd)
 {
+    // What that asked for may have been an event in turn.
+    if (!has_arena() || own.state != ASKED_LITTLE)
+        return;
     own.begins = true;
     bool failed = je_tsd_tcache_data_init(tsd);
     own.begins = false;
@@ -215,6 +251,31 @@ void __wrap_je_arena_cache_bin_fill_small(struct tsdn *tsdn, struct arena *arena
         count = count / 2 + 1;
     __real_je_arena_cache_bin_fill_small(tsdn, arena, bin, info, class,
                                          most < count ? (unsigned)most : count);
+}
+
+bool tcache_lists_fit(void)
+{
+    enum { BLOCKS = 4, CLASS = 0 };
+    // The list has more members than are known here. Those that jemalloc does not set are 1.
+    _Alignas(64) union {
+        struct cache_bin bin;
+        uint64_t word[8];
+    } list = {.word = {1, 1, 1, 1, 1, 1, 1, 1}};
+    _Alignas(64) char info[64] = {0};
+    void *block[2 * BLOCKS] = {0};
+    size_t offset = 0;
+    struct cache_bin_info *i = (struct cache_bin_info *)(void *)info;
+
+    je_cache_bin_info_init(i, BLOCKS);
+    je_cache_bin_init(&list.bin, i, block, &offset);
+    if (list.bin.head != &block[BLOCKS] || list.bin.requests != 1)
+        return false;
+    __real_je_arena_cache_bin_fill_small(NULL, je_arenas[0], &list.bin, i, CLASS, 1);
+    if (list.bin.head == &block[BLOCKS])
+        return true; // for want of memory
+    je_dallocx(block[BLOCKS - 1], JE_TCACHE_NONE);
+    // The one request is among those of the arena now.
+    return list.bin.requests == 0;
 }
 
 // jemalloc writes a mark into the word in front of a thread's lists, and into that behind them: a

@@ -3,8 +3,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "pool/common/marks.h"
 #include "pool/common/size_class.h"
-#include "pool/region/marks.h"
 #include "pool/region/region.h"
 #include "shim/base.h"
 
@@ -102,20 +102,28 @@ static uint32_t take_note_off(void *ptr)
     return note;
 }
 
+static void add_end(uint32_t units)
+{
+    unsigned at = atomic_fetch_add_explicit(&next_end, 1, memory_order_relaxed);
+
+    atomic_store_explicit(&ends[at % array_len(ends)], units, memory_order_relaxed);
+}
+
 bool growth_end(void *ptr)
 {
     uint32_t note = take_note_off(ptr);
 
     if (!note)
         return false;
-    unsigned at = atomic_fetch_add_explicit(&next_end, 1, memory_order_relaxed);
-    atomic_store_explicit(&ends[at % array_len(ends)], note & SIZE_MASK, memory_order_relaxed);
+    add_end(note & SIZE_MASK);
     return true;
 }
 
 // Where pages are marked, it stays one for jemalloc.
-void growth_leave(void *ptr)
+void growth_leave(void *ptr, size_t size)
 {
+    if (size > SIZE_CLASS_MAX_BYTES)
+        add_end(SIZE_CLASS_MAX_BYTES / 64);
     if (region_is_sampled(ptr) && take_note_off(ptr) &&
         !atomic_load_explicit(&marks_were_made, memory_order_relaxed))
         region_mark_sampled(ptr);

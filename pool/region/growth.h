@@ -30,7 +30,8 @@ bool growth_in_place(void *ptr, size_t size);
 // It is free, and no other's yet: false where it was none. Takes its note off.
 bool growth_end(void *ptr);
 
-// The buffer has moved on to another block: this one is as any other, and no example.
-void growth_leave(void *ptr);
+// The buffer has moved on to a block of `size` bytes: this one is as any other, and an example only
+// where the pools have none as large.
+void growth_leave(void *ptr, size_t size);
 
 #endif

@@ -5,9 +5,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region/marks.h"
-#include "pool/region/region_inside.h"
+#include "pool/common/guard.h"
+#include "pool/common/marks.h"
+#include "pool/common/pages.h"
+#include "pool/region/map.h"
 #include "shim/clock.h"
 
 #define PAGE ((uintptr_t)4096)
@@ -31,23 +32,17 @@ static _Atomic bool expected[REGION_MAX_BYTES / PART_BYTES + 1];
 void (*holes_on_refill)(size_t bytes);
 _Atomic uintptr_t holes_window;
 static _Atomic bool purging;
-static _Atomic uint64_t purged, refilled;
+static _Atomic uint64_t purged;
 
 uint64_t holes_purged(void)
 {
     return atomic_load_explicit(&purged, memory_order_relaxed);
 }
 
-uint64_t holes_refilled(void)
-{
-    return atomic_load_explicit(&refilled, memory_order_relaxed);
-}
-
 void holes_refill(size_t bytes)
 {
     int saved = errno;
 
-    atomic_fetch_add_explicit(&refilled, bytes, memory_order_relaxed);
     if (holes_on_refill)
         holes_on_refill(bytes);
     errno = saved;
@@ -244,12 +239,12 @@ uint64_t holes_purge(uint64_t max_bytes)
     if (!region_bytes() || atomic_exchange(&purging, true))
         return 0;
     // A signal handler that took a block would wait for its own thread.
-    region_enter();
+    guard_enter();
     uintptr_t parts = (region_end() - first_block() + PART_BYTES - 1) / PART_BYTES;
     while (parts-- && bytes < max_bytes)
         if (atomic_exchange(&expected[parts], false))
             bytes += purge_part(first_block() + parts * PART_BYTES, max_bytes - bytes);
-    region_leave();
+    guard_leave();
     atomic_fetch_add_explicit(&purged, bytes, memory_order_relaxed);
     atomic_store(&purging, false);
     errno = saved;
@@ -259,7 +254,7 @@ uint64_t holes_purge(uint64_t max_bytes)
 // Unless it is this thread, interrupted by a handler that forks.
 void holes_postfork_child(void)
 {
-    if (region_fork_is_inside())
+    if (guard_fork_is_inside())
         return;
     atomic_store(&holes_window, 0);
     atomic_store(&purging, false);

@@ -24,9 +24,8 @@
 // any thread outside of jemalloc. While another thread purges holes it returns 0. errno stays.
 uint64_t holes_purge(uint64_t max_bytes);
 
-// Bytes given back ever; and those of blocks on such pages that were handed out again.
+// Bytes given back, ever.
 uint64_t holes_purged(void);
-uint64_t holes_refilled(void);
 
 // Called with the bytes of each block on such pages that is handed out again: it may count, and
 // wake a thread. NULL for none. Set it once, early.

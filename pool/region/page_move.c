@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pool/jemalloc_private/page_hooks.h"
+#include "pool/common/pages.h"
 #include "shim/next.h"
 
 #ifndef MREMAP_DONTUNMAP

@@ -1,4 +1,4 @@
-#include "pool/region/region_inside.h"
+#include "pool/region/region.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -6,15 +6,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
+#include "pool/common/marks.h"
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
-#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/holes.h"
-#include "pool/region/marks.h"
 
-_Thread_local volatile sig_atomic_t region_inside;
-static _Atomic(void *) deferred; // each block's first word points to the next
-static _Atomic bool noted;       // there may be notes
+static _Atomic bool noted; // there may be notes
 
 static struct {
     _Atomic uint64_t created[SIZE_CLASS_END], released[SIZE_CLASS_END];
@@ -100,93 +99,24 @@ static void delete_now(uint32_t unit)
     je_dallocx((void *)ptr, JE_TCACHE_NONE);
 }
 
-// The program may have protected the page and freed the block without undoing that.
-static void make_writable(void *ptr)
-{
-    uintptr_t page = (uintptr_t)ptr & ~(uintptr_t)4095;
-    int saved = errno;
-
-    if (atomic_load_explicit(&marks_were_made, memory_order_relaxed) && marks_any(page, 4096))
-        syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE);
-    errno = saved;
-}
-
-void region_defer(void *ptr)
-{
-    void *head = atomic_load(&deferred);
-
-    make_writable(ptr);
-    do
-        *(void **)ptr = head;
-    while (!atomic_compare_exchange_weak(&deferred, &head, ptr));
-    region_inside |= REGION_OWES;
-}
-
-// Where jemalloc calls back meanwhile, nothing else is to be done.
-void *region_free_deferred(void *result)
-{
-    void *ptr;
-
-    region_enter();
-    ptr = atomic_exchange(&deferred, NULL);
-    for (void *next; ptr; ptr = next) {
-        next = *(void **)ptr;
-        if (region_holds(ptr))
-            delete_now((uint32_t)region_unit(ptr));
-        else
-            je_free(ptr);
-    }
-    // What another handler has left since waits for the next one.
-    atomic_signal_fence(memory_order_seq_cst);
-    region_inside = REGION_OUTSIDE;
-    return result;
-}
-
-// A handler may have come between the two halves of region_step_out().
-void region_step_in(sig_atomic_t was)
-{
-    region_inside =
-        was && atomic_load_explicit(&deferred, memory_order_relaxed) ? was | REGION_OWES : was;
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-void region_fork_begin(void)
-{
-    if (!region_entered())
-        region_inside = REGION_FORKING;
-}
-
-void region_fork_end(void)
-{
-    if (region_inside & REGION_FORKING)
-        region_leave();
-}
-
 size_t region_je_size(const void *ptr)
 {
     size_t bytes;
 
-    if (region_entered())
+    if (guard_entered())
         return je_private_size(ptr);
-    region_pass();
+    guard_pass();
     bytes = je_malloc_usable_size((void *)(uintptr_t)ptr);
-    region_leave();
+    guard_leave();
     return bytes;
 }
 
-static void (*end_thread)(void *);
-
-static void end_thread_guarded(void *arg)
+void region_free(void *ptr)
 {
-    region_enter();
-    end_thread(arg);
-    region_leave();
-}
-
-int region_key_create(pthread_key_t *key, void (*destructor)(void *))
-{
-    end_thread = destructor;
-    return pthread_key_create(key, end_thread_guarded);
+    if (region_holds(ptr))
+        delete_now((uint32_t)region_unit(ptr));
+    else
+        je_free(ptr);
 }
 
 enum region_claim region_claim(const void *ptr)
@@ -246,7 +176,7 @@ static char *run_new(size_t bytes, unsigned alignment_lg, bool zero)
     if (bytes >= SIZE_CLASS_FIRST_COLOURED_BYTES && alignment_lg < 12)
         alignment_lg = 12;
     flags |= JE_ALIGN_LG(alignment_lg);
-    region_enter();
+    guard_enter();
     ptr = je_mallocx(bytes, flags);
     // jemalloc takes its first arena instead of the one that is named while it sets a thread up,
     // and after it has torn it down.
@@ -254,7 +184,7 @@ static char *run_new(size_t bytes, unsigned alignment_lg, bool zero)
         je_dallocx(ptr, JE_TCACHE_NONE);
         ptr = NULL;
     }
-    region_leave();
+    guard_leave();
     return ptr;
 }
 
@@ -263,7 +193,7 @@ void *region_block_new(unsigned class, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (unlikely(region_entered()))
+    if (unlikely(guard_entered()))
         return NULL;
     ptr = run_new(size_class_run_bytes(class), 0, zero);
     errno = saved;
@@ -290,7 +220,7 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
     int saved = errno;
     char *ptr;
 
-    if (!region_bytes() || region_entered() || size > region.max_bytes)
+    if (!region_bytes() || guard_entered() || size > region.max_bytes)
         return NULL;
     // What nallocx() says, which may be far more where the alignment is large.
     size_t promised = je_nallocx(size ? size : 1, JE_ALIGN_LG(lg));
@@ -302,9 +232,9 @@ void *region_run_new(size_t size, size_t alignment, bool zero)
         return NULL;
     enter_map(ptr, run_class(promised), bytes);
     region_mark_sampled(ptr);
-    region_enter();
+    guard_enter();
     atomic_fetch_add_explicit(&counts.run_bytes, je_sallocx(ptr, 0), memory_order_relaxed);
-    region_leave();
+    guard_leave();
     return ptr;
 }
 
@@ -353,13 +283,13 @@ void region_block_delete(uint32_t unit)
 {
     int saved = errno;
 
-    if (unlikely(region_entered())) {
+    if (unlikely(guard_entered())) {
         region_set_state(region_entry(unit), (uint8_t)unit ^ REGION_FREE);
-        region_defer(region_address(unit));
+        guard_defer(region_address(unit));
     } else {
-        region_enter();
+        guard_enter();
         delete_now(unit);
-        region_leave();
+        guard_leave();
     }
     errno = saved;
 }

@@ -1,4 +1,4 @@
-#include "pool/region/region_inside.h"
+#include "pool/region/region.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -6,11 +6,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
+#include "pool/common/marks.h"
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/holes.h"
-#include "pool/region/marks.h"
 #include "pool/region/window.h"
 
 static_assert(REGION_MAX_BYTES >> REGION_UNIT_LG <= (size_t)1 << 32, "units are 32-bit numbers");
@@ -195,27 +197,6 @@ bool region_is_slab(uintptr_t page)
     return extent && (__atomic_load_n((const uint64_t *)extent, __ATOMIC_RELAXED) & 1 << 12);
 }
 
-// jemalloc's map of extents has 8 bytes for each page. Free extents need those of their first and
-// last page only: the others are written before they are read again. A thread that purges an extent
-// owns it alone, so no other thread uses a page of the map that describes only the middle of it.
-static void forget_extent(uintptr_t at, size_t bytes)
-{
-    const size_t entry = 8, leaf = (size_t)1 << 30; // of addresses: so far entries lie in a row
-
-    if (bytes < 4096 / entry * 4096)
-        return;
-    for (uintptr_t first = at + 4096, last = at + bytes - 8192, end; first < last;
-         first = end + 1) {
-        end = first | (leaf - 4096);
-        if (end > last)
-            end = last;
-        char *from = (char *)je_private_entry(first), *to = (char *)je_private_entry(end);
-        if (from && to && (size_t)(to - from) == (end - first) / 4096 * entry)
-            forget_pages(from, to);
-        end |= 4095;
-    }
-}
-
 // Where no page is left there is no block: the entries read as zero again, a page for each 2 MiB. A
 // second free of what was there then passes for one of an address that never was a block's, which
 // small purges are not worth.
@@ -225,7 +206,6 @@ static void forget(uintptr_t at, size_t bytes)
     int saved = errno;
 
     forget_pages(region_entry_at(first), region_entry_at(end));
-    forget_extent(at, bytes);
     if (region_has_notes())
         forget_pages(region_note_at(first), region_note_at(end));
     errno = saved;
@@ -261,9 +241,9 @@ static int create_arena(void)
     extent_hooks_t *defaults, *ours = &space.hooks;
     size_t len = sizeof defaults, index_len = sizeof region.arena;
 
-    region_enter();
+    guard_enter();
     bool failed = je_mallctl("arena.0.extent_hooks", &defaults, &len, NULL, 0);
-    region_leave();
+    guard_leave();
     if (failed)
         return -ENOMEM;
     pages_probe();
@@ -276,9 +256,9 @@ static int create_arena(void)
     // jemalloc's own decommits nothing on kernels that overcommit.
     space.decommit = je_private_is_on() ? space.hooks.decommit : space.hooks.purge_forced;
     space.hooks.decommit = hook_decommit;
-    region_enter();
+    guard_enter();
     failed = je_mallctl("arenas.create", &region.arena, &index_len, &ours, sizeof ours);
-    region_leave();
+    guard_leave();
     return failed ? -ENOMEM : 0;
 }
 
@@ -327,6 +307,7 @@ int region_init(enum region_thp thp)
 {
     if (allowed_bytes(REGION_MAX_BYTES) < REGION_MIN_BYTES)
         return -ENOMEM;
+    guard_free_left = region_free;
     // A huge page of the map would describe 1 GiB of blocks: it is sparse, keep it so.
     space.map.advice = space.notes.advice = MADV_NOHUGEPAGE;
     space.blocks.advice = thp == REGION_THP_DEFAULT   ? MADV_NORMAL
@@ -348,18 +329,18 @@ void region_purge(void)
     static size_t len; // set last; a race writes the same values twice
     int saved = errno;
 
-    region_enter();
+    guard_enter();
     if (!len) {
         size_t n = array_len(mib);
         if (je_mallctlnametomib("arena.0.purge", mib, &n)) {
-            region_leave();
+            guard_leave();
             return;
         }
         mib[1] = region.arena;
         len = n;
     }
     je_mallctlbymib(mib, len, NULL, NULL, NULL, 0);
-    region_leave();
+    guard_leave();
     errno = saved;
 }
 

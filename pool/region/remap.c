@@ -9,13 +9,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
+#include "pool/common/marks.h"
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region/marks.h"
 #include "pool/region/page_move.h"
 #include "pool/region/region.h"
 #include "pool/region/vma_limits.h"
 #include "shim/base.h"
+#include "shim/kernel.h"
 
 // A fork copies each mapping, and some systems allow a million.
 #define MAPPINGS_MOST 16384
@@ -45,6 +48,8 @@ static _Atomic(struct remap *) current;
 void remap_allow(void (*say)(const char *why))
 {
     say_off = say;
+    pages_moves =
+        (struct pages_moves){.note = remap_note, .fills = remap_fills, .take = remap_take};
     atomic_store_explicit(&allowed, true, memory_order_relaxed);
 }
 
@@ -309,7 +314,7 @@ static void purge(const struct remap *r, bool all)
     unsigned arenas = 1;
     size_t mib[3], mib_len = array_len(mib), len = sizeof arenas;
 
-    region_enter();
+    guard_enter();
     if (!all)
         je_mallctl("arenas.narenas", &arenas, &len, NULL, 0);
     if (je_mallctlnametomib("arena.0.purge", mib, &mib_len))
@@ -321,7 +326,7 @@ static void purge(const struct remap *r, bool all)
         pages_limit_purge(r->end - r->to);
         je_mallctlbymib(mib, mib_len, NULL, NULL, NULL, 0);
     }
-    region_leave();
+    guard_leave();
 }
 
 size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_source source)
@@ -342,7 +347,7 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
     r->pagemap = -1;
     // Not by libc's calls, which are places where a thread may be cancelled.
     if (atomic_load_explicit(&forked, memory_order_relaxed))
-        r->pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        r->pagemap = kernel_open("/proc/self/pagemap", O_RDONLY);
     // The pools' pages lie in the larger pieces.
     pages_limit_purge(end - begin);
     if (source != REMAP_OTHERS)
@@ -351,7 +356,7 @@ size_t remap_fill(struct remap *r, uintptr_t begin, uintptr_t end, enum remap_so
         purge(r, source == REMAP_ANY);
     pages_limit_purge(UINT64_MAX);
     if (r->pagemap >= 0)
-        syscall(SYS_close, r->pagemap);
+        kernel_close(r->pagemap);
     errno = saved;
     return r->to - begin;
 }

@@ -71,13 +71,14 @@ void remap_postfork_child(void);
 // Bytes moved ever.
 uint64_t remap_bytes(void);
 
-// For page_hooks.c: records pages that are being taken; false if no move is in progress.
+// For page_hooks.c, by its table of pointers: records pages that are being taken; false if no move
+// is in progress.
 bool remap_note(uintptr_t at, size_t size);
 
-// For page_hooks.c: does this thread purge for a fill?
+// And: does this thread purge for a fill?
 bool remap_fills(void);
 
-// For page_hooks.c: moves these free pages, or those of them that have a place and can move;
+// And: moves these free pages, or those of them that have a place and can move;
 // returns how many bytes, 0 for none. Their old places read as zero. Leaves errno alone.
 size_t remap_take(uintptr_t at, size_t size);
 

@@ -7,6 +7,7 @@
 
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/region.h"
+#include "shim/kernel.h"
 
 #define PAGE ((size_t)4096)
 
@@ -26,29 +27,15 @@ typedef _Atomic uintptr_t word;
 static word root[NODE_WORDS];
 _Atomic bool signal_block_used;
 
-// Raw system calls: a hook of mmap() that allocates would come back here for ever.
-static void *map(size_t bytes)
-{
-    long at =
-        syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
-
-    return at == -1 ? NULL : (void *)at;
-}
-
-static void unmap(void *at, size_t bytes)
-{
-    syscall(SYS_munmap, at, bytes);
-}
-
 // Hangs a new node below `slot`, unless another thread or a handler was faster; 0 without memory.
 static uintptr_t grow(word *slot)
 {
     uintptr_t there = 0;
-    void *node = map(NODE_WORDS * sizeof(word));
+    void *node = kernel_map(NODE_WORDS * sizeof(word), 0);
 
     if (!node || atomic_compare_exchange_strong(slot, &there, (uintptr_t)node))
         return (uintptr_t)node;
-    unmap(node, NODE_WORDS * sizeof(word));
+    kernel_unmap(node, NODE_WORDS * sizeof(word));
     return there;
 }
 
@@ -90,15 +77,15 @@ static size_t block_bytes(size_t size, size_t alignment)
 static void *map_aligned(size_t bytes, size_t alignment)
 {
     size_t extra = alignment > PAGE ? alignment - PAGE : 0;
-    char *at = map(bytes + extra);
+    char *at = kernel_map(bytes + extra, 0);
 
     if (!at || !extra)
         return at;
     char *block = (char *)(((uintptr_t)at + extra) & -alignment);
     if (block > at)
-        unmap(at, (size_t)(block - at));
+        kernel_unmap(at, (size_t)(block - at));
     if (block + bytes < at + bytes + extra)
-        unmap(block + bytes, (size_t)(at + extra - block));
+        kernel_unmap(block + bytes, (size_t)(at + extra - block));
     return block;
 }
 
@@ -111,7 +98,7 @@ void *signal_block_new(size_t size, size_t alignment)
     word *page = ptr && !region_holds(ptr) ? find((uintptr_t)ptr, true) : NULL;
 
     if (ptr && !page) {
-        unmap(ptr, bytes);
+        kernel_unmap(ptr, bytes);
         ptr = NULL;
     }
     if (ptr) {
@@ -138,7 +125,7 @@ bool signal_block_remove(void *ptr)
 
     if (!bytes)
         return false;
-    unmap(ptr, bytes);
+    kernel_unmap(ptr, bytes);
     pages_return(bytes);
     errno = saved;
     return true;

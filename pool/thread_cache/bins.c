@@ -5,6 +5,7 @@
 #include "pool/common/quota.h"
 #include "pool/common/sampler.h"
 #include "pool/thread_cache/thread_cache_inside.h"
+#include "shim/clock.h"
 
 // How many blocks move at once: 16 or 64 KiB of them at first, whichever is less, and twice as many
 // with each move. Moving some costs 50 ns, a pooled malloc 3.
@@ -136,6 +137,8 @@ static void grow_target(struct cache *t, unsigned class)
 
     if (l->exchanges++ % 16 == 0)
         l->target_max = target_max(class);
+    if (l->target >= l->target_max && l->target < TARGET_MAX)
+        quota_note_exchange(class, clock_ms(CLOCK_MONOTONIC_COARSE));
     l->target = l->target * 2 > l->target_max ? l->target_max : l->target * 2;
 }
 

@@ -86,18 +86,29 @@ extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-
 // Is the calling thread inside its cache already, or without one for good?
 bool cache_entered(void);
 
+// A plain load, which the compiler makes part of the compare; on x86-64 it orders as an acquire.
+static inline bool cache_flag(const _Atomic unsigned char *flag)
+{
+#if defined(__x86_64__) && !defined(TIDEPOOL_DEBUG)
+    return *(const unsigned char *)(uintptr_t)flag;
+#else
+    return atomic_load_explicit(flag, memory_order_acquire);
+#endif
+}
+
 static inline bool cache_enter(struct cache *t)
 {
-    if (unlikely(atomic_load_explicit(&t->busy, memory_order_relaxed)))
+    if (unlikely(cache_flag(&t->busy)))
         return false;
     atomic_store_explicit(&t->busy, 1, memory_order_relaxed);
     // Store before load, as far as the compiler goes; the processor's part is the revoker's
     // membarrier.
     atomic_signal_fence(memory_order_seq_cst);
-    if (unlikely(atomic_load_explicit(&t->revoked, memory_order_acquire))) {
+    if (unlikely(cache_flag(&t->revoked))) {
         atomic_store_explicit(&t->busy, 0, memory_order_release);
         return false;
     }
+    atomic_signal_fence(memory_order_seq_cst);
     return true;
 }
 
@@ -184,7 +195,7 @@ static inline void *cache_pop(unsigned class)
 
 // Takes the block at `ptr`, an address in the region; false sends the caller to pool_put_slow(),
 // which also tells a wrong free from a full list.
-static inline bool cache_push(void *ptr)
+static inline __attribute__((always_inline)) bool cache_push(void *ptr)
 {
     uint64_t unit = region_unit(ptr);
     struct entry *e = region_entry_at(ptr);
@@ -232,10 +243,6 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 // Empties every cache into the transfer cache, or with `idle_only` only the lists that have not
 // been used since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
-
-// Empties the lists of these classes in every cache into the transfer cache, under the rules of
-// cache_drain_all().
-void cache_drain_classes(const bool wanted[SIZE_CLASS_END]);
 
 // Around work on all caches or on the transfer cache, by a thread that may be interrupted: a signal
 // handler would wait for locks that its own thread holds. Between the two this thread has no cache,

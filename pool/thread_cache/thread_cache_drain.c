@@ -15,9 +15,9 @@
 #define IDLE_NS 10000000
 #define IDLE_THREAD_NS 500000
 
-// Lists to be emptied: all, those of which no block was taken or put since the last ageing, or
-// since quota was missing last, or those of the classes that are wanted.
-enum drained { ALL, AGED, IDLE, WANTED };
+// Lists to be emptied: all, or those of which no block was taken or put since the last ageing, or
+// since quota was missing last.
+enum drained { ALL, AGED, IDLE };
 
 static int membarrier(int command)
 {
@@ -65,7 +65,7 @@ static bool is_idle(struct cache *t, unsigned class, uint64_t *seen)
     return idle;
 }
 
-// After this no owner is inside a revoked cache whom wait_for_owner() does not see. False where the
+// After this wait_for_owner() sees each owner that is inside a revoked cache. False where the
 // kernel refuses: from the start, or since the process entered a sandbox; then owners are asked.
 static bool fence_owners(void)
 {
@@ -76,14 +76,13 @@ static bool fence_owners(void)
 
 // Marks the classes of a cache that are to be emptied. Returns whether there are any. As racy as
 // is_idle().
-static bool choose(struct cache *t, enum drained which, const bool *wanted)
+static bool choose(struct cache *t, enum drained which)
 {
     bool any = false;
 
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
-        bool chosen = which == WANTED ? wanted[class]
-                      : which == AGED ? is_idle(t, class, &l->aged)
+        bool chosen = which == AGED   ? is_idle(t, class, &l->aged)
                       : which == IDLE ? is_idle(t, class, &l->seen)
                                       : true;
         l->chosen = chosen && cache_list_capacity(&t->bin[class]);
@@ -116,14 +115,14 @@ void cache_step_back(struct cache *self)
     cache_heed_request(self);
 }
 
-static void drain(enum drained which, const bool *wanted)
+static void drain(enum drained which)
 {
     struct cache *self = cache_step_aside();
     bool can_revoke;
 
     pthread_mutex_lock(&cache_registry.lock);
     for (struct cache *t = cache_registry.all; t; t = t->next) {
-        t->chosen = choose(t, which, wanted);
+        t->chosen = choose(t, which);
         if (t->chosen)
             set_revoked(t, true);
     }
@@ -161,18 +160,13 @@ void cache_drain_idle_if_wanted(void)
     if (now < due || !atomic_compare_exchange_strong(
                          &due_ns, &due, now + IDLE_NS + cache_threads() * IDLE_THREAD_NS))
         return;
-    drain(IDLE, NULL);
+    drain(IDLE);
     errno = saved;
 }
 
 void cache_drain_all(bool idle_only)
 {
-    drain(idle_only ? AGED : ALL, NULL);
-}
-
-void cache_drain_classes(const bool wanted[SIZE_CLASS_END])
-{
-    drain(WANTED, wanted);
+    drain(idle_only ? AGED : ALL);
 }
 
 uint64_t cache_drain_self(void)

@@ -1,6 +1,6 @@
-// thread_cache_inside - what the parts of the thread caches share among themselves. thread_cache.c
-// is the owner's side, bins.c changes the lists of one class, thread_cache_drain.c takes their
-// blocks from outside, and thread_cache_count.c counts them.
+// thread_cache_inside - what the parts of the thread caches share among themselves.
+// thread_cache_owner.c is the owner's side, bins.c changes the lists of one class,
+// thread_cache_drain.c takes their blocks from outside, and thread_cache_count.c counts them.
 #ifndef TIDEPOOL_POOL_THREAD_CACHE_THREAD_CACHE_INSIDE_H
 #define TIDEPOOL_POOL_THREAD_CACHE_THREAD_CACHE_INSIDE_H
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "pool/common/pages.h"
 #include "pool/common/size_class.h"
-#include "pool/jemalloc_private/page_hooks.h"
 #include "shim/base.h"
 
 // As many as most rings ever hold need no mapping.

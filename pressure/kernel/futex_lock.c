@@ -1,28 +1,18 @@
 #include "pressure/kernel/futex_lock.h"
-#include "shim/clock.h"
 
-#include <linux/futex.h>
-#include <stddef.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include "shim/clock.h"
+#include "shim/kernel.h"
 
 // Until the word is another than `value`, or a wake-up, or `deadline`; false after that. A signal
 // ends it early, so callers check the word again.
 static bool sleep_while(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
 {
     uint64_t now = clock_ns(CLOCK_MONOTONIC), left = deadline_ns - now;
-    struct timespec t = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
 
     if (now >= deadline_ns)
         return false;
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &t, NULL, 0);
+    kernel_futex_wait(word, value, left);
     return true;
-}
-
-static void wake(_Atomic uint32_t *word, int threads)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
 }
 
 bool futex_lock_take(struct futex_lock *l, unsigned ms)
@@ -42,7 +32,7 @@ bool futex_lock_take(struct futex_lock *l, unsigned ms)
 void futex_lock_drop(struct futex_lock *l)
 {
     if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
-        wake(&l->word, 1);
+        kernel_futex_wake(&l->word, 1);
 }
 
 bool futex_bell_wait(struct futex_bell *b, uint32_t seen, unsigned ms)
@@ -58,5 +48,5 @@ bool futex_bell_wait(struct futex_bell *b, uint32_t seen, unsigned ms)
 void futex_bell_ring(struct futex_bell *b)
 {
     atomic_fetch_add_explicit(&b->rung, 1, memory_order_release);
-    wake(&b->rung, INT32_MAX);
+    kernel_futex_wake(&b->rung, INT32_MAX);
 }

@@ -1,34 +1,33 @@
 #include "pressure/kernel/text.h"
+#include "shim/kernel.h"
+#include "shim/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int text_fd_open(const char *path, int flags)
+static _Atomic unsigned without_descriptor;
+
+unsigned text_without_descriptor(void)
 {
-    long fd = syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY, 0);
-    return fd < 0 ? -errno : (int)fd;
+    return atomic_load_explicit(&without_descriptor, memory_order_relaxed);
 }
 
-long text_fd_read(int fd, void *buf, size_t size)
+static int open_file(const char *path)
 {
-    long n;
-    do
-        n = syscall(SYS_read, fd, buf, size);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
+    int fd = kernel_open(path, O_RDONLY);
 
-void text_fd_close(int fd)
-{
-    syscall(SYS_close, fd);
+    if (fd == -EMFILE || fd == -ENFILE)
+        atomic_fetch_add_explicit(&without_descriptor, 1, memory_order_relaxed);
+    return fd;
 }
 
 int text_open(struct text_lines *l, const char *path)
 {
-    l->fd = text_fd_open(path, O_RDONLY);
+    l->fd = open_file(path);
     l->skipping = false;
     l->start = l->end = 0;
     return l->fd < 0 ? l->fd : 0;
@@ -36,7 +35,7 @@ int text_open(struct text_lines *l, const char *path)
 
 void text_close(struct text_lines *l)
 {
-    text_fd_close(l->fd);
+    kernel_close(l->fd);
 }
 
 // Moves what is left to the front and reads behind it; false at the end of the file.
@@ -45,7 +44,7 @@ static bool refill(struct text_lines *l)
     memmove(l->buf, l->buf + l->start, l->end - l->start);
     l->end -= l->start;
     l->start = 0;
-    long n = text_fd_read(l->fd, l->buf + l->end, sizeof l->buf - 1 - l->end);
+    long n = kernel_read(l->fd, l->buf + l->end, sizeof l->buf - 1 - l->end);
     if (n <= 0)
         return false;
     l->end += (size_t)n;
@@ -80,31 +79,15 @@ char *text_next(struct text_lines *l)
 
 int text_read(const char *path, char *buf, size_t size)
 {
-    int fd = text_fd_open(path, O_RDONLY);
+    int fd = open_file(path);
     if (fd < 0)
         return fd;
-    long n = text_fd_read(fd, buf, size - 1);
-    text_fd_close(fd);
+    long n = kernel_read(fd, buf, size - 1);
+    kernel_close(fd);
     if (n < 0)
         return (int)n;
     buf[n] = '\0';
     return (int)n;
-}
-
-bool text_u64(const char **p, uint64_t *out)
-{
-    const char *s = *p;
-    uint64_t x = 0;
-    bool full = false;
-    for (; *s >= '0' && *s <= '9'; s++) {
-        full |= __builtin_mul_overflow(x, (uint64_t)10, &x);
-        full |= __builtin_add_overflow(x, (uint64_t)(*s - '0'), &x);
-    }
-    if (s == *p)
-        return false;
-    *out = full ? UINT64_MAX : x;
-    *p = s;
-    return true;
 }
 
 bool text_value(const char *line, const char *key, uint64_t *out)
@@ -114,7 +97,7 @@ bool text_value(const char *line, const char *key, uint64_t *out)
         return false;
     const char *p = line + n;
     p += strspn(p, " ");
-    return text_u64(&p, out);
+    return number_read(&p, out);
 }
 
 bool text_limit(const char *text, uint64_t *out)
@@ -123,7 +106,7 @@ bool text_limit(const char *text, uint64_t *out)
     const char *p = text;
     if (strncmp(p, "max", 3) == 0)
         p += 3;
-    else if (!text_u64(&p, &x))
+    else if (!number_read(&p, &x))
         return false;
     if (*p != '\0' && *p != '\n')
         return false;

@@ -1,6 +1,5 @@
-// text - small kernel files, read without stdio: nothing here allocates, locks, or is a point of
-// cancellation (the system calls are raw). So an evaluation may be taken wherever malloc() may be
-// called. Buffers are on the caller's stack and small.
+// text - small kernel files, read without stdio, by the calls of shim/kernel.h. So an evaluation
+// may be taken wherever malloc() may be called. Buffers are on the caller's stack and small.
 //
 // What the kernel writes is input: lines too long are skipped, numbers too large saturate.
 #ifndef TIDEPOOL_PRESSURE_KERNEL_TEXT_H
@@ -27,18 +26,13 @@ void text_close(struct text_lines *lines);
 // The start of a file, NUL-terminated; its length or -errno.
 int text_read(const char *path, char *buf, size_t size);
 
-// Digits at *p, which then points behind them; false if there are none. Saturates.
-bool text_u64(const char **p, uint64_t *out);
+// How many files could not be opened so far because no descriptor was free.
+unsigned text_without_descriptor(void);
 
 // "KEY NUMBER": is this the line of that key?
 bool text_value(const char *line, const char *key, uint64_t *out);
 
 // One number, or "max", which is UINT64_MAX; anything else false.
 bool text_limit(const char *text, uint64_t *out);
-
-// The system calls behind, for callers that need a descriptor: result or -errno.
-int text_fd_open(const char *path, int flags);
-long text_fd_read(int fd, void *buf, size_t size);
-void text_fd_close(int fd);
 
 #endif

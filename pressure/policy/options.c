@@ -27,7 +27,7 @@ const char *pressure_level_name(enum pressure_level level)
 const char *pressure_limit_name(enum pressure_limit_kind kind)
 {
     static const char *const names[PRESSURE_LIMIT_KINDS] = {
-        "none", "option", "cgroup v1", "memory.max", "memory.high", "RAM", "rlimit"};
+        "none", "TIDEPOOL_LIMIT", "cgroup v1", "memory.max", "memory.high", "RAM", "rlimit"};
     return (unsigned)kind < PRESSURE_LIMIT_KINDS ? names[kind] : "unknown";
 }
 
@@ -36,12 +36,10 @@ const char *pressure_reason_text(enum pressure_reason reason)
     static const char *const texts[PRESSURE_REASONS] = {
         [PRESSURE_REASON_NONE] = "no reason",
         [PRESSURE_REASON_RUSH] = "usage rises fast towards the limit",
-        [PRESSURE_REASON_FIRST] = "memory is short for the first time",
         [PRESSURE_REASON_OTHERS] = "others may need what this process does not use",
-        [PRESSURE_REASON_COOLDOWN] = "memory is still short after the cooldown",
+        [PRESSURE_REASON_CLOCK] = "memory is short",
         [PRESSURE_REASON_END] = "the limit is next",
         [PRESSURE_REASON_ROOM] = "room runs out",
-        [PRESSURE_REASON_SECOND] = "still critical after a second",
         [PRESSURE_REASON_ASKED] = "asked for by a call",
     };
     return (unsigned)reason < PRESSURE_REASONS ? texts[reason] : texts[PRESSURE_REASON_NONE];

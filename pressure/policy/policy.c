@@ -121,6 +121,18 @@ static bool moved(const struct pressure_state *st, uint64_t used)
     return by > st->reclaim_headroom / 4 + 256 * KIB;
 }
 
+// Not on each entry: usage that swings around a mark would be a reclaim each time. The first comes
+// at once.
+static bool is_time(const struct pressure_options *o, const struct pressure_state *st,
+                    const struct pressure_sample *s, bool urgent, uint64_t since)
+{
+    unsigned futile = st->futile < 6 ? st->futile : 6;
+
+    if (!urgent && moved(st, s->used_bytes))
+        futile = 0;
+    return !st->reclaimed_once || since >= (uint64_t)(urgent ? 1000 : o->cooldown_ms) << futile;
+}
+
 static enum pressure_reason want_reclaim(const struct pressure_options *o,
                                          const struct pressure_state *st,
                                          const struct pressure_sample *s,
@@ -132,11 +144,11 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
     bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
     if (s->held_bytes >= MIB && missing_bytes(st, s))
         return affordable ? PRESSURE_REASON_RUSH : PRESSURE_REASON_NONE;
+    // Taken again, shared pages are growth that no counter shows.
+    if (a->level >= PRESSURE_MODERATE && s->shared_bytes >= limit / 32)
+        return affordable ? PRESSURE_REASON_OTHERS : PRESSURE_REASON_NONE;
     if (a->level < PRESSURE_HIGH && !urgent)
         return PRESSURE_REASON_NONE;
-    // Not on each entry: usage that swings around a mark would be a reclaim each time.
-    if (!st->reclaimed_once)
-        return PRESSURE_REASON_FIRST;
     uint64_t grown = s->grown_bytes - st->reclaim_grown;
 
     // What the program let go of since, without taking any, or lets lie: neighbours under this
@@ -149,11 +161,10 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
     if (!growing && ((wanted && let_go >= limit / 4) || (st->idle && left_lying >= limit / 64)))
         return PRESSURE_REASON_OTHERS;
 
+    enum pressure_reason clock =
+        is_time(o, st, s, urgent, since) ? PRESSURE_REASON_CLOCK : PRESSURE_REASON_NONE;
     if (!urgent)
-        return since >= (uint64_t)o->cooldown_ms << (moved(st, s->used_bytes) ? 0 : futile)
-                   ? PRESSURE_REASON_COOLDOWN
-                   : PRESSURE_REASON_NONE;
-
+        return clock;
     if (a->emergency && s->held_bytes >= 256 * KIB)
         return PRESSURE_REASON_END;
     if (a->emergency && grown + s->pending_bytes >= 256 * KIB)
@@ -164,7 +175,7 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
     uint64_t crowd = min64(s->threads * MIB / 2, (s->headroom_bytes + s->held_bytes) / 4);
     if (a->left_bytes < max64(limit / 32, crowd) && s->held_bytes > a->keep_bytes)
         return affordable ? PRESSURE_REASON_ROOM : PRESSURE_REASON_NONE;
-    return since >= (uint64_t)1000 << futile ? PRESSURE_REASON_SECOND : PRESSURE_REASON_NONE;
+    return clock;
 }
 
 // What free memory there is, with us or with the kernel, swings with what the program keeps: a peak
@@ -332,12 +343,15 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     // No thread is waiting for what an idle process keeps.
     if (a.reclaim && st->idle)
         a.keep_bytes = 0;
+    // And a page that a child shares with its parent is no free memory: to write to it takes a new
+    // one, as much as if it had gone back.
+    if (a.reclaim && s->shared_bytes)
+        a.keep_bytes = min64(a.keep_bytes, less(s->held_bytes, s->shared_bytes));
     if (a.reclaim && missing_bytes(st, s))
         a.keep_bytes = min64(a.keep_bytes, less(s->held_bytes, missing_bytes(st, s)));
     if (a.reclaim)
         st->reclaim_keep = a.keep_bytes;
     a.tight = is_tight(o, st, s, now);
-    a.may_nap = a.emergency && (!st->nap_ms || now - st->nap_ms >= 1000);
 
     // Not at once: each page that goes back right after its free and is taken again costs a fault.
     a.decay_fast = a.level == PRESSURE_CRITICAL;
@@ -353,12 +367,33 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     return a;
 }
 
+// Do reclaims give back what was never touched? A server whose threads take large buffers and use
+// little of them gives back gigabytes of such pages, and the kernel gets nothing. What it gets
+// shows over the last eight reclaims: usage falls by it, and rises by what is faulted in. So what
+// other threads take meanwhile does not disturb the sum. Where usage counts pages of others, or
+// pages came without faults (huge ones, a parent's), all counts as touched.
+#define TOUCHED_PART 4
+static bool is_untouched(struct pressure_state *st, const struct pressure_sample *after,
+                         uint64_t freed)
+{
+    uint64_t faulted = after->faulted_bytes - st->reclaim_faulted;
+    bool known = st->reclaimed_once && after->alone && after->faulted_bytes >= after->used_bytes;
+    uint64_t fell = known ? less(st->reclaim_used + faulted, after->used_bytes) : freed;
+
+    st->reclaim_faulted = after->faulted_bytes;
+    st->given += freed - st->given / 8;
+    st->fell += min64(fell, freed) - st->fell / 8;
+    return st->fell < st->given / TOUCHED_PART;
+}
+
 void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *after,
                         uint64_t freed, uint64_t took_us, uint64_t now)
 {
     // Half of what is left counts too: close to the limit that is all there can be.
     bool worth = freed >= pressure_near_limit(after) / 100 ||
                  (freed >= MIB && freed >= after->headroom_bytes / 2);
+    if (is_untouched(st, after, freed))
+        worth = false;
     st->futile = worth ? 0 : st->futile + 1;
     st->reclaimed_once = true;
     st->reclaim_ms = now;

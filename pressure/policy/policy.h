@@ -8,41 +8,45 @@
 //
 // An evaluation gives two numbers: `keep_bytes`, what free memory may stay with us, and `reclaim`,
 // whether to go down to that at once. The pools use the first as their ceiling between evaluations.
-// Each rule, and what it bought when it came (sizes are multiples of what is live at the peak; "at
-// 1.25" is under a limit of that much). The tests are in tests/unit/test_pressure*.c.
+// Each rule, and what it bought when it came or was last switched off alone. Sizes are multiples of
+// what is live at the peak; "at 1.25" is under a limit of that much. The tests are in
+// tests/unit/test_pressure*.c.
 //
 // clang-format off
 //  rule      condition                        action                           bought                             test
-//  ceiling   High                             keep half of what is not live,   not measured alone                 what_may_be_kept
-//                                             down to where High ends, and
+//  ceiling   High                             keep half of what is not live,   32 threads at 1.25: 185,000 ->     what_may_be_kept
+//                                             down to where High ends, and     131,000 faults
 //                                             1/64 of the limit at least
 //            Critical                         as High, to where Critical        a program lives on what it freed   critical_lets_be_what_may_be_kept
-//                                             begins; many threads: 1/4
+//                                             begins; many threads: 1/4        many threads at 1.25: 1.42 -> 1.18 s
 //  quarter   emergency: under 1/128 left      keep 1/4, or nothing             random sizes at 1.25: 0.89 ->      an_emergency_leaves_a_quarter_where_there_is_one
 //                                                                              0.56 s
-//  FIRST     memory is short for the first    reclaim once in a lifetime       not measured alone                 the_first_comes_at_once_and_then_high_cools_down
-//            time
-//  COOLDOWN  High, after the cooldown         reclaim; later where futile      not measured alone                 futile_reclaims_at_high_back_off_until_usage_moves
-//  SECOND    Critical, after 1 s              reclaim; later where futile      not measured alone                 critical_reclaims_by_a_slow_clock
-//  ROOM      Critical, under 1/32 left, or    reclaim if more is held than     random lifetimes at 1.25 ran at    critical_lives_on_what_it_freed_until_a_32nd_is_left
-//            512 KiB for each of many         may be kept                      0.2 of their speed without
-//  END       emergency, 256 KiB held          reclaim, futile or not           not measured alone                 an_emergency_takes_what_is_held_whatever_the_back_off
+//  CLOCK     High after the cooldown,         reclaim; later where futile      32 threads at 1.14, 1.25: nothing  the_first_comes_at_once_and_then_high_cools_down,
+//            Critical after 1 s, or                                                                               futile_reclaims_at_high_back_off_until_usage_moves,
+//            for the first time                                                                                   critical_reclaims_by_a_slow_clock
+//  ROOM      Critical, under 1/32 left, or    reclaim if more is held than     32 threads at 1.25: 174,000 ->     critical_lives_on_what_it_freed_until_a_32nd_is_left
+//            512 KiB for each of many         may be kept                      131,000 faults; at 1.14 1 -> 4 of 4
+//  untouched of what reclaims gave back the   they count as futile: ROOM and   mariadb (sysbench, 16 threads)     what_was_never_touched_goes_back_in_vain
+//            kernel got less than a quarter   CLOCK come later                 at 1.05: 12 -> 4 faults each
+//  END       emergency, 256 KiB held          reclaim, futile or not           32 bytes to 4 MiB at 1.09: 6 ->     an_emergency_takes_what_is_held_whatever_the_back_off
+//                                                                              17 of 33 live
 //  OTHERS    High; held memory rose by 1/4    reclaim                          four processes that peak in        what_was_let_go_of_goes_back
 //            of the limit, none is taken                                       turn: 1.40 -> 1.14
 //  idle      High; held rose by 1/64, hardly  reclaim, keep nothing            with OTHERS                        an_idle_process_keeps_nothing
 //            any processor time is used
-//  alone     OTHERS, no process beside it     wait for half a second           random sizes at 1.25: 110,000 ->   who_is_alone_keeps_what_was_let_go_of_for_a_while
-//                                                                              78,000 faults
+//  alone     OTHERS, no process beside it     wait for half a second           random sizes at 1.25: 0.53 ->      who_is_alone_keeps_what_was_let_go_of_for_a_while
+//                                                                              0.44 s
 //  RUSH      others take the limit's rest     give back what 60 ms will        100 MiB freed, then mapped: lives  a_rush_past_us_takes_what_it_will_miss
 //            within 60 ms; 1 MiB is missing   miss, at any level               at 140 MiB, not 165
 //  promised  handed out, not touched          counts as used, up to half of    32 threads do not pass the limit   what_was_handed_out_counts_as_used_before_it_is_touched
 //                                             the headroom                     together
-//  tight     not live: under 1/16, now or     a block's unused pages go back   only where needed: 32 threads at   it_is_tight_once_live_data_leaves_a_16th
-//            within the last cooldown                                          1.25: 1.1 -> 0.46 s
-//  decay     Critical                         free pages decay within 1 s      32 threads at 1.25: killed in 6    decay_is_fast_at_critical_only
-//                                                                              of 15 -> 2 to 4 (decay 0 before)
-//  nap       emergency, a reclaim gave        wait up to 60 ms for others,     not measured alone                 none
-//            little                           once a second
+//  tight     not live: under 1/16, now or     a block's unused pages go back   32 threads at 1.14: 8 -> 28 of     it_is_tight_once_live_data_leaves_a_16th
+//            within the last cooldown                                          34 live
+//  decay     Critical                         free pages decay within 1 s      32 threads at 1.14, 1.25: nothing  decay_is_fast_at_critical_only
+//                                                                              against 10 s; decay 0 kills more
+//  shared    a child holds more than it took  reclaims keep none of that       4 that freed 100 MiB, at 1.09:     a_child_keeps_nothing_that_its_parent_may_hold
+//            itself                                                            3 of 8 live -> 8 of 8
+//            and 1/32 more, at Moderate       reclaim                          with the one above                 a_child_gives_back_at_moderate_what_it_freed
 // clang-format on
 //
 // What is about to be taken (pending) counts as used here. So does what was handed out and not
@@ -143,6 +147,8 @@ struct pressure_sample {
     uint64_t shrunk_bytes;   // and given back to it,
     uint64_t returned_bytes; // and from there to the kernel
     uint64_t kept_bytes;     // see promise.h
+    uint64_t shared_bytes;   // of what a child holds, more than it took: its parent may hold it
+    uint64_t faulted_bytes;  // pages that this process faulted in, ever; after a reclaim only
 };
 
 static inline uint64_t pressure_near_limit(const struct pressure_sample *s)
@@ -171,8 +177,8 @@ struct pressure_state {
     bool reclaimed_once;
     uint64_t reclaim_ms, reclaim_took_us, reclaim_used, reclaim_headroom;
     uint64_t reclaim_grown, reclaim_held, reclaim_keep;
-    unsigned futile; // reclaims in a row that gave back next to nothing
-    uint64_t nap_ms; // the last wait for neighbours
+    unsigned futile;                       // reclaims in a row that gave back next to nothing
+    uint64_t reclaim_faulted, given, fell; // see is_untouched()
     bool tight;
     uint64_t tight_ms; // when it was so last
 };
@@ -180,14 +186,12 @@ struct pressure_state {
 // Why a reclaim is due: see the head of this file.
 enum pressure_reason {
     PRESSURE_REASON_NONE,
-    PRESSURE_REASON_RUSH,     // usage rises past us towards the limit
-    PRESSURE_REASON_FIRST,    // memory is short for the first time
-    PRESSURE_REASON_OTHERS,   // others need what this process let go of
-    PRESSURE_REASON_COOLDOWN, // at High, by the clock
-    PRESSURE_REASON_END,      // an emergency
-    PRESSURE_REASON_ROOM,     // at Critical, less than 1/32 of the limit is left
-    PRESSURE_REASON_SECOND,   // at Critical, by the clock
-    PRESSURE_REASON_ASKED,    // pressure_reclaim(): malloc_trim() and such
+    PRESSURE_REASON_RUSH,   // usage rises past us towards the limit
+    PRESSURE_REASON_OTHERS, // others need what this process let go of
+    PRESSURE_REASON_CLOCK,  // by the clock; the first at once
+    PRESSURE_REASON_END,    // an emergency
+    PRESSURE_REASON_ROOM,   // at Critical, less than 1/32 of the limit is left
+    PRESSURE_REASON_ASKED,  // pressure_reclaim(): malloc_trim() and such
     PRESSURE_REASONS,
 };
 
@@ -199,7 +203,6 @@ struct pressure_action {
     bool urgent;         // Critical, or will be with what is pending and promised
     bool emergency;      // the next few allocations may be the last
     bool tight;          // see the head of this file
-    bool may_nap;        // waiting a moment for neighbours is worth it if reclaim gives little
     uint64_t left_bytes; // of the headroom, once what is pending and promised has been taken
     uint64_t keep_bytes; // ceiling of free memory we may hold; PRESSURE_UNLIMITED: none
     unsigned next_evaluation_ms;   // for the thread

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -10,9 +9,8 @@
 #include <unistd.h>
 
 #include "pressure/kernel/private_fd.h"
-#include "pressure/kernel/text.h"
 #include "pressure/triggers/psi.h"
-#include "shim/base.h"
+#include "shim/kernel.h"
 
 // The kernel overwrites the last byte with a NUL, so it has to be one.
 static const char trigger[] = "some 150000 2000000";
@@ -23,9 +21,9 @@ static int adopt(struct psi_accel *a, int fd, short events)
     fd = private_fd_move(fd);
     if (fd < 0)
         return fd;
-    int r = private_fd_identify(fd, &a->dev, &a->ino, &a->eventfd_id);
+    int r = private_fd_identify(fd, &a->dev, &a->ino);
     if (r) {
-        text_fd_close(fd);
+        kernel_close(fd);
         return r;
     }
     a->fd = fd;
@@ -48,16 +46,16 @@ static int arm_psi(struct psi_accel *a, const char *path, const void *blob, size
 {
     if (strlen(path) >= sizeof a->total_path)
         return -ENAMETOOLONG;
-    int fd = text_fd_open(path, O_RDWR | O_NONBLOCK);
+    int fd = kernel_open(path, O_RDWR | O_NONBLOCK);
     if (fd < 0)
         return fd;
     if (named && !is_kernel_file(fd)) {
-        text_fd_close(fd);
+        kernel_close(fd);
         return -EPERM;
     }
     if (size && write(fd, blob, size) < 0) {
         int e = -errno;
-        text_fd_close(fd);
+        kernel_close(fd);
         return e;
     }
     strcpy(a->total_path, path);
@@ -78,7 +76,7 @@ static int connect_unix(const char *path)
     if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
         return fd;
     int e = -errno;
-    text_fd_close(fd);
+    kernel_close(fd);
     return e;
 }
 
@@ -95,14 +93,14 @@ static int arm_systemd(struct psi_accel *a, const char *path, const char *write_
         return arm_psi(a, path, blob, (size_t)size, true);
     // A FIFO is opened for writing too, or it would be at its end once its writer goes.
     int fd = S_ISSOCK(st.st_mode)   ? connect_unix(path)
-             : S_ISFIFO(st.st_mode) ? text_fd_open(path, O_RDWR | O_NONBLOCK)
+             : S_ISFIFO(st.st_mode) ? kernel_open(path, O_RDWR | O_NONBLOCK)
                                     : -EINVAL;
     if (fd < 0)
         return fd;
     a->is_psi = false;
     a->drain = true;
     if (S_ISSOCK(st.st_mode) && size && send(fd, blob, (size_t)size, MSG_NOSIGNAL) != size) {
-        text_fd_close(fd);
+        kernel_close(fd);
         return -EIO;
     }
     return adopt(a, fd, POLLIN);
@@ -132,73 +130,12 @@ static int arm_events(struct psi_accel *a, struct psi_place *place)
     if (!place->v2 || !d->len)
         return -ENOENT;
     char saved[64];
-    int fd = text_fd_open(cgroup_file_at(d, d->len, "memory.events", saved), O_RDONLY);
+    int fd = kernel_open(cgroup_file_at(d, d->len, "memory.events", saved), O_RDONLY);
     cgroup_file_done(d, d->len, "memory.events", saved);
     if (fd < 0)
         return fd;
     a->count = psi_read_events(fd);
     return adopt(a, fd, POLLPRI);
-}
-
-static int open_at(struct cgroup_dir *d, size_t len, const char *name, int flags)
-{
-    char saved[64];
-    int fd = text_fd_open(cgroup_file_at(d, len, name, saved), flags);
-    cgroup_file_done(d, len, name, saved);
-    return fd;
-}
-
-static size_t put_number(char *out, uint64_t x)
-{
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[n++] = (char)('0' + x % 10);
-    while (x /= 10);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
-    return n;
-}
-
-// "EVENTFD USAGE_FD BYTES" to event_control, a line for each watermark.
-static int register_thresholds(int efd, struct psi_place *place)
-{
-    struct cgroup_dir *d = &place->memory;
-    int usage = open_at(d, place->binding_len, "memory.usage_in_bytes", O_RDONLY);
-    int control = open_at(d, place->binding_len, "cgroup.event_control", O_WRONLY);
-    int r = usage < 0 ? usage : control < 0 ? control : 0;
-    for (size_t i = 0; r == 0 && i < array_len(place->watermark); i++) {
-        char line[64];
-        size_t n = put_number(line, (uint64_t)efd);
-        line[n++] = ' ';
-        n += put_number(line + n, (uint64_t)usage);
-        line[n++] = ' ';
-        n += put_number(line + n, place->watermark[i]);
-        if (write(control, line, n) < 0)
-            r = -errno;
-    }
-    // The kernel holds on to the eventfd; the other two have done their part.
-    if (usage >= 0)
-        text_fd_close(usage);
-    if (control >= 0)
-        text_fd_close(control);
-    return r;
-}
-
-static int arm_thresholds(struct psi_accel *a, struct psi_place *place)
-{
-    if (place->v2 || !place->binding_len)
-        return -ENOENT;
-    int efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (efd < 0)
-        return -errno;
-    int r = register_thresholds(efd, place);
-    if (r) {
-        text_fd_close(efd);
-        return r;
-    }
-    a->drain = true;
-    return adopt(a, efd, POLLIN);
 }
 
 int psi_arm_one(enum psi_kind kind, struct psi_accel *a, const struct pressure_options *o,
@@ -212,9 +149,7 @@ int psi_arm_one(enum psi_kind kind, struct psi_accel *a, const struct pressure_o
     case PSI_TRIGGER:
         // The service manager has chosen what to be told of.
         return o->watch_path ? -ENOENT : arm_trigger(a, o->root, place);
-    case PSI_EVENTS:
-        return arm_events(a, place);
     default:
-        return arm_thresholds(a, place);
+        return arm_events(a, place);
     }
 }

@@ -6,6 +6,8 @@
 
 #include "pressure/kernel/private_fd.h"
 #include "pressure/kernel/text.h"
+#include "shim/kernel.h"
+#include "shim/number.h"
 
 #define CONFIRM_US 50000
 #define RETRY_MS 30000
@@ -15,7 +17,6 @@ const char *const psi_names[PSI_KINDS] = {
     [PSI_SYSTEMD] = "MEMORY_PRESSURE_WATCH",
     [PSI_TRIGGER] = "PSI",
     [PSI_EVENTS] = "memory.events",
-    [PSI_THRESHOLD] = "thresholds",
 };
 
 int psi_decode(const char *text, unsigned char *out, size_t size)
@@ -52,7 +53,7 @@ bool psi_parse_total(const char *text, uint64_t *out)
     if (!p || (end && p > end))
         return false;
     p += strlen(" total=");
-    return text_u64(&p, out);
+    return number_read(&p, out);
 }
 
 uint64_t psi_read_total(const char *path)
@@ -84,13 +85,13 @@ uint64_t psi_read_events(int fd)
 
 static bool ours(const struct psi_accel *a)
 {
-    return private_fd_is(a->fd, a->dev, a->ino, a->eventfd_id);
+    return private_fd_is(a->fd, a->dev, a->ino);
 }
 
 static void drop(struct psi_accel *a)
 {
     if (a->open && ours(a))
-        text_fd_close(a->fd);
+        kernel_close(a->fd);
     a->open = false;
 }
 
@@ -101,10 +102,8 @@ static void lose(struct psi_accel *a, uint64_t now)
     a->retry_ms = now + RETRY_MS;
 }
 
-bool psi_wants(const struct psi_source *s, uint64_t limit, uint64_t now)
+bool psi_wants(const struct psi_source *s, uint64_t now)
 {
-    if (limit != s->threshold_limit)
-        return true;
     for (enum psi_kind kind = 0; kind < PSI_KINDS; kind++) {
         const struct psi_accel *a = &s->accel[kind];
         if (!a->open && a->lost < GIVE_UP && now >= a->retry_ms)
@@ -117,11 +116,6 @@ unsigned psi_arm(struct psi_source *s, const struct pressure_options *o, struct 
                  uint64_t now)
 {
     unsigned n = 0;
-    if (place->limit_bytes != s->threshold_limit) {
-        drop(&s->accel[PSI_THRESHOLD]);
-        s->accel[PSI_THRESHOLD].retry_ms = 0;
-        s->threshold_limit = place->limit_bytes;
-    }
     for (enum psi_kind kind = 0; kind < PSI_KINDS; kind++) {
         struct psi_accel *a = &s->accel[kind];
         if (!a->open && a->lost < GIVE_UP && now >= a->retry_ms) {
@@ -142,8 +136,7 @@ unsigned psi_fill(struct psi_source *s, struct pollfd fds[PSI_KINDS],
         struct psi_accel *a = &s->accel[kind];
         if (!a->open)
             continue;
-        // An eventfd may be another one of this inode; its id is checked before it is read.
-        if (!private_fd_is(a->fd, a->dev, a->ino, 0)) {
+        if (!ours(a)) {
             lose(a, now);
             continue;
         }
@@ -170,7 +163,7 @@ bool psi_event(struct psi_source *s, enum psi_kind kind, short revents, uint64_t
         return false;
     }
     if (a->drain) {
-        long n = text_fd_read(a->fd, sink, sizeof sink);
+        long n = kernel_read(a->fd, sink, sizeof sink);
         if (n > 0 || n == -EAGAIN)
             return n > 0;
     } else if (kind == PSI_EVENTS) {

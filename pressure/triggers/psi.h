@@ -5,7 +5,6 @@
 //                   is often false, so `total=` has to have moved too.
 //   systemd         whatever $MEMORY_PRESSURE_WATCH names: a PSI file, a FIFO or a socket
 //   memory.events   v2: the counters of high, max and oom changed
-//   thresholds      v1: usage crossed a watermark, by eventfd, where we may write event_control
 //
 // Programs close descriptors that they did not open, and their numbers come back as something else.
 // So ours live at 512 and above, and each remembers which file it is. Before each poll, read and
@@ -23,7 +22,7 @@
 #include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup_find.h"
 
-enum psi_kind { PSI_SYSTEMD, PSI_TRIGGER, PSI_EVENTS, PSI_THRESHOLD, PSI_KINDS };
+enum psi_kind { PSI_SYSTEMD, PSI_TRIGGER, PSI_EVENTS, PSI_KINDS };
 
 #define PSI_LOWEST_FD 512
 
@@ -35,8 +34,7 @@ struct psi_accel {
     short events;
     dev_t dev;
     ino_t ino;
-    uint64_t eventfd_id; // all eventfds share one inode
-    uint64_t count;      // total= or the sum of the events, when last read
+    uint64_t count; // total= or the sum of the events, when last read
     unsigned lost;
     int error; // why it is not open: an errno; ENOENT: there is none here
     uint64_t retry_ms;
@@ -45,25 +43,19 @@ struct psi_accel {
 
 struct psi_source {
     struct psi_accel accel[PSI_KINDS];
-    uint64_t threshold_limit; // that thresholds were registered for
 };
 
-// What the triggers hang on, as of an evaluation. A copy: to open some of it takes tens of
-// milliseconds (v1 waits for an RCU grace period with each threshold), and no evaluation shall wait
-// for that.
+// What the triggers hang on, as of an evaluation. A copy: no evaluation shall wait for the kernel
+// to open them.
 struct psi_place {
     bool v2;                           // of `memory`
     struct cgroup_dir memory, unified; // as in struct cgroup_found; either may be none
-    size_t binding_len;                // v1: the level whose limit binds; 0: none
-    uint64_t limit_bytes;
-    uint64_t watermark[3];
 };
 
-// Is there anything to open, or thresholds to move?
-bool psi_wants(const struct psi_source *source, uint64_t limit_bytes, uint64_t now_ms);
+// Is there anything to open?
+bool psi_wants(const struct psi_source *source, uint64_t now_ms);
 
-// Opens what is missing and due, re-registers thresholds when the limit moved. Returns how many are
-// open. Never closes what is not ours.
+// Opens what is missing and due. Returns how many are open.
 unsigned psi_arm(struct psi_source *source, const struct pressure_options *options,
                  struct psi_place *place, uint64_t now_ms);
 

@@ -91,7 +91,6 @@ static void offer(struct cgroup_source *s, size_t len, enum pressure_limit_kind 
     r->anon_bytes = stat.anon;
     r->kind = kind;
     s->binding_len = len;
-    s->bound_bytes = limit;
     s->inactive_matters = stat.inactive_file > limit / 128;
 }
 

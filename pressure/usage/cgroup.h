@@ -23,7 +23,6 @@ struct cgroup_source {
     bool found;
     uint64_t next_find_ms;
     size_t binding_len; // of at.memory.path: the level that bound in the last evaluation, 0 = none
-    uint64_t bound_bytes;  // its limit
     uint64_t limits_hash;  // of the limits of all levels, as of the last full reading
     bool hidden_binds;     // an ancestor that we cannot see has the lowest limit
     bool inactive_matters; // there was page cache worth subtracting

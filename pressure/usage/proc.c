@@ -6,24 +6,24 @@
 #include <unistd.h>
 
 #include "pressure/kernel/text.h"
+#include "shim/number.h"
 
-// No stdio: it may allocate.
-static bool join(char *out, size_t size, const char *root, const char *path)
+// The start of a file below `root`: its length, or -errno. No stdio: it may allocate.
+static int read_below(const char *root, const char *path, char *text, size_t size)
 {
+    char whole[256];
     size_t n = strlen(root), m = strlen(path);
-    if (n + m >= size)
-        return false;
-    memcpy(out, root, n);
-    memcpy(out + n, path, m + 1);
-    return true;
+    if (n + m >= sizeof whole)
+        return -ENAMETOOLONG;
+    memcpy(whole, root, n);
+    memcpy(whole + n, path, m + 1);
+    return text_read(whole, text, size);
 }
 
 int proc_read_rss(const char *root, struct proc_rss *out)
 {
-    char path[256], text[128];
-    if (!join(path, sizeof path, root, "/proc/self/statm"))
-        return -ENAMETOOLONG;
-    int n = text_read(path, text, sizeof text);
+    char text[128];
+    int n = read_below(root, "/proc/self/statm", text, sizeof text);
     if (n < 0)
         return n;
     // size resident shared text lib data dt, in pages
@@ -31,7 +31,7 @@ int proc_read_rss(const char *root, struct proc_rss *out)
     const char *p = text;
     for (int i = 0; i < 3; i++) {
         p += strspn(p, " ");
-        if (!text_u64(&p, &field[i]))
+        if (!number_read(&p, &field[i]))
             return -EINVAL;
     }
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -53,11 +53,9 @@ static bool kib_line(const char *line, const char *key, uint64_t *out)
 
 int proc_read_ram(const char *root, struct proc_ram *out)
 {
-    char path[256], text[512];
-    if (!join(path, sizeof path, root, "/proc/meminfo"))
-        return -ENAMETOOLONG;
+    char text[512];
     // The two lines wanted are among the first three.
-    int n = text_read(path, text, sizeof text);
+    int n = read_below(root, "/proc/meminfo", text, sizeof text);
     if (n < 0)
         return n;
     struct proc_ram ram = {0, UINT64_MAX};

@@ -1,5 +1,7 @@
 #include "pressure/usage/sample.h"
 
+#include "pressure/kernel/text.h"
+
 // The machine's memory moves slowly next to ours, unless it is what binds: 20 us saved an
 // evaluation.
 #define RAM_AGE_MS 1000
@@ -109,11 +111,9 @@ static bool take_short(struct sample_source *src, const struct pressure_options 
     return true;
 }
 
-void sample_take(struct sample_source *src, const struct pressure_options *o, uint64_t now,
-                 struct pressure_sample *out)
+static void take_full(struct sample_source *src, const struct pressure_options *o, uint64_t now,
+                      struct pressure_sample *out)
 {
-    if (take_short(src, o, now, out))
-        return;
     bool ask_rss = o->source != PRESSURE_USAGE_CGROUP, ask_cgroup = o->source != PRESSURE_USAGE_RSS;
     bool want_own = o->limit_bytes && o->source == PRESSURE_USAGE_CGROUP;
     struct pressure_sample s = {.limit_bytes = PRESSURE_UNLIMITED,
@@ -163,4 +163,19 @@ void sample_take(struct sample_source *src, const struct pressure_options *o, ui
     src->full = s;
     src->full_ms = src->unchanged_ms = now;
     *out = s;
+}
+
+bool sample_take(struct sample_source *src, const struct pressure_options *o, uint64_t now,
+                 struct pressure_sample *out)
+{
+    unsigned before = text_without_descriptor();
+
+    if (!take_short(src, o, now, out))
+        take_full(src, o, now, out);
+    if (text_without_descriptor() == before)
+        return true;
+    // What was not found may be there: the next one looks at once.
+    src->may_shorten = false;
+    src->cgroup.next_find_ms = now;
+    return false;
 }

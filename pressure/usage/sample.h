@@ -32,7 +32,8 @@ void sample_init(struct sample_source *source, const struct pressure_options *op
 // process was moved or a limit was set, which is checked after 2 ms. Otherwise only the usage that
 // counts is read (80, 10 and 10 us on the machine where this was written). Fields that the caller
 // knows are left at zero. Without /proc there is no limit, and memory is never short.
-void sample_take(struct sample_source *source, const struct pressure_options *options,
+// False where a file could not be opened because no descriptor is free: then *out is no sample.
+bool sample_take(struct sample_source *source, const struct pressure_options *options,
                  uint64_t now_ms, struct pressure_sample *out);
 
 #endif

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "shim/heap.h"
-#include "shim/raw_fork.h"
+#include "shim/own_thread/raw_fork.h"
 
 typedef int clone_fn(int (*)(void *), void *stack, int flags, void *arg, ...);
 

@@ -5,6 +5,9 @@
 // each of its modules that way and dies at its start under any preloaded allocator. So the flag is
 // taken off, and nothing else: what two libraries define in common now comes from the first of
 // them.
+//
+// A program may open an interpreter, too, as a server its module for Python: then the interpreter
+// is looked for when that opens its own modules.
 #include <assert.h>
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -13,6 +16,7 @@
 #include "shim/base/log.h"
 #include "shim/heap.h"
 #include "shim/init.h"
+#include "shim/profile/script.h"
 
 typedef void *open_fn(const char *, int);
 
@@ -47,5 +51,7 @@ HEAP_EXPORT void *dlopen(const char *file, int mode)
     }
     if (unlikely(mode & RTLD_DEEPBIND))
         mode = without_flag(file, mode);
+    if (unlikely(boot_config.sample_bytes))
+        script_find(false);
     return open(file, mode);
 }

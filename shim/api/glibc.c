@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "pool/common/guard.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "shim/base/log.h"
 #include "shim/heap.h"
@@ -37,7 +38,7 @@ static struct heap_figures figures(void)
     struct heap_figures f;
     size_t pooled_free = 0;
 
-    if (region_entered())
+    if (guard_entered())
         return figures_inside();
     for (unsigned b = pool_stats(bucket); b-- > 0;)
         pooled_free += bucket[b].free_bytes;
@@ -59,7 +60,7 @@ HEAP_EXPORT int malloc_trim(size_t pad)
     return heap_trim();
 }
 
-HEAP_EXPORT struct mallinfo2 mallinfo2(void)
+static struct mallinfo2 info(void)
 {
     struct heap_figures f = figures();
 
@@ -71,10 +72,15 @@ HEAP_EXPORT struct mallinfo2 mallinfo2(void)
     };
 }
 
+HEAP_EXPORT struct mallinfo2 mallinfo2(void)
+{
+    return info();
+}
+
 // The old interface counts in int; figures that do not fit are cut off, as glibc documents.
 HEAP_EXPORT struct mallinfo mallinfo(void)
 {
-    struct mallinfo2 m = mallinfo2();
+    struct mallinfo2 m = info();
 
     return (struct mallinfo){
         .arena = (int)m.arena,

@@ -8,11 +8,13 @@
 
 #include "pool/common/je.h"
 #include "pool/common/sampler.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/heap.h"
 #include "shim/init.h"
 #include "shim/lowmem/promised.h"
+#include "shim/lowmem/reclaim.h"
 #include "shim/lowmem/resize.h"
-#include "shim/lowmem/watchdog.h"
 #include "shim/profile/sampling.h"
 
 void *mallocx(size_t size, int flags);
@@ -40,7 +42,7 @@ static bool names_place(int flags)
     return (flags & ~(63 | JE_ZERO)) != 0;
 }
 
-HEAP_EXPORT void *mallocx(size_t size, int flags)
+static void *alloc(size_t size, int flags)
 {
     size_t alignment = je_alignment(flags);
     void *ptr;
@@ -54,6 +56,11 @@ HEAP_EXPORT void *mallocx(size_t size, int flags)
     return ptr;
 }
 
+HEAP_EXPORT void *mallocx(size_t size, int flags)
+{
+    return alloc(size, flags);
+}
+
 // A block of jemalloc's own, which may move.
 static void *resized(void *ptr, size_t size, int flags)
 {
@@ -62,9 +69,9 @@ static void *resized(void *ptr, size_t size, int flags)
 
     if (!large)
         return guarded_rallocx(ptr, size, flags);
-    watchdog_before(size);
+    pressure_ask(size);
     to = promise_is_on ? resize_promised(ptr, size, flags) : guarded_rallocx(ptr, size, flags);
-    watchdog_after();
+    watchdog_thread_poke();
     return to;
 }
 
@@ -82,7 +89,7 @@ HEAP_EXPORT void *rallocx(void *ptr, size_t size, int flags)
     }
     if (pool_block_bytes(size, false) == have && ((uintptr_t)ptr & (je_alignment(flags) - 1)) == 0)
         return ptr;
-    to = mallocx(size, flags);
+    to = alloc(size, flags);
     if (to) {
         memcpy(to, ptr, have < size ? have : size);
         heap_free(ptr);
@@ -103,9 +110,9 @@ HEAP_EXPORT size_t xallocx(void *ptr, size_t size, size_t extra, int flags)
     }
     if (size <= SIZE_CLASS_MAX_BYTES || pool_entered())
         return guarded_xallocx(ptr, size, extra, flags);
-    watchdog_before(size);
+    pressure_ask(size);
     have = resize_in_place(ptr, size, extra, flags);
-    watchdog_after();
+    watchdog_thread_poke();
     return have;
 }
 
@@ -156,7 +163,7 @@ HEAP_EXPORT int mallctl(const char *name, void *old, size_t *old_len, void *new_
                         size_t new_len)
 {
     if (is_purge(name))
-        watchdog_reclaim(0);
+        reclaim(0);
     guarded_attach_tcache();
     return guarded_mallctl(name, old, old_len, new_value, new_len);
 }
@@ -178,7 +185,7 @@ HEAP_EXPORT int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_
                              void *new_value, size_t new_len)
 {
     if (is_purge_mib(mib, mib_len))
-        watchdog_reclaim(0);
+        reclaim(0);
     guarded_attach_tcache();
     return guarded_mallctlbymib(mib, mib_len, old, old_len, new_value, new_len);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "shim/heap.h"
+#include "shim/jemalloc/aside.h"
 
 void free_sized(void *ptr, size_t size);
 void free_aligned_sized(void *ptr, size_t alignment, size_t size);
@@ -116,6 +117,8 @@ void heap_own_free(void *ptr) OWN(free);
 int heap_own_posix_memalign(void **out, size_t alignment, size_t size) OWN(posix_memalign);
 void *heap_own_aligned_alloc(size_t alignment, size_t size) OWN(aligned_alloc);
 void *heap_own_memalign(size_t alignment, size_t size) OWN(memalign);
+void *heap_own_valloc(size_t size) OWN(valloc);
+void *heap_own_pvalloc(size_t size) OWN(pvalloc);
 size_t heap_own_malloc_usable_size(void *ptr) OWN(malloc_usable_size);
 
 HEAP_EXPORT void free_sized(void *ptr, size_t size)

@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "mfile/calls.h"
+#include "mfile/mfile.h"
 #include "mfile/range.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/base.h"
-#include "shim/glue/mapped_files.h"
 
 static int result(int error)
 {
@@ -103,7 +104,7 @@ int tidepool_mfile_advise(void *address, size_t length, enum tidepool_mfile_advi
         bool lazy = advice == TIDEPOOL_MFILE_LAZYFREE;
         int error = range_opt(number(address), length, lazy);
         if (!error && lazy)
-            files_watch();
+            watchdog_thread_start();
         return result(error);
     }
     if ((unsigned)advice >= array_len(numbers))
@@ -121,7 +122,7 @@ int64_t tidepool_mfile_free_lazy(void *address, size_t length)
 
 int tidepool_mfile_prefetch(const void *address, size_t length)
 {
-    files_read_ahead();
+    mfile_start_worker();
     return result(range_prefetch(number(address), length));
 }
 

@@ -6,15 +6,36 @@
 #include <sys/mman.h>
 
 #include "mfile/calls.h"
-#include "pool/region/marks.h"
+#include "pool/common/marks.h"
+#include "pool/pool.h"
+#include "pool/region/program_marks.h"
+#include "pressure/direct_reclaim.h"
 #include "shim/heap.h"
 #include "shim/next.h"
+
+// MADV_POPULATE_WRITE, Linux 5.14, which older headers lack.
+#define POPULATE_WRITE 23
+
+// The kernel takes all pages of these in one call, and no watchdog comes in between. A hook of our
+// own calls may hold jemalloc's locks.
+static void ask_for(size_t length)
+{
+    if (!pool_entered() && !next_is_inside())
+        pressure_ask(length);
+}
+
+static bool takes_all_pages(int prot, int flags)
+{
+    return (flags & MAP_ANONYMOUS) && (flags & (MAP_POPULATE | MAP_LOCKED)) && (prot & PROT_WRITE);
+}
 
 static void *map_by(calls_mmap_fn *map, void *addr, size_t length, int prot, int flags, int fd,
                     off_t offset)
 {
     if (unlikely(next_is_own()))
         return map(addr, length, prot, flags, fd, offset);
+    if (unlikely(takes_all_pages(prot, flags)))
+        ask_for(length);
     void *at = calls_mmap_by(map, addr, length, prot, flags, fd, offset);
     if (at != MAP_FAILED && (flags & MAP_FIXED))
         marks_add(at, length, MARKS_OTHER);
@@ -59,6 +80,8 @@ HEAP_EXPORT int madvise(void *addr, size_t length, int advice)
 {
     if (unlikely(next_is_own()))
         return next_call.madvise(addr, length, advice);
+    if (unlikely(advice == POPULATE_WRITE))
+        ask_for(length);
     int result = calls_madvise(addr, length, advice);
     marks_on_madvise(addr, length, advice, result == 0);
     return result;

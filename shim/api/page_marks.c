@@ -1,11 +1,12 @@
 // page_marks - libc's calls that mark pages, so that a mark ends with the block that it was made
-// for. See pool/region/marks.h. madvise() and mmap() are in mmap.c.
+// for. See pool/common/marks.h. madvise() and mmap() are in mmap.c.
 //
 // The heap makes these calls raw: what passes here is the program's and its libraries'.
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "pool/region/marks.h"
+#include "pool/common/marks.h"
+#include "pool/region/program_marks.h"
 #include "pool/region/remap.h"
 #include "shim/heap.h"
 #include "shim/next.h"

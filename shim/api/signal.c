@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "shim/guarded.h"
 #include "shim/heap.h"
+#include "shim/jemalloc/guarded.h"
 
 int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 sighandler_t bsd_signal(int sig, sighandler_t handler);
@@ -30,12 +30,12 @@ static void *next(void *_Atomic *found, const char *name)
     return fn;
 }
 
-HEAP_EXPORT int sigaction(int sig, const struct sigaction *restrict act,
-                          struct sigaction *restrict old)
+typedef int sigaction_fn(int, const struct sigaction *, struct sigaction *);
+
+static int act_on(void *_Atomic *found, const char *name, int sig, const struct sigaction *act,
+                  struct sigaction *old)
 {
-    typedef int sigaction_fn(int, const struct sigaction *, struct sigaction *);
-    static void *_Atomic found;
-    sigaction_fn *fn = (sigaction_fn *)next(&found, "sigaction");
+    sigaction_fn *fn = (sigaction_fn *)next(found, name);
 
     // With SA_SIGINFO the handler is of another type, in the same place.
     if (act)
@@ -46,9 +46,18 @@ HEAP_EXPORT int sigaction(int sig, const struct sigaction *restrict act,
     return -1;
 }
 
+HEAP_EXPORT int sigaction(int sig, const struct sigaction *restrict act,
+                          struct sigaction *restrict old)
+{
+    static void *_Atomic found;
+    return act_on(&found, "sigaction", sig, act, old);
+}
+
+// Not by way of sigaction(): a program may define that one and end here (Erlang's does).
 HEAP_EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
-    return sigaction(sig, act, old);
+    static void *_Atomic found;
+    return act_on(&found, "__sigaction", sig, act, old);
 }
 
 static sighandler_t install(void *_Atomic *found, const char *name, int sig, sighandler_t handler)

@@ -12,7 +12,7 @@
 #include "shim/heap.h"
 #include "shim/init.h"
 #include "shim/own_thread/one_thread.h"
-#include "shim/raw_fork.h"
+#include "shim/own_thread/raw_fork.h"
 
 enum duty {
     PLAIN,

@@ -3,7 +3,7 @@
 #include "shim/api/tidepool.h"
 
 #include "shim/heap.h"
-#include "shim/lowmem/watchdog.h"
+#include "shim/lowmem/reclaim.h"
 
 const char *tidepool_version(void)
 {
@@ -31,7 +31,7 @@ uint64_t tidepool_drain(void)
 
 uint64_t tidepool_reclaim(uint64_t keep)
 {
-    return watchdog_reclaim(keep);
+    return reclaim(keep);
 }
 
 static struct tidepool_bucket publish(const struct pool_bucket_stats *s)

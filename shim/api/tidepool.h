@@ -40,14 +40,14 @@ TIDEPOOL_API uint64_t tidepool_drain(void);
 
 /* Gives free memory back to the kernel, now, out of every thread's caches, until at most `keep`
  * bytes of free blocks remain. Returns the bytes that the kernel got. Takes some ms for each
- * 100 MiB. malloc_trim(0) does the same with `keep` 0. */
+ * 100 MiB. malloc_trim(0) does that with `keep` 0. */
 TIDEPOOL_API uint64_t tidepool_reclaim(uint64_t keep);
 
 /* A bucket is a range of request sizes: above the previous bucket's bound, up to its own. */
 struct tidepool_bucket {
     uint64_t bound;       /* largest request it serves, bytes */
     uint64_t limit;       /* of its free blocks over all threads together; UINT64_MAX: none */
-    uint64_t limit_bytes; /* the same in bytes, where it was set in bytes; else 0 */
+    uint64_t limit_bytes; /* the limit in bytes, where it was set in bytes; else 0 */
     uint64_t created;     /* requests served with a new block; only grows */
     uint64_t reused;      /* requests served with a block used before; only grows */
     uint64_t freed;       /* blocks the program gave back; only grows */

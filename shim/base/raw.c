@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -137,11 +136,6 @@ int poll(struct pollfd *fds, nfds_t count, int ms)
     struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
 
     return (int)syscall(SYS_ppoll, fds, count, ms < 0 ? NULL : &time, NULL, 0);
-}
-
-int eventfd(unsigned count, int flags)
-{
-    return (int)syscall(SYS_eventfd2, count, flags);
 }
 
 int socket(int domain, int type, int protocol)

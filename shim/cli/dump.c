@@ -123,7 +123,7 @@ int launcher_dump(char **args)
     errno = 0;
     pid = strtol(args[0], &end, 10);
     if (errno || *end || pid <= 0 || pid != (pid_t)pid)
-        return usage();
+        return launcher_fail(EXIT_OURS, "dump: %s: expected the PID of a process", args[0]);
     wait_for_channel((pid_t)pid);
     status = launcher_control_ask((pid_t)pid, "dump", TIMEOUT_MS, &text);
     if (status == 0)

@@ -117,6 +117,28 @@ static const struct subcommand *find_subcommand(const char *name)
     return NULL;
 }
 
+// The subcommand that was meant by a word; NULL where it is too far from each.
+static const char *subcommand_meant(const char *word)
+{
+    const char *best = NULL;
+    unsigned least = UINT_MAX;
+    for (unsigned i = 0; i < array_len(subcommands) + array_len(actions); i++) {
+        bool is_action = i >= array_len(subcommands);
+        const char *name =
+            is_action ? actions[i - array_len(subcommands)].word : subcommands[i].name;
+        if (name[0] == '-')
+            continue;
+        // Of three or four letters, two slips leave too few.
+        unsigned most = strlen(name) < 5 ? 1 : 2;
+        unsigned distance = edit_distance(word, strlen(word), name, strlen(name));
+        if (distance < least && distance <= most) {
+            least = distance;
+            best = name;
+        }
+    }
+    return best;
+}
+
 static const struct action *find_action(const char *name)
 {
     for (unsigned i = 0; i < array_len(actions); i++)
@@ -137,13 +159,14 @@ static int launcher_help_on(char **args)
     return sub->run((char *[]){flag, NULL});
 }
 
+static const char variable_prefix[] = "TIDEPOOL_";
+
 // --pool-max is TIDEPOOL_POOL_MAX.
 static bool variable_of(const char *option, size_t length, char *out, size_t size)
 {
-    static const char prefix[] = "TIDEPOOL_";
-    if (length + sizeof prefix > size)
+    if (length + sizeof variable_prefix > size)
         return false;
-    char *at = stpcpy(out, prefix);
+    char *at = stpcpy(out, variable_prefix);
     for (size_t i = 0; i < length; i++)
         *at++ = option[i] == '-'                       ? '_'
                 : option[i] >= 'a' && option[i] <= 'z' ? option[i] - 32
@@ -166,23 +189,54 @@ static bool find_option(const char *variable, unsigned *row, struct config_optio
 static int unknown_option(const char *name, size_t length)
 {
     char variable[OPTION_MAX];
-    struct config_option o, best = {0};
-    unsigned least = UINT_MAX;
-    if (variable_of(name, length, variable, sizeof variable))
-        for (unsigned i = 0; config_option_at(i, &o); i++) {
-            unsigned d = edit_distance(variable, strlen(variable), o.name, strlen(o.name));
-            if (d < least && d <= 3) {
-                least = d;
-                best = o;
-            }
-        }
-    if (!best.name)
+    for (unsigned i = 0; name[length] && i < array_len(actions); i++)
+        if (strlen(actions[i].name) == length + 2 && memcmp(actions[i].name + 2, name, length) == 0)
+            return launcher_fail(EXIT_OURS, "%s takes no value", actions[i].name);
+    const char *meant = variable_of(name, length, variable, sizeof variable)
+                            ? config_option_meant(variable + sizeof variable_prefix - 1, length)
+                            : NULL;
+    if (!meant)
         return launcher_fail(EXIT_OURS, "--%.*s: no such option; --help-all lists them",
                              (int)length, name);
     char option[OPTION_MAX];
-    launcher_option_name(best.name, option, sizeof option);
+    launcher_option_name(meant, option, sizeof option);
     return launcher_fail(EXIT_OURS, "--%.*s: no such option; did you mean %s?", (int)length, name,
                          option);
+}
+
+// TIDEPOOL_LIMIT=1G, typed as a word, is --limit=1G. False where it names no setting.
+static bool setting_meant(const char *word, char *out, size_t size)
+{
+    char variable[OPTION_MAX], option[OPTION_MAX];
+    struct config_option o;
+    unsigned row;
+    size_t length = strcspn(word, "=");
+    if (!word[length] ||
+        snprintf(variable, sizeof variable, "%.*s", (int)length, word) >= OPTION_MAX ||
+        !find_option(variable, &row, &o))
+        return false;
+    launcher_option_name(o.name, option, sizeof option);
+    snprintf(out, size, "%s%s", option, word + length);
+    return true;
+}
+
+// What was meant by a command that is not there. flag: the option that stood before it without a
+// value, or NULL. NULL where nothing is likely.
+static const char *meant_by(char **command, const char *flag)
+{
+    static const char *const needless[] = {"run", "exec", "start"};
+    static char text[PATH_MAX];
+    if (setting_meant(command[0], text, sizeof text))
+        return text;
+    for (unsigned i = 0; command[1] && i < array_len(needless); i++)
+        if (strcmp(command[0], needless[i]) == 0)
+            return command[1];
+    // An option that may stand alone takes no value from the next word.
+    if (flag && *command[0] && strspn(command[0], "0123456789") == strlen(command[0])) {
+        snprintf(text, sizeof text, "%s=%s", flag, command[0]);
+        return text;
+    }
+    return strcmp(command[0], "version") == 0 ? "--version" : subcommand_meant(command[0]);
 }
 
 static bool typed[CONFIG_ROWS_MAX];
@@ -248,9 +302,9 @@ static int be_quiet(void)
     return 0;
 }
 
-static int run(char **command)
+static int run(char **command, const char *meant)
 {
-    int status = launcher_inspect(command[0]);
+    int status = launcher_inspect(command[0], meant);
     if (!status)
         status = launcher_preload();
     if (!status)
@@ -292,14 +346,17 @@ int main(int argc, char **argv)
 {
     (void)argc;
     const struct action *action = NULL;
+    const char *action_name = NULL; // as it was typed
     char **arg = argv + 1;
+    const char *flag = NULL; // typed last, without a value
     while (*arg && strcmp(*arg, "--") != 0) {
         const struct action *found = find_action(*arg);
         const struct subcommand *sub = find_subcommand(*arg);
         int used = 1, status = 0;
-        if (found)
+        if (found) {
             action = found;
-        else if (sub && !action)
+            action_name = *arg;
+        } else if (sub && !action)
             return run_subcommand(sub, argv + 1, arg);
         else if (is_quiet(*arg))
             status = be_quiet();
@@ -307,6 +364,7 @@ int main(int argc, char **argv)
             status = take_option(arg, &used);
         else
             break;
+        flag = **arg == '-' && used == 1 && !strchr(*arg, '=') && !is_quiet(*arg) ? *arg : NULL;
         if (status)
             return status;
         arg += used;
@@ -315,11 +373,15 @@ int main(int argc, char **argv)
     if (status)
         return status;
     bool dashes = *arg && strcmp(*arg, "--") == 0;
-    if (action && *arg && !dashes)
-        return launcher_fail(EXIT_OURS, "%s: %s takes no command", *arg, action->name);
+    if (action && *arg && !dashes) {
+        const char *help_on = action->run == show_help && find_subcommand(*arg) ? *arg : NULL;
+        return launcher_fail(EXIT_OURS, "%s takes no command%s%s%s", action_name,
+                             help_on ? "; did you mean tidepool help " : "", help_on ? help_on : "",
+                             help_on ? "?" : "");
+    }
     if (action)
         return finish(action->run());
     if (!*arg || !arg[dashes])
         return launcher_fail(EXIT_OURS, "no command; usage: tidepool [options] command [args]");
-    return run(arg + dashes);
+    return run(arg + dashes, dashes ? NULL : meant_by(arg, flag));
 }

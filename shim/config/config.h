@@ -2,7 +2,7 @@
 //
 // Pure: no getenv, no malloc, no locale, no static state, so that it runs before any constructor
 // and in tests alike. The caller hands over the environment (an empty one where the process is
-// set-uid) and a sink for the lines that go to the user. One table in config.c holds name, form,
+// set-uid) and a sink for the lines that go to the user. One table in table.c holds name, form,
 // default and help of each variable; the loader, the launcher's options and its --help all read
 // that table.
 //
@@ -120,6 +120,10 @@ bool config_option_at(unsigned i, struct config_option *out);
 
 // Would the loader take this value? (Each alone; the order of watermarks is not checked.)
 bool config_option_accepts(unsigned i, const char *value);
+
+// The variable that was meant by a name without its TIDEPOOL_ (POOL_MAXX, POOL); NULL where that
+// takes more slips than a third of the variable's letters.
+const char *config_option_meant(const char *name, size_t length);
 
 // HYSTERESIS, MODERATE, HIGH and CRITICAL must rise in this order.
 struct config_clash {

@@ -7,11 +7,13 @@
 
 #include "mfile/parse/policy.h"
 #include "shim/base.h"
+#include "shim/number.h"
 
 enum {
     BOUND_MIN = 1 << 10,
     BOUND_MAX = 1 << 20,
-    LIMIT_DEFAULT = 500,
+    FOLLOWS_FROM = 500,           // blocks
+    FOLLOWS_FROM_BYTES = 2 << 20, // or these, whichever is less
     WARMUP_COUNT_MAX = 1000000,
     NAME_MAX_COMPARED = 40,
 };
@@ -21,18 +23,7 @@ static const uint64_t limit_max_bytes = 1ull << 48;
 
 bool scan_number(const char **at, uint64_t *n)
 {
-    const char *p = *at;
-    uint64_t value = 0;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
-            return false;
-    }
-    if (p == *at)
-        return false;
-    *at = p;
-    *n = value;
-    return true;
+    return number_read(at, n) && *n != UINT64_MAX;
 }
 
 enum { MILLION = 1000000, FRACTION_DIGITS = 6 };
@@ -131,7 +122,9 @@ static bool scan_bucket(const char **at, struct config_bucket *b)
 {
     if (!scan_bound(at, &b->bound_bytes))
         return false;
-    b->limit = LIMIT_DEFAULT;
+    b->limit = FOLLOWS_FROM_BYTES / b->bound_bytes;
+    if (b->limit > FOLLOWS_FROM)
+        b->limit = FOLLOWS_FROM;
     b->limit_is_bytes = false;
     b->limit_follows = **at != ':';
     if (b->limit_follows)

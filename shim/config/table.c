@@ -245,7 +245,7 @@ static const struct row rows[] = {
      .offset = AT(control), .words = SWITCH_WORDS, .flag = "on", .unclear = "off"},
 
     {pressure, "TIDEPOOL_PRESET", "default", "default, throughput or tight",
-     "a set of buckets and watermarks", .take = take_preset, .words = PRESET_WORDS, .common = true},
+     "a set of levels and intervals", .take = take_preset, .words = PRESET_WORDS, .common = true},
     {pressure, "TIDEPOOL_WATCHDOG", "on", "on or off", "watch memory and give it back in time",
      .take = take_switch, .offset = AT(watchdog), .words = SWITCH_WORDS, .flag = "on"},
     {pressure, "TIDEPOOL_LIMIT", "auto", "a size from 1M up, such as 512M or 1.5G, or auto",
@@ -319,7 +319,6 @@ static const struct {
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_MODERATE", "52%"},
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_HIGH", "65%"},
     {CONFIG_PRESET_THROUGHPUT, "TIDEPOOL_CRITICAL", "85%"},
-    {CONFIG_PRESET_TIGHT, "TIDEPOOL_BUCKETS", "1K:200,4K:200,16K:200,64K:200,256K:200,1M:200"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_MODERATE", "48%"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_HIGH", "60%"},
     {CONFIG_PRESET_TIGHT, "TIDEPOOL_CRITICAL", "75%"},

@@ -5,10 +5,10 @@
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
-#include "pressure/evaluate.h"
+#include "pressure/stats_snapshot.h"
 #include "shim/base/log.h"
-#include "shim/heap.h"
 #include "shim/profile/dump.h"
+#include "shim/profile/misuse.h"
 #include "shim/profile/sampling.h"
 
 void report_size(char *out, size_t length, uint64_t bytes)
@@ -86,7 +86,7 @@ void report_stats(void)
     }
     report_pressure();
     report_samples();
-    if (heap_double_frees || heap_invalid_frees)
-        log_line(LOG_STATS, "double_frees %lu invalid_frees %lu", (uint64_t)heap_double_frees,
-                 (uint64_t)heap_invalid_frees);
+    if (misuse_count(MISUSE_DOUBLE_FREE) || misuse_count(MISUSE_INVALID_FREE))
+        log_line(LOG_STATS, "double_frees %lu invalid_frees %lu", misuse_count(MISUSE_DOUBLE_FREE),
+                 misuse_count(MISUSE_INVALID_FREE));
 }

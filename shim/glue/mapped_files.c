@@ -10,11 +10,12 @@
 #include "mfile/mfile.h"
 #include "mfile/prefetch.h"
 #include "mfile/range.h"
-#include "pool/jemalloc_private/page_hooks.h"
+#include "pool/common/pages.h"
 #include "pool/jemalloc_private/tcache.h"
 #include "pressure/evaluate.h"
+#include "pressure/stats_snapshot.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/base/log.h"
-#include "shim/lowmem/watchdog.h"
 #include "shim/own_thread/confine.h"
 
 static_assert((int)LAZY_CRITICAL == PRESSURE_CRITICAL && (int)LAZY_HIGH == PRESSURE_HIGH &&
@@ -29,7 +30,7 @@ static void on_file(uint64_t bytes)
 {
     if (atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed) + bytes >=
         evaluate_min_bytes)
-        watchdog_want_thread();
+        watchdog_thread_want();
 }
 
 // Half of what is left: the other half is for what the program does meanwhile. Before the first
@@ -83,16 +84,6 @@ void files_start(void)
 {
     if (mfile_wants_worker())
         mfile_start_worker();
-}
-
-void files_watch(void)
-{
-    watchdog_start_thread();
-}
-
-void files_read_ahead(void)
-{
-    mfile_start_worker();
 }
 
 void files_tick(enum pressure_level level, uint64_t over_bytes)

@@ -15,10 +15,6 @@ bool files_init(const struct config *config);
 // In the constructor.
 void files_start(void);
 
-// The program put mappings at the watchdog's disposal; it asks for files to be read ahead.
-void files_watch(void);
-void files_read_ahead(void);
-
 // By the watchdog's thread, every second and when the level changes. `over_bytes`: what is used
 // above High.
 void files_tick(enum pressure_level level, uint64_t over_bytes);

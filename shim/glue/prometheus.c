@@ -1,12 +1,15 @@
 #include "shim/glue/prometheus.h"
 
+#include "export/control.h"
 #include "export/metrics.h"
 #include "export/textfile/textfile.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/base/log.h"
 #include "shim/clock.h"
-#include "shim/heap.h"
-#include "shim/lowmem/watchdog.h"
+#include "shim/kernel.h"
 #include "shim/profile/dump.h"
+#include "shim/profile/misuse.h"
 #include "shim/profile/sampling.h"
 
 static struct {
@@ -18,8 +21,8 @@ static struct {
 
 static void misused(uint64_t count[METRICS_MISUSES])
 {
-    count[METRICS_DOUBLE_FREE] = atomic_load_explicit(&heap_double_frees, memory_order_relaxed);
-    count[METRICS_INVALID_FREE] = atomic_load_explicit(&heap_invalid_frees, memory_order_relaxed);
+    count[METRICS_DOUBLE_FREE] = misuse_count(MISUSE_DOUBLE_FREE);
+    count[METRICS_INVALID_FREE] = misuse_count(MISUSE_INVALID_FREE);
 }
 
 static void sampled(struct metrics *m)
@@ -43,10 +46,10 @@ static void log_trouble(const char *text)
 static void begin(void)
 {
     exporter.seen_growth = false;
-    watchdog_want_thread_later();
+    watchdog_thread_want_later();
 }
 
-void exporter_metrics(void)
+static void start_metrics(void)
 {
     if (exporter.metrics)
         return;
@@ -55,14 +58,33 @@ void exporter_metrics(void)
         .labels = exporter.labels, .misused = misused, .sampled = sampled});
 }
 
+// "stats" over the control channel: every number, for tidepool top.
+static void answer(int fd, const char *argument)
+{
+    struct metrics m;
+
+    (void)argument;
+    start_metrics();
+    // Past our own mmap(): this is no mapping of the program's.
+    char *text = kernel_map(METRICS_TEXT_MAX, 0);
+    size_t length = text && metrics_read(&m, true) ? metrics_render(&m, text, METRICS_TEXT_MAX) : 0;
+    if (!length)
+        control_error(fd, "no figures now");
+    else if (control_ok(fd))
+        control_send(fd, text, length);
+    if (text)
+        kernel_unmap(text, METRICS_TEXT_MAX);
+}
+
 void exporter_init(const struct config *c)
 {
     exporter.labels = c->labels;
+    control_register("stats", answer);
     if (!c->prom_dir)
         return;
     exporter.on = true;
     exporter.evaluate_min_bytes = c->evaluate_min_bytes;
-    exporter_metrics();
+    start_metrics();
     textfile_init(&(struct textfile_options){.dir = c->prom_dir,
                                              .interval_ms = c->prom_interval_ms,
                                              .keep = c->prom_keep,
@@ -96,16 +118,6 @@ void exporter_exit(void)
     if (exporter.on && has_grown())
         textfile_worthwhile();
     textfile_exit(clock_now_ms());
-}
-
-void exporter_prefork(void)
-{
-    textfile_prefork();
-}
-
-void exporter_parent(void)
-{
-    textfile_postfork_parent();
 }
 
 void exporter_child(void)

@@ -1,4 +1,5 @@
-// prometheus - the export module put to work: settings in, misuse counted, the life of the process.
+// prometheus - the export module put to work: settings in, misuse counted, the life of the process,
+// and every number over the control channel ("stats"), for tidepool top.
 //
 // Files are written by the watchdog's thread, which starts with the program here. An idle server
 // may never again pass a place where a thread can be made. The thread rests at first, and what has
@@ -15,19 +16,13 @@
 // and reads nothing yet.
 void exporter_init(const struct config *config);
 
-// From the watchdog's thread. Before the first reader of metrics: not done at the start, where a
-// child of fork() would pay for it.
-void exporter_metrics(void);
-
 void exporter_tick(uint64_t ms);
 void exporter_level_changed(void);
 
 // At exit, after the watchdog's thread was stopped.
 void exporter_exit(void);
 
-// Around fork(): outside of the watchdog's and the pools' own handlers.
-void exporter_prefork(void);
-void exporter_parent(void);
+// In the child of a fork; before it and in the parent, textfile.h's own functions do.
 void exporter_child(void);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "shim/base.h"
-#include "shim/guarded.h"
+#include "shim/jemalloc/guarded.h"
 
 #define SHIPPED_BYTES ((size_t)8 << 20)
 #define MOST_BYTES ((size_t)1 << 30)
@@ -32,20 +32,13 @@ void oversize_set_limit(uint64_t limit_bytes)
 {
     uint64_t part = limit_bytes / PART_OF_LIMIT;
     size_t bytes = part < SHIPPED_BYTES ? SHIPPED_BYTES : part < MOST_BYTES ? part : MOST_BYTES;
-    size_t mib[3], mib_len = array_len(mib), len;
     static size_t now = SHIPPED_BYTES;
-    unsigned arenas = 0;
 
     if (bytes == now || chosen() != SHIPPED_BYTES)
         return;
     now = bytes;
     je_private_set_oversize(bytes);
-    len = sizeof arenas;
-    if (guarded_mallctl("arenas.narenas", &arenas, &len, NULL, 0) ||
-        guarded_mallctlnametomib("arena.0.oversize_threshold", mib, &mib_len))
-        return;
-    for (mib[1] = 0; mib[1] < arenas; mib[1]++) // those never used refuse, and need nothing
-        guarded_mallctlbymib(mib, mib_len, NULL, NULL, &bytes, sizeof bytes);
+    guarded_set_arenas("arena.0.oversize_threshold", &bytes, sizeof bytes);
 }
 
 void oversize_set_short(bool is_short)

@@ -5,9 +5,8 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "pool/jemalloc_private/page_hooks.h"
+#include "pool/common/pages.h"
 #include "pool/pool.h"
-#include "shim/heap.h"
 
 #ifndef MADV_POPULATE_WRITE // Linux 5.14
 #define MADV_POPULATE_WRITE 23
@@ -73,7 +72,7 @@ static bool touch_all(uintptr_t from, uintptr_t to, size_t *left, bool may_give_
     return true;
 }
 
-void *promised_end_slow(struct promised p, void *ptr, size_t from, size_t to)
+bool promised_end_slow(struct promised p, void *ptr, size_t from, size_t to)
 {
     int saved = errno;
     size_t left = p.bytes;
@@ -81,17 +80,13 @@ void *promised_end_slow(struct promised p, void *ptr, size_t from, size_t to)
     bool there = true;
 
     if (ptr && pool_owns(ptr) && from < to)
-        to = heap_usable_size(ptr);
+        to = pool_usable_size(ptr);
     if (ptr && from < to)
         there = touch_all(at + from, at + to, &left, !from && p.bytes >= to);
     promise_keep(left);
     promising = false;
     errno = saved;
-    if (there)
-        return ptr;
-    heap_free(ptr);
-    errno = ENOMEM;
-    return NULL;
+    return there;
 }
 
 void promised_note(size_t bytes)

@@ -1,9 +1,9 @@
 // promised - blocks whose pages are there when the program gets them: TIDEPOOL_ON_LIMIT=enomem.
 //
 //     struct promised p = promised_begin(size);
-//     if (p.refused)
-//         return NULL;
-//     return promised_end(p, take(size), 0, size);
+//     void *ptr = p.refused ? NULL : take(size);
+//     if (!promised_end(p, ptr, 0, size))
+//         free(ptr), ptr = NULL;
 //
 // Under the other policy both do nothing, nor do they inside the pools (a signal handler's request
 // that interrupted one). Any thread that is in no call of jemalloc's.
@@ -22,7 +22,7 @@ struct promised {
 };
 
 struct promised promised_begin_slow(size_t bytes);
-void *promised_end_slow(struct promised p, void *ptr, size_t from, size_t to);
+bool promised_end_slow(struct promised p, void *ptr, size_t from, size_t to);
 
 // `bytes` of new pages, at most. Refused: errno is ENOMEM.
 static inline struct promised promised_begin(size_t bytes)
@@ -31,11 +31,12 @@ static inline struct promised promised_begin(size_t bytes)
 }
 
 // Touches the block from its `from`th byte to the `to`th. Touches a block of the pools as a whole:
-// the next request that gets it from a list may be larger. NULL and ENOMEM, with the block freed,
-// where others took the memory meanwhile; not where `from` is a place in a block that was resized.
-static inline void *promised_end(struct promised p, void *ptr, size_t from, size_t to)
+// the next request that gets it from a list may be larger. False where others took the memory
+// meanwhile: the caller has to free the block and fail. True where there is no block, or `from` is
+// a place in one that was resized. Leaves errno alone.
+static inline bool promised_end(struct promised p, void *ptr, size_t from, size_t to)
 {
-    return likely(!p.bytes) ? ptr : promised_end_slow(p, ptr, from, to);
+    return likely(!p.bytes) || promised_end_slow(p, ptr, from, to);
 }
 
 // Pages that jemalloc takes: counted here where no promise covers them.

@@ -6,11 +6,11 @@
 #include <sys/mman.h>
 
 #include "pool/common/je.h"
-#include "pool/jemalloc_private/page_hooks.h"
+#include "pool/common/pages.h"
 #include "pool/pool.h"
-#include "shim/guarded.h"
+#include "pressure/direct_reclaim.h"
+#include "shim/jemalloc/guarded.h"
 #include "shim/lowmem/promised.h"
-#include "shim/lowmem/watchdog.h"
 
 // Below it two blocks are no matter; and pages that go back come again for the next one.
 #define TIGHT_MIN_BYTES ((size_t)4 << 20)
@@ -43,7 +43,7 @@ void *resize_tight(void *ptr, size_t have, size_t size)
 {
     void *to;
 
-    watchdog_before(size - have);
+    pressure_ask(size - have);
     if (guarded_xallocx(ptr, size, 0, 0) >= size)
         return ptr;
     to = guarded_malloc(size);
@@ -80,7 +80,8 @@ static void *move_in_parts(void *ptr, size_t have, size_t size)
     struct promised p = promised_begin(size - surely_asked(have) + 2 * PART_BYTES);
     void *to = p.refused ? NULL : resize_tight(ptr, have, size);
 
-    return promised_end(p, to, have, size);
+    promised_end(p, to, have, size);
+    return to;
 }
 
 static void *move(void *ptr, size_t have, size_t size, int flags)
@@ -91,10 +92,9 @@ static void *move(void *ptr, size_t have, size_t size, int flags)
     if (to) {
         memcpy(to, ptr, have < size ? have : size);
         guarded_dallocx(ptr, flags & ~JE_ZERO);
-        return promised_end(p, to, have < size ? have : size, size);
     }
-    promised_end(p, NULL, 0, 0);
-    return NULL;
+    promised_end(p, to, have < size ? have : size, size);
+    return to;
 }
 
 void *resize_promised(void *ptr, size_t size, int flags)

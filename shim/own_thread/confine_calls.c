@@ -69,7 +69,6 @@ static const uint16_t free_calls[] = {
     SYS_fadvise64,
     SYS_flock,
     SYS_close_range,
-    SYS_eventfd2,
     SYS_pipe2,
     SYS_signalfd4,
     // Memory.

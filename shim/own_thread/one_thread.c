@@ -6,8 +6,7 @@
 #include "mfile/mfile.h"
 #include "pool/region/region.h"
 #include "pressure/watchdog_thread.h"
-#include "shim/lowmem/watchdog.h"
-#include "shim/raw_fork.h"
+#include "shim/own_thread/raw_fork.h"
 
 // A thread that sleeps is gone in 0.2 ms. One that writes a file or purges takes as long as that.
 #define AWAIT_MS 10000

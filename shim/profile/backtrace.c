@@ -5,12 +5,11 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 #include <unwind.h>
 
 #include "shim/base.h"
+#include "shim/profile/frame_chain.h"
+#include "shim/profile/unwind_end.h"
 
 // What libunwind may leave on top of a full stack: our own frames.
 #define OWN_FRAMES_MAX 12
@@ -33,7 +32,7 @@ static _Atomic bool paused;      // by a fork
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char etext[] __attribute__((visibility("hidden")));
 
-static bool is_ours(uintptr_t pc)
+bool callsite_is_ours(uintptr_t pc)
 {
     return pc - (uintptr_t)__ehdr_start < (uintptr_t)etext - (uintptr_t)__ehdr_start;
 }
@@ -41,8 +40,8 @@ static bool is_ours(uintptr_t pc)
 struct walk {
     uintptr_t *frame;
     unsigned depth, max;
-    bool top_only;     // stop at the first frame of the program's
-    uintptr_t cfa, bp; // there
+    bool by_pointers; // from the last frame on
+    uintptr_t sp, fp; // there
 };
 
 static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
@@ -52,55 +51,30 @@ static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
 
     if (!pc)
         return _URC_END_OF_STACK;
-    if (!w->depth && is_ours(pc))
+    if (!w->depth && callsite_is_ours(pc))
         return _URC_NO_REASON;
     w->frame[w->depth++] = pc;
-    if (w->top_only) {
-        w->cfa = _Unwind_GetCFA(context);
-        w->bp = _Unwind_GetGR(context, FP_COLUMN);
+    w->by_pointers = wanted == CONFIG_UNWIND_FP || unwind_end_no_table;
+    if (w->by_pointers) {
+        w->sp = _Unwind_GetCFA(context);
+        w->fp = _Unwind_GetGR(context, FP_COLUMN);
     }
-    return w->top_only || w->depth == w->max ? _URC_END_OF_STACK : _URC_NO_REASON;
+    return wanted == CONFIG_UNWIND_FP || w->depth == w->max ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 
-static unsigned walk_tables(uintptr_t *frame, unsigned max)
+// By tables; from the first frame on that has none, as code made at run time, by frame pointers.
+// These are asked for at once where they are wanted: only our own frames keep none.
+static unsigned walk(uintptr_t *frame, unsigned max)
 {
     struct walk w = {.frame = frame, .max = max};
 
     _Unwind_Backtrace(on_frame, &w);
+    if (w.by_pointers)
+        w.depth += frame_chain(frame + w.depth, max - w.depth, w.sp, w.fp);
     return w.depth;
 }
 
-// Two words of the stack at `at`, asked of the kernel where the page has not just been seen to be
-// there.
-static bool read_pair(uintptr_t at, uintptr_t pair[2], uintptr_t *page)
-{
-    struct iovec to = {pair, 2 * sizeof *pair}, from = {(void *)at, 2 * sizeof *pair};
-
-    if ((at & 4095) <= 4096 - sizeof *pair * 2 && (at & ~(uintptr_t)4095) == *page) {
-        pair[0] = ((const uintptr_t *)at)[0];
-        pair[1] = ((const uintptr_t *)at)[1];
-        return true;
-    }
-    *page = at & ~(uintptr_t)4095;
-    return syscall(SYS_process_vm_readv, getpid(), &to, 1L, &from, 1L, 0L) == sizeof pair[0] * 2;
-}
-
-// From the program's first frame on, because ours keep no frame pointers: each is where the one
-// before was saved, with the return address above it, and lies higher on the stack.
-static unsigned walk_pointers(uintptr_t *frame, unsigned max)
-{
-    struct walk w = {.frame = frame, .max = max, .top_only = true};
-    uintptr_t pair[2], page = 0;
-
-    _Unwind_Backtrace(on_frame, &w);
-    for (uintptr_t low = w.cfa; w.depth && w.depth < max; low = w.bp + 1, w.bp = pair[0]) {
-        if (w.bp < low || w.bp % sizeof(uintptr_t) || !read_pair(w.bp, pair, &page) || !pair[1])
-            break;
-        frame[w.depth++] = pair[1];
-    }
-    return w.depth;
-}
-
+// 0 during a fork.
 static unsigned walk_libunwind(backtrace_fn *backtrace, uintptr_t *frame, unsigned max)
 {
     void *all[WALK_MAX];
@@ -110,12 +84,12 @@ static unsigned walk_libunwind(backtrace_fn *backtrace, uintptr_t *frame, unsign
     atomic_fetch_add(&walking, 1);
     if (atomic_load(&paused)) {
         atomic_fetch_sub(&walking, 1);
-        return walk_tables(frame, max);
+        return 0;
     }
     got = backtrace(all, want);
     atomic_fetch_sub(&walking, 1);
     for (int i = 0; i < got && depth < max; i++)
-        if (depth || !is_ours((uintptr_t)all[i]))
+        if (depth || !callsite_is_ours((uintptr_t)all[i]))
             frame[depth++] = (uintptr_t)all[i];
     return depth;
 }
@@ -147,12 +121,9 @@ unsigned callsite_capture(uintptr_t *frame, unsigned max)
     int saved = errno;
     unsigned depth;
 
-    if (wanted == CONFIG_UNWIND_FP)
-        depth = walk_pointers(frame, max);
-    else if (fn)
-        depth = walk_libunwind(fn, frame, max);
-    else
-        depth = walk_tables(frame, max);
+    depth = fn ? walk_libunwind(fn, frame, max) : 0;
+    if (!depth)
+        depth = walk(frame, max);
     errno = saved;
     return depth;
 }

@@ -3,8 +3,9 @@
 // The walker is the C compiler's own, which the library is linked with. It finds unwind tables
 // through glibc's _dl_find_object(). It takes no lock, allocates nothing and keeps no cache and no
 // descriptor. So it may walk inside malloc(), in constructors, under dlopen(), in the child of a
-// fork and in signal handlers. It costs some 160 ns a frame, and stops where code has no tables, as
-// code compiled at run time.
+// fork and in signal handlers. It costs some 160 ns a frame. Where code has no tables, as code
+// compiled at run time, it goes on by frame pointers (frame_chain.h), and does not come back to
+// tables.
 //
 // The other two are opt-in. Frame pointers are for programs in which all code keeps them, with
 // tables or without. libunwind remembers each thread's frames and takes 10 ns for one that it has
@@ -30,6 +31,9 @@ bool callsite_load(void);
 // Return addresses of the callers, innermost first, without this library's own frames on top;
 // returns how many. Errno is left alone.
 unsigned callsite_capture(uintptr_t *frame, unsigned max);
+
+// Is that in this library?
+bool callsite_is_ours(uintptr_t pc);
 
 // Around fork. A child's walks are the built-in walker's: libunwind takes a lock of the loader's,
 // which glibc leaves to the child as it was when another thread held it.

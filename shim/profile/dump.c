@@ -9,6 +9,7 @@
 #include "export/control.h"
 #include "export/heap/heap_folder.h"
 #include "export/heap/heap_profile.h"
+#include "export/outside.h"
 #include "shim/base.h"
 #include "shim/base/log.h"
 #include "shim/profile/sampling.h"
@@ -58,6 +59,7 @@ static int write_claimed(const char *why)
         .interval_bytes = s.interval_bytes,
         .samples = s.samples,
         .dropped = s.dropped,
+        .outside_bytes = outside_bytes(),
         .unix_s = (uint64_t)now_s(CLOCK_REALTIME),
     };
     if (!dump.number)

@@ -8,12 +8,15 @@
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
+#include "pressure/direct_reclaim.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/base/log.h"
-#include "shim/heap.h"
+#include "shim/jemalloc/fallback.h"
+#include "shim/jemalloc/guarded.h"
 #include "shim/lowmem/promised.h"
 #include "shim/lowmem/resize.h"
-#include "shim/lowmem/watchdog.h"
 #include "shim/profile/backtrace.h"
+#include "shim/profile/script.h"
 
 static _Atomic uint64_t dropped;
 
@@ -27,8 +30,10 @@ static _Thread_local volatile bool taking;
 static uint32_t this_stack(void)
 {
     uintptr_t frame[SITES_DEPTH_MAX];
-    unsigned depth = callsite_capture(frame, SITES_DEPTH_MAX);
+    unsigned depth = script_capture(frame, SITES_DEPTH_MAX);
 
+    if (!depth)
+        depth = callsite_capture(frame, SITES_DEPTH_MAX);
     return sites_stack(frame, depth);
 }
 
@@ -53,7 +58,7 @@ static bool remember(void *ptr, size_t asked, double probability)
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
     if (unlikely(!atomic_load_explicit(&thread_wanted, memory_order_relaxed))) {
         atomic_store_explicit(&thread_wanted, true, memory_order_relaxed);
-        watchdog_want_thread_later();
+        watchdog_thread_want_later();
     }
     errno = saved;
     return record;
@@ -80,11 +85,16 @@ static void *ask_and_run(size_t alignment, size_t size, size_t asked, bool zero,
 
     struct promised p = promised_begin(size);
     if (!entered)
-        watchdog_before(size);
+        pressure_ask(size);
     if (!p.refused)
-        ptr = promised_end(p, run(alignment, size, asked, zero, probability), 0, size);
+        ptr = run(alignment, size, asked, zero, probability);
+    if (!promised_end(p, ptr, 0, size)) {
+        pool_put_slow(ptr);
+        sampling_free(ptr);
+        ptr = NULL;
+    }
     if (!entered)
-        watchdog_after();
+        watchdog_thread_poke();
     errno = saved;
     return ptr;
 }

@@ -1,13 +1,7 @@
-// unwind_end - a walk by tables ends at a return address that is no code.
-//
-// Where no table covers an address, libgcc reads the bytes there, and compares them with a signal's
-// trampoline. But the return address below a coroutine's first function, or a thread's of some
-// runtime, may be anything, because no code returns to it: reading there is the end of the program.
-// So for what lies in no object that ld.so knows there is a table after all, which says that
-// nothing called it. The linker puts this in the way of libgcc's search (--wrap): see Makefile.
+#include "shim/profile/unwind_end.h"
+
 #include <dlfcn.h>
 #include <features.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +13,8 @@
 #define RETURN_ADDRESS 30
 #endif
 enum { CFA_DEF_CFA = 0x0c, CFA_UNDEFINED = 0x07 };
+
+_Thread_local volatile bool unwind_end_no_table;
 
 // What libgcc asks for, and where in memory the answer's function begins.
 struct dwarf_eh_bases {
@@ -64,6 +60,7 @@ const void *__wrap__Unwind_Find_FDE(void *pc, struct dwarf_eh_bases *bases)
 {
     const void *fde = __real__Unwind_Find_FDE(pc, bases);
 
+    unwind_end_no_table = !fde;
     if (fde || is_code(pc))
         return fde;
     *bases = (struct dwarf_eh_bases){.function = pc};

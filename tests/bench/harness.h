@@ -2,8 +2,7 @@
 //
 // A program runs one cell (one pattern, one size, touched or not) under whatever allocator is
 // preloaded and prints its cost in ns, and its peak and last resident memory in KiB. Nothing here
-// allocates: tables are static, and what is random comes from a seed that is the same in every
-// process.
+// allocates: tables are static, and what is random comes from one seed in every process.
 #pragma once
 
 #include <dlfcn.h>
@@ -167,10 +166,10 @@ static inline void check_allocator(void)
 }
 
 // Runs `run(rounds)` until caches are warm and then for `ms`; returns ns an operation. The work
-// is a single thread's, so CPU time of the process is what it costs whoever else uses the core,
-// and it includes what helper threads of an allocator burn. Where sizes vary, an allocator
-// goes on touching new pages until each of its classes has seen its peak: hence `warm_ops`, bounded
-// in time because some never arrive.
+// is a single thread's, so CPU time of the process is what it costs whatever else runs on the core,
+// and it includes what helper threads of an allocator burn. Where sizes vary, an allocator goes on
+// touching new pages until each of its classes has seen its peak: hence `warm_ops`, bounded in time
+// because some never arrive.
 static inline double measure(void (*run)(size_t rounds), size_t ops_a_round, size_t warm_ops,
                              unsigned ms)
 {

@@ -8,7 +8,7 @@
 // pair    an operation is malloc and free of one block.
 // batch   N blocks are allocated, then all are freed; rounds alternate between the order of
 //         allocation (first in, first out) and its reverse. An operation is one malloc and free.
-// over    the same with more blocks than a bucket of the pools keeps.
+// over    as batch, with more blocks than a bucket of the pools keeps.
 // rand    N blocks live; an operation frees a random one and allocates its successor.
 // realloc two buffers grow in turns by half from 16 bytes to SIZE, so that neither can always
 //         grow in place; an operation is one realloc, and the first and the free are part of it.

@@ -9,8 +9,9 @@
 //       successor, and after 20,000 steps a thread ends and a new one has its blocks. An operation
 //       is a step of any thread.
 // churn threads that live for 64 blocks (allocated, then freed), four at a time. An operation is a
-// thread. fork  a process with 1000 live blocks forks a child that allocates, frees and exits. exec
-// the same, and the child becomes /bin/true, under the same library.
+//       thread.
+// fork  a process with 1000 live blocks forks a child that allocates, frees and exits.
+// exec  as fork, and the child becomes /bin/true, under the same library.
 #include "history.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which folder may include which: lower ones never include higher ones, and folders form no circle.
+"""Which folder may include which: lower ones never include higher ones, and neither folders nor files form circles.
 
 Run from the root of the tree: python3 tests/check/layers.py [--self-test]
 Prints a line for each finding; ends with 1 if there is one.
@@ -11,12 +11,9 @@ import sys
 
 # From the lowest up. A folder includes files of its own and of lower layers; BELOW is lower than all.
 LAYERS = (("pool", "pressure", "mfile"), ("export",), ("shim",))
-BELOW = {"shim/base.h", "shim/clock.h", "shim/next.h", "shim/next.c", "shim/thread.h"}
-# Folders that include each other. Each set counts as one folder, so that no other joins it: the heap calls the
-# watchdog's hooks and is called by them; jemalloc's wraps count pages of the region, and the region asks them.
-TOGETHER = ({"shim", "shim/lowmem", "shim/profile", "shim/glue", "shim/own_thread"},
-            {"pool/region", "pool/jemalloc_private"})
+BELOW = {"shim/base.h", "shim/clock.h", "shim/kernel.h", "shim/number.h", "shim/next.h", "shim/next.c", "shim/thread.h"}
 FILES_MAX = 25
+CIRCLE_MAX = 2
 
 
 def sources():
@@ -48,29 +45,38 @@ def upward(pairs):
             yield f"{path} includes {name}: not a lower layer"
 
 
-def folder_of(path, together=TOGETHER):
-    folder = os.path.dirname(path)
-    return next((" + ".join(sorted(group)) for group in together if folder in group), folder)
+def room_of(path):
+    return os.path.splitext(path)[0]
 
 
-def circles(pairs):
+# Sets of nodes that reach each other. Few nodes, so each one's reach is simply followed.
+def circles(edges):
     graph = {}
-    for path, name in pairs:
-        if path in BELOW or name in BELOW:
-            continue
-        a, b = folder_of(path), folder_of(name)
+    for a, b in edges:
         if a != b:
-            graph.setdefault(a, {}).setdefault(b, f"{path} includes {name}")
-    for start in sorted(graph):
-        reached, todo = set(), [(start, ())]
+            graph.setdefault(a, set()).add(b)
+
+    def reach(start):
+        seen, todo = set(), [start]
         while todo:
-            at, way = todo.pop()
-            for to, why in graph.get(at, {}).items():
-                if to == start and start == min({start, *(folder for folder, _ in way)}):
-                    yield "a circle of folders: " + "; ".join([*(said for _, said in way), why])
-                if to not in reached and to != start:
-                    reached.add(to)
-                    todo.append((to, (*way, (to, why))))
+            for to in graph.get(todo.pop(), ()):
+                if to not in seen:
+                    seen.add(to)
+                    todo.append(to)
+        return seen
+
+    reached = {node: reach(node) for node in graph}
+    return {frozenset(other for other in reached[node] if node in reached.get(other, ())) for node in graph} - {frozenset()}
+
+
+# A header and its source are one here. Two such in a folder may include each other.
+def tangled(pairs):
+    edges = [(a, b) for a, b in pairs if a not in BELOW and b not in BELOW]
+    for circle in circles((os.path.dirname(a), os.path.dirname(b)) for a, b in edges):
+        yield "a circle of folders: " + ", ".join(sorted(circle))
+    for circle in circles((room_of(a), room_of(b)) for a, b in edges):
+        if len(circle) > CIRCLE_MAX or len({os.path.dirname(room) for room in circle}) > 1:
+            yield f"a circle of {len(circle)} files: " + ", ".join(sorted(circle))
 
 
 def crowded(paths):
@@ -84,8 +90,11 @@ def self_test():
     wrong = [("pool/a.c", "export/b.h"), ("pool/a.c", "mfile/b.h"), ("shim/base.h", "shim/log.h")]
     right = [("export/a.c", "pool/b.h"), ("pool/a.c", "shim/base.h"), ("shim/a.c", "export/b.h"), ("pool/x/a.c", "pool/y/b.h")]
     ring = [("pool/x/a.c", "pool/y/b.h"), ("pool/y/b.h", "pool/z/c.h"), ("pool/z/c.c", "pool/x/d.h")]
+    files = [("pool/a.c", "pool/b.h"), ("pool/b.c", "pool/c.h"), ("pool/c.c", "pool/a.h")]
+    pair = [("pool/a.c", "pool/b.h"), ("pool/b.c", "pool/a.h")]
     ok = len(list(upward(wrong))) == 3 and not list(upward(right))
-    ok = ok and len(list(circles(ring))) == 1 and not list(circles(ring[:2])) and not list(circles(right))
+    ok = ok and len(list(tangled(ring))) == 1 and not list(tangled(ring[:2])) and not list(tangled(right))
+    ok = ok and len(list(tangled(files))) == 1 and not list(tangled(pair))
     return ok and crowded(["a/b"] * 26) and not crowded(["a/b"] * 25)
 
 
@@ -95,6 +104,6 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--self-test"]:
         files = sources()
         found = list(includes(files))
-        result = [*upward(found), *circles(found), *crowded(files)]
+        result = [*upward(found), *tangled(found), *crowded(files)]
         print("".join(f"{line}\n" for line in result), end="")
         sys.exit(1 if result else 0)

@@ -49,7 +49,7 @@ def one_line(what, lines, status, reason):
 def test_missing():
     d = folder() + "/none"
     lines, _, status = run(d)
-    one_line("missing", lines, status, "No such file or directory")
+    one_line("missing", lines, status, f"cannot be written to {d} (TIDEPOOL_PROM_DIR): No such file or directory")
 
     def recovers(pid):
         os.mkdir(d)

@@ -115,6 +115,7 @@ def test_known_program(prometheus, directory):
     expect("memory_usage_ratio", lambda n: abs(n - used / (64 << 20)) < 1e-6)
     pages = int(read(f"/proc/{p.pid}/statm").split()[1])
     expect("memory_resident_bytes", lambda n: 0.5 < n / (pages * 4096) < 2)
+    expect("memory_outside_bytes", lambda n: 0 < n < 4 << 20)
     expect("memory_pressure_level", 0)
     expect("memory_level_seconds_total", lambda n: n > 0, level="normal")
     expect("memory_samples_total", lambda n: n >= 1)

@@ -29,6 +29,7 @@
 #include "pool/pool.h"
 #include "pressure/direct_reclaim.h"
 #include "pressure/watchdog_thread.h"
+#include "tests/unit/pressure_grow.h"
 
 #define WRITES 2000
 #define THREADS_MAX 1000
@@ -94,7 +95,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Of processes that nobody here can judge: the most that a file costs who tidies up.
+// Of processes that cannot be judged here: the most that a file costs the process that removes it.
 static void add_neighbours(const char *dir, int count)
 {
     struct place_line line = {.who = {.start = 1, .pidns = 1, .boot = "elsewhere"},
@@ -146,7 +147,7 @@ int main(int argc, char **argv)
             &can_drain))
         return 1;
     watchdog_thread_init(&pressure_defaults, &hooks);
-    pressure_grow(64 << 20); // a first look, so that all families are there
+    pressure_grow(64 << 20); // a first evaluation, so that all families are there
     metrics_init(&(struct metrics_options){.labels = "service=bench,shard=3"});
     textfile_init(&(struct textfile_options){.dir = dir, .interval_ms = 60000, .log = complain}, 0);
     textfile_worthwhile();

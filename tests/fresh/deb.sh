@@ -56,6 +56,8 @@ try 'it is installed' 0 'dpkg -i /tmp/tidepool.deb'
 try 'the machine is checked' $user 'tidepool check | grep "^library *ok */usr/lib/"'
 try 'a program runs with it' $user 'tidepool --verbose true 2>&1 | grep "^tidepool: version "'
 try 'the loader finds it by its name' $user 'TIDEPOOL_VERBOSE=1 LD_PRELOAD=libtidepool.so /bin/true 2>&1 | grep "^tidepool: version "'
+try "the examples' library is there" $user 'env TIDEPOOL_VERBOSE=1 "$(grep ^LD_PRELOAD= /usr/share/doc/tidepool/examples/systemd/tidepool.env)" /bin/true 2>&1 |
+    grep "^tidepool: version "'
 try 'metrics are written' $user 'mkdir -p /tmp/m; tidepool --prom-dir=/tmp/m --prom-interval=1s sleep 4 & sleep 2.5
     grep -q tidepool_memory_usage_ratio /tmp/m/*.prom; wait'
 try 'a profile is taken' $user 'tidepool --sample-dump=exit --sample-dir=/tmp perl -e "@x = map { q(x) x 3000 } 1 .. 9000" && ls /tmp/tidepool-*.heap &&

@@ -121,6 +121,7 @@ esac
 while read -r line; do
     if [ -n "$line" ]; then step "$line"; fi
 done <<<"$commands"
+step 'make deb'
 step_as_user "make test${short:+ SUITES='unit preload'}"
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

@@ -3,7 +3,7 @@
 
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
-FUZZ_SRC_config := shim/config/config.c shim/config/parse.c shim/config/table.c shim/base/log.c export/labels.c export/out.c mfile/parse/policy.c
+FUZZ_SRC_config := shim/config/load.c shim/config/parse.c shim/config/table.c shim/base/log.c export/labels.c export/out.c mfile/parse/policy.c
 FUZZ_SRC_labels := export/labels.c export/out.c
 FUZZ_SRC_cgroup := $(wildcard pressure/*.c pressure/*/*.c)
 FUZZ_SRC_cgroup_tree := $(wildcard pressure/*.c pressure/*/*.c)

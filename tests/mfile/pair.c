@@ -1,6 +1,6 @@
 // pair - what a pair of mmap and munmap costs through libc's names, beside the raw system calls.
 //
-//   pair LIVE     with so many other mappings of files. Both ways in turn, many times; prints the
+//   pair LIVE     with LIVE other mappings of files. Both ways in turn, many times; prints the
 //   medians
 //                 in ns: of a file's pair raw and by name, then of an anonymous one
 #include <fcntl.h>

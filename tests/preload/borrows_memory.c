@@ -1,5 +1,5 @@
 // A child that shares its parent's memory (CLONE_VM, as vfork) grows it: whatever watches is no
-// thread of the child, which would outlive it unseen, and nobody could wait for it.
+// thread of the child, which would outlive it unseen, with no parent to wait for it.
 
 #include <sched.h>
 #include <signal.h>

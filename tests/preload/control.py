@@ -7,11 +7,16 @@ import glob
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
+
+# A shell without job control starts what is behind `&` with this signal ignored, and our children
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 B = os.environ["B"]
 LIB, ASKED = f"{B}/libtidepool.so", f"{B}/tests/preload/asked"
@@ -299,8 +304,6 @@ def run(suite, cases, words, after=lambda: None):
     for name, case in list(cases.items()):
         if not name.startswith("case_") or words and not any(w in name for w in words):
             continue
-        if "V" in os.environ:
-            print(f"  {name[5:]}", flush=True)
         try:
             skipped = case()
         except Exception as e:  # pylint: disable=broad-except
@@ -310,6 +313,8 @@ def run(suite, cases, words, after=lambda: None):
             counts["skipped" if skipped else "passed"] += 1
             if skipped:
                 print(f"  SKIPPED {name[5:]}: {skipped}")
+            elif os.environ.get("VERBOSE"):
+                print(f"  ok      {name[5:]}", flush=True)
         after()
         for process in victims:
             process.kill()

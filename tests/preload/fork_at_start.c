@@ -1,5 +1,5 @@
 // Forks while another thread makes the process's first requests, and with them sets up what serves
-// them: the child can have it too, and waits for nobody who is not there. Runs itself many times.
+// them: the child can have it too, and waits for no thread that it lacks. Runs itself many times.
 //
 //   fork_at_start        with the fork at all moments of the start, one after the other
 //   fork_at_start slow   in the middle of a start that takes long, for a system call of it does

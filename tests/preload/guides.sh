@@ -45,6 +45,7 @@ for document in "$root/README.md" "$root"/shim/man/guides/*.md; do
         # 137: it was still running, as a server does, and all of it was killed. Nothing of ours may have complained.
         if { [ $status = 0 ] || [ $status = 137 ]; } && ! grep -E '^tidepool: ' "$tmp/out" | grep -qvE '^tidepool: (version|events|heap profile)'; then
             passed=$((passed + 1))
+            [ -z "${VERBOSE:-}" ] || echo "  ok      $what"
         else
             failed=$((failed + 1))
             echo "  FAILED  $what: ended with $status"

@@ -6,7 +6,7 @@
 //   threads  four of them allocate, resize, pass on and free; each block has its contents
 //   arena    a block of the program's own arena is freed, and the arena reset: it does not come
 //   back marked   pages without access are freed; the next block can be written child    a forked
-//   child and its parent have the same block, each for itself idle     what nobody asks for again
+//   child and its parent have the same block, each for itself idle     what is not asked for again
 //   goes back within 10 s, 12 at most twice    the second free is told of (TIDEPOOL_CHECK=warn),
 //   and the block given to one request
 

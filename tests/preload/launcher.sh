@@ -11,7 +11,7 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0 skipped=0
 
-pass() { passed=$((passed + 1)); [ -z "${V:-}" ] || echo "  ok      $1"; }
+pass() { passed=$((passed + 1)); [ -z "${VERBOSE:-}" ] || echo "  ok      $1"; }
 fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; }
 skip() { skipped=$((skipped + 1)); echo "  SKIPPED $1: $2"; }
 
@@ -48,6 +48,14 @@ t 'says so where another copy is named' 0 "$tmp/other/libtidepool.so" \
     env LD_PRELOAD="$tmp/other/libtidepool.so" "$T" -- sh -c 'echo "$LD_PRELOAD"'
 t 'children go without where asked' 0 'none' '' \
     "$T" --no-children -- sh -c 'sh -c "grep -q libtidepool /proc/self/maps || echo none"'
+t 'a parent that ignores its children is no failure' 0 '' '*CHLD*IGNORE*' \
+    env --ignore-signal=CHLD "$T" -- env --list-signal-handling true
+if [ "$(id -u)" = 0 ]; then
+    t 'a limit of processes is no failure' 0 'ran' 'tidepool: the library was not tried first: Resource temporarily*' \
+        setpriv --reuid=54399 --regid=54399 --clear-groups prlimit --nproc=0 "$T" -- /bin/echo ran
+else
+    skip 'a limit of processes is no failure' 'needs root'
+fi
 
 # The library that does not load.
 jemalloc=$(ldconfig -p | sed -n 's/.*=> \(.*libjemalloc\.so\.2\)$/\1/p' | head -n 1)
@@ -125,6 +133,10 @@ t 'an option wins over the environment' 0 '2M' '' env TIDEPOOL_LIMIT=1M "$T" --l
 t 'refuses a bad value' 125 '' 'tidepool: --limit=12X: expected a size from 1M up, such as 512M or 1.5G, or auto' "$T" --limit=12X -- true
 t 'refuses a missing value' 125 '' 'tidepool: --limit: expected a size*' "$T" --limit -- true
 t 'suggests an option' 125 '' 'tidepool: --buket: no such option; did you mean --buckets?' "$T" --buket=1K -- true
+t 'suggests one for a letter too many' 125 '' 'tidepool: --pool-maxx: no such option; did you mean --pool-max?' "$T" --pool-maxx=1G -- true
+for word in foo typo pid; do
+    t "suggests nothing for --$word" 125 '' "tidepool: --$word: no such option; --help-all lists them" "$T" --$word -- true
+done
 t 'knows no such option' 125 '' 'tidepool: --xylophone: no such option; --help-all lists them' "$T" --xylophone -- true
 t 'refuses a short option' 125 '' 'tidepool: -x: no such option; --help-all lists them' "$T" -x -- true
 t 'a program needs no dashes' 0 'hello' '' "$T" --limit=1.5G echo hello
@@ -133,6 +145,32 @@ t 'a subcommand wins over a program' 0 'Usage: tidepool top *' '' "$T" top --hel
 t 'settings before a subcommand are refused' 125 '' \
     'tidepool: top is a subcommand, which takes no settings; the program of that name: tidepool --sample -- top' "$T" --sample top
 t 'the dashes mean a program' 127 '' 'tidepool: report: No such file or directory' env PATH="$tmp/bin" "$T" -- report
+gone='No such file or directory'
+t 'suggests check' 127 '' "tidepool: chek: $gone; did you mean tidepool check?" env PATH="$tmp/bin" "$T" chek
+t 'suggests report' 127 '' "tidepool: reprot: $gone; did you mean tidepool report?" env PATH="$tmp/bin" "$T" reprot a.heap
+t 'suggests top' 127 '' "tidepool: tpo: $gone; did you mean tidepool top?" env PATH="$tmp/bin" "$T" tpo
+t 'suggests an option for a setting' 127 '' "tidepool: TIDEPOOL_LIMIT=1G: $gone; did you mean tidepool --limit=1G?" "$T" TIDEPOOL_LIMIT=1G true
+t 'but not for another name' 127 '' "tidepool: A=1: $gone" "$T" A=1 true
+t 'suggests the value of a flag' 127 '' "tidepool: 2: $gone; did you mean tidepool --verbose=2?" "$T" --verbose 2 true
+t 'a value that was given suggests none' 127 '' "tidepool: 2: $gone" "$T" --verbose=1 2 true
+for word in run exec start; do
+    t "$word is needless" 127 '' "tidepool: $word: $gone; did you mean tidepool redis-server?" env PATH="$tmp/bin" "$T" $word redis-server
+done
+t 'suggests the version' 127 '' "tidepool: version: $gone; did you mean tidepool --version?" env PATH="$tmp/bin" "$T" version
+t 'an action takes no value' 125 '' 'tidepool: --version takes no value' "$T" --version=1
+t 'top suggests its option' 125 '' 'tidepool: top: 12: no such option; did you mean --pid=12?' "$T" top 12
+t 'top records in one form' 125 '' 'tidepool: top: --json and --watch-csv exclude each other' "$T" top --json --watch-csv
+t 'dump takes no name' 125 '' 'tidepool: dump: redis-server: expected the PID of a process' "$T" dump redis-server
+t 'suggests no subcommand for another word' 127 '' "tidepool: foo: $gone" env PATH="$tmp/bin" "$T" foo
+t 'nor behind the dashes' 127 '' "tidepool: chek: $gone" env PATH="$tmp/bin" "$T" -- chek
+t 'nor for a path' 127 '' "tidepool: ./chek: $gone" "$T" ./chek
+printf '#!/bin/sh\necho ran\n' >"$tmp/bin/chek" && chmod +x "$tmp/bin/chek"
+t 'a program of such a name runs' 0 'ran' '' env PATH="$tmp/bin" "$T" chek
+chmod -x "$tmp/bin/chek"
+t 'one that cannot run is no slip' 126 '' 'tidepool: chek: Permission denied' env PATH="$tmp/bin" "$T" chek
+rm "$tmp/bin/chek"
+t 'dump of a process that is not there' 125 '' 'tidepool: 2147483647: no such process' "$T" dump 2147483647
+t 'report of no name' 125 '' 'tidepool: report: no profile is named (did tidepool dump fail?)' "$T" report ''
 t 'help is a word' 0 'Usage: tidepool \[options\] *' '' "$T" help
 t 'help on a subcommand' 0 'Usage: tidepool dump *' '' "$T" help dump
 t 'help on what is none' 125 '' 'tidepool: help: ls: no such subcommand' "$T" help ls
@@ -152,7 +190,10 @@ t 'no command behind the dashes' 125 '' 'tidepool: no command; usage:*' "$T" --
 # The machine.
 t 'the check has an option, too' 0 '*library * ok *' '' "$T" --check
 t 'it takes settings' 1 '*prom dir * no */no/such: No such file*' '' "$T" check --prom-dir=/no/such
-t 'it takes no command' 125 '' 'tidepool: ls: --check takes no command' "$T" check ls
+t 'it takes no command' 125 '' 'tidepool: check takes no command' "$T" check ls
+t 'nor does its option' 125 '' 'tidepool: --check takes no command' "$T" --check ls
+t 'help on a subcommand is a word' 125 '' 'tidepool: --help takes no command; did you mean tidepool help top?' "$T" --help top
+t 'but not on a program' 125 '' 'tidepool: -h takes no command' "$T" -h ls
 t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" check
 t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" check
 t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" check
@@ -174,6 +215,8 @@ bad='tidepool: TIDEPOOL_BUCKETS="x": expected BOUND\[:LIMIT\],... with bounds as
 t 'a bad setting costs a line' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x "$true"
 t 'an unknown setting costs a line' 0 '' 'tidepool: TIDEPOOL_BUKETS: no such setting, ignored; did you mean TIDEPOOL_BUCKETS?' \
     env LD_PRELOAD="$L" TIDEPOOL_BUKETS=1 "$true"
+t 'one that is far from all has no suggestion' 0 '' 'tidepool: TIDEPOOL_TYPO: no such setting, ignored; tidepool(7) lists them' \
+    env LD_PRELOAD="$L" TIDEPOOL_TYPO=1 "$true"
 t 'strict ends the program' 78 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x TIDEPOOL_STRICT=1 "$true"
 t 'a program that is not meant hears nothing' 0 '' '' env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server TIDEPOOL_BUCKETS=x "$true"
 t 'a program that is meant hears it' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server,true TIDEPOOL_BUCKETS=x "$true"

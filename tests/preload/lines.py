@@ -3,7 +3,7 @@ the guides have 25 words at most, and their links lead to files and headings.
 
     python3 tests/preload/lines.py [FOLDER]      FOLDER: the tree, for trying what it finds
 
-A line of the sources is a format: of log_line(), of the hooks that end there, and of what config.c hands to
+A line of the sources is a format: of log_line(), of the hooks that end there, and of what load.c hands to
 its sink. In the guide it is code in the first column of a table, and what varies stands <so>.
 """
 import glob
@@ -16,7 +16,7 @@ GUIDE = f'{TREE}/shim/man/guides/troubleshooting.md'
 LITERALS = r'((?:"(?:[^"\\]|\\.)*"\s*(?:PRI\w+\s*|TIDEPOOL_VERSION\s*)?)+)'
 FORMATS = [
     r'\blog_line\(\s*(?:LOG_\w+|kind[^,;]*?),\s*' + LITERALS,
-    r'->log\(\s*\w+->arg,\s*PRESSURE_LOG_\w+,\s*' + LITERALS,
+    r'->log\(\s*PRESSURE_LOG_\w+,\s*' + LITERALS,
     r'\boptions\.log\(\s*' + LITERALS,
     r'\blog_format\(line, sizeof line,\s*' + LITERALS,
 ]
@@ -50,7 +50,7 @@ def printed():
         # Called with what is only a part of a line.
         for literals in re.findall(r'\breport_stack\(' + LITERALS, source):
             found[general(text(literals) + ': %s')] = path
-        for twice, otherwise in re.findall(r'\bmisuse_report\(\w+ \? "([^"]*)" : "([^"]*)"', source):
+        for twice, otherwise in re.findall(r'MISUSE_DOUBLE_FREE \? "([^"]*)" : "([^"]*)"', source):
             found[general(twice + ' of %p%s')] = found[general(otherwise + ' of %p%s')] = path
         if path.endswith('/textfile.c'):
             pieces = re.findall(r'out_text\(&o, (.*?)\);', source, re.S)

@@ -3,12 +3,15 @@
 //
 //   main_leaves exit|thrd|return    after the others have; `return`: by main's, for comparison
 //   main_leaves killed              by SIGTERM, while one goes on
+//   main_leaves cancelled           as the first, which another thread cancels
+//   main_leaves forked              a child's first thread is the one that forked, and returns
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <threads.h>
 
 #include "victim.h"
@@ -47,6 +50,28 @@ static void *grow(void *arg)
     return NULL;
 }
 
+static void *cancel(void *first)
+{
+    CHECK(pthread_cancel(*(pthread_t *)first) == 0, "cancel");
+    return NULL;
+}
+
+static void *fork_and_leave(void *unused)
+{
+    pid_t child = fork();
+    int status;
+
+    CHECK(child >= 0, "fork");
+    if (child) {
+        CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ends: %x", status);
+        return unused;
+    }
+    pthread_barrier_init(&grown, NULL, 1);
+    grow(NULL);
+    usleep(100000);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -54,6 +79,10 @@ int main(int argc, char **argv)
 
     killed = strcmp(mode, "killed") == 0;
     atexit(at_exit);
+    if (strcmp(mode, "forked") == 0) {
+        CHECK(pthread_create(&t[0], NULL, fork_and_leave, NULL) == 0, "thread");
+        return pthread_join(t[0], NULL);
+    }
     pthread_barrier_init(&grown, NULL, 3);
     for (uintptr_t i = 0; i < COUNT(t); i++)
         CHECK(pthread_create(&t[i], NULL, grow, (void *)i) == 0, "thread");
@@ -64,5 +93,11 @@ int main(int argc, char **argv)
         return 0;
     if (strcmp(mode, "thrd") == 0)
         thrd_exit(0);
+    if (strcmp(mode, "cancelled") == 0) {
+        pthread_t self = pthread_self();
+        CHECK(pthread_create(&t[0], NULL, cancel, &self) == 0, "thread");
+        for (;;)
+            pause();
+    }
     pthread_exit(NULL);
 }

@@ -177,7 +177,8 @@ static void expect_flags(char **wanted)
     }
 }
 
-// Live heap above the limit, until what may be paged out was: the clean file that nobody wrote to.
+// Live heap above the limit, until what may be paged out was: the clean file that was never written
+// to.
 static void press(void)
 {
     const struct area *clean = &areas[2 * SHARED_RO];

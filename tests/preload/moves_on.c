@@ -1,6 +1,6 @@
 // Threads that go together from one size of blocks to the next, each freeing the last as it takes
-// the new ones: what a thread has left of one size serves the others. No limit is near, so nobody
-// gives anything back to the kernel.
+// the new ones: what a thread has left of one size serves the others. No limit is near, so nothing
+// goes back to the kernel.
 
 #include "tests/preload/victim.h"
 

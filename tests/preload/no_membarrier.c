@@ -1,6 +1,6 @@
 // no_membarrier ERRNO: starts itself again with membarrier refused, as container sandboxes do
-// (EPERM) and old kernels (ENOSYS). Nobody can drain an idle thread's cache then; everything else
-// holds.
+// (EPERM) and old kernels (ENOSYS). No other thread can drain an idle thread's cache then;
+// everything else holds.
 
 #include "tests/preload/victim.h"
 

@@ -1,5 +1,5 @@
 // Allocates on a stack whose first function has no caller, but something in the place of its return
-// address: whoever walks it (TIDEPOOL_SAMPLE) must not follow.
+// address: a stack walk (TIDEPOOL_SAMPLE) must not follow it.
 
 #include <ucontext.h>
 

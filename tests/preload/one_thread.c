@@ -172,7 +172,7 @@ static void changes_ids(void)
     TRY(setresgid(0, 0, 0));
     TRY(setgid(UNPRIVILEGED));
     TRY(setresuid(0, UNPRIVILEGED, 0));
-    // It started as this user, whom the kernel refuses; errno is the kernel's.
+    // It started as this user, and the kernel refuses; errno is the kernel's.
     grow_until_watched(tid);
     CHECK(setgid(0) == -1 && errno == EPERM, "%s", strerror(errno));
     TRY(seteuid(0));

@@ -1,5 +1,5 @@
-// Eight threads allocate, fill and send each other blocks; who receives one checks every byte and
-// frees it.
+// Eight threads allocate, fill and send each other blocks; the receiver of one checks every byte
+// and frees it.
 
 #include "tests/preload/victim.h"
 

@@ -1,5 +1,5 @@
-// A request that nobody could serve says nothing about memory: what comes after it is reused as
-// before.
+// A request that no allocator could serve says nothing about memory: what comes after it is reused
+// as before.
 
 #include "tests/preload/victim.h"
 

@@ -1,5 +1,5 @@
-// Takes and frees the same again and again, and is no larger for it: what was freed and grew
-// together is cut again. No limit is near, so nobody gives anything back.
+// Takes and frees one set of blocks again and again, and is no larger for it: what was freed and
+// grew together is cut again. No limit is near, so nothing is given back.
 
 #include "tests/preload/victim.h"
 

@@ -32,3 +32,11 @@ $(UNWRAPPED): $(B)/libtidepool.so
 	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,--version-script=shim/api/libtidepool.map \
 	    $(filter-out %=je_pages_commit,$(JE_WRAP)) -Wl,--defsym=__real_je_pages_commit=je_pages_commit \
 	    -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+
+# make public                    a short form of `make preload PRIVATE=off`: what depends most on jemalloc's private parts
+PUBLIC := rounds trim_gives_back 'zero_again*' public_api refused_then_reused fork_handlers short_threads 'signal_alloc*' \
+    'bucket_limits*' level_ends small_process 'verbose?2' 'large_blocks?arena' 'large_blocks?child' 'marked_pages*' \
+    'raw_children*' 'misuse?twice?65536' 'setting?P*' moves_on 'private*' small_beyond_limit fork_while_purging
+.PHONY: public
+public: all $(PROG_BIN)
+	$(Q)PRIVATE=off tests/setup/stage.sh $(B) $(SUITE) sh tests/preload/run.sh $(PUBLIC)

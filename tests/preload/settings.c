@@ -58,11 +58,12 @@ static void ceiling(uint64_t least, uint64_t most)
     CHECK(kept >= least && kept <= most, "%lu bytes are kept", kept);
 }
 
-// TIDEPOOL_THP: the flag of the mapping in which a block lies.
+// TIDEPOOL_THP: the flag of the mapping in which a block lies; and of what the library keeps for
+// itself, mapped without a reservation, where that shall have no huge pages.
 static void huge_pages(const char *flag)
 {
     char line[512], *block = malloc(BLOCK);
-    unsigned long begin, end;
+    unsigned long begin, end, rss = 0;
     bool here = false, seen = false, said = false;
     FILE *f = fopen("/proc/self/smaps", "re");
 
@@ -70,6 +71,9 @@ static void huge_pages(const char *flag)
     while (fgets(line, sizeof line, f)) {
         if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
             here = (uintptr_t)block >= begin && (uintptr_t)block < end;
+        sscanf(line, "Rss: %lu kB", &rss);
+        if (strncmp(line, "VmFlags:", 8) == 0 && rss && strcmp(flag, " nh") == 0)
+            CHECK(!strstr(line, " nr") || strstr(line, flag), "%s", line);
         if (here && strncmp(line, "VmFlags:", 8) == 0) {
             seen = true;
             said = strstr(line, " hg") || strstr(line, " nh");

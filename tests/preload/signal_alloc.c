@@ -84,7 +84,7 @@ static void cold(uint64_t *state)
 // What a jump interrupts is lost, never shared: the block may leak, so few jumps are made.
 static void jump(uint64_t *state)
 {
-    // Where the jump cut a replacement in two, nobody knows who owns the block.
+    // Where the jump cut a replacement in two, the block has no known owner.
     static struct owned mine[OWNED];
     static volatile size_t at;
     if (sigsetjmp(back, 1)) {

@@ -1,4 +1,4 @@
-// malloc_trim(0) gives back what nobody uses, also what *other, idle* threads keep for reuse: 16
+// malloc_trim(0) gives back what is free, also what *other, idle* threads keep for reuse: 16
 // threads free 16 MiB each and sleep, and what is resident afterwards is what the program lives on.
 
 #include "tests/preload/victim.h"
@@ -24,7 +24,7 @@ static void *hoard(void *arg)
     }
     pthread_barrier_wait(&freed);
     pthread_barrier_wait(&finished);
-    // The caches work on after they were emptied by somebody else.
+    // The caches work on after another thread emptied them.
     void *p = malloc(5000);
     victim_fill(p, 5000, 7);
     CHECK(victim_intact(p, 5000, 5000, 7), "after the trim");

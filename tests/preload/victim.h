@@ -19,7 +19,7 @@
 #define MIB ((size_t)1 << 20)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-// The format says which values failed; every check has one, because a bare line helps nobody.
+// The format says which values failed; every check has one, because a bare line does not help.
 #define CHECK(x, ...)                                                                              \
     do {                                                                                           \
         if (!(x)) {                                                                                \

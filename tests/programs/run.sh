@@ -2,6 +2,7 @@
 #
 #   LIB=$PWD/build/release/libtidepool.so sh tests/programs/run.sh [bash git ...]
 #   JOBS=2        programs at a time
+#   PRIVATE=off   with the public interface of jemalloc alone
 #
 # A file of this folder is a family of programs; its line "# programs:" names them, and a function
 # prog_NAME in it does the work, with `under` before each command that is on trial.
@@ -13,6 +14,8 @@ names=${*:-python3 $(echo $known | tr ' ' '\n' | grep -vx python3)}
 for name in $names; do
     echo " $(echo $known) " | grep -q " $name " || { echo "no program is called $name; there are:" $known >&2; exit 2; }
 done
+
+[ -z "${PRIVATE:-}" ] || export TIDEPOOL_PRIVATE="$PRIVATE"
 
 rows=$(mktemp -d) || exit 1
 trap 'rm -rf "$rows"' EXIT

@@ -160,7 +160,7 @@ static size_t read_all(int fd, char *out, size_t size)
     return used;
 }
 
-// Those who mean well may be turned away while others take all the seats, or when the socket is
+// Honest callers may be turned away while others take all the seats, or when the socket is
 // lost: they ask again.
 static void *honest(void *arg)
 {
@@ -239,7 +239,7 @@ static unsigned own_sockets(bool listening)
 static void *forks(void *arg)
 {
     (void)arg;
-    // One that is being opened is nobody's yet.
+    // One that is being opened has no owner yet.
     while (!atomic_load(&done) && !own_sockets(true))
         usleep(1000);
     usleep(50000);
@@ -265,7 +265,7 @@ static void *closer(void *arg)
     (void)arg;
     for (int i = 0; i < LOSSES; i++) {
         nap_ms(200);
-        // Past ThreadSanitizer, to which the number is somebody's.
+        // Past ThreadSanitizer, to which the number is in use.
         for (int fd = 512; fd < 540; fd++)
             syscall(SYS_close, fd);
         nap_ms(1000);

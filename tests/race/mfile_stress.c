@@ -6,9 +6,9 @@
 // Each thread works on ranges of its own: it maps, unmaps and replaces parts, splits, moves, grows,
 // shrinks and doubles them; the addresses that it gives up are taken by the others. Quiet rounds
 // hold only calls that succeed: the notes alone must keep the table right, unless the ring ran
-// full, because who had the table was kept from the processor. In rough rounds calls fail half way
-// and a reader rebuilds the table all the time: there it may be found doubtful, and then it must be
-// right after record_check(). The seed is printed; MFILE_SEED repeats it.
+// full, because the thread that had the table was kept from the processor. In rough rounds calls
+// fail half way and a reader rebuilds the table all the time: there it may be found doubtful, and
+// then it must be right after record_check(). The seed is printed; MFILE_SEED repeats it.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -372,7 +372,7 @@ static void compare(unsigned round, bool rough, uint64_t lost)
         if (!rough && record_lost() == lost)
             fail("doubtful in a quiet round");
         if (!record_check(false))
-            fail("nobody is at work, and the table cannot be checked");
+            fail("no thread is at work, and the table cannot be checked");
     }
     settle();
     list_table(&ours);

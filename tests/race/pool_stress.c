@@ -38,7 +38,7 @@
 #define FORKS_MAX 30 // of one run; each child takes some ms
 #define FORK_WAIT_MS 10000
 #define SLOTS 48     // blocks that a thread holds
-#define POSTBOXES 64 // blocks on their way to anyone
+#define POSTBOXES 64 // blocks on their way to any thread
 
 // Limits low enough that all threads together meet them, both kinds.
 static const struct quota_bucket buckets[] = {
@@ -96,7 +96,7 @@ static void visit(struct block *b, bool write)
             memcpy(b->payload + at, &want, 8);
         else
             memcpy(&have, b->payload + at, 8);
-        check(write || have == want, "a block was written by someone else");
+        check(write || have == want, "a block was written by another thread");
     }
 }
 
@@ -151,7 +151,7 @@ static void *work(void *arg)
         if (!*slot) {
             *slot = take(&state);
         } else if (next(&state) % 4 == 0) {
-            // To whoever comes by, and what lay there comes along.
+            // To the next thread that comes by, and what lay there comes along.
             *slot = atomic_exchange(&postbox[next(&state) % POSTBOXES], *slot);
         } else {
             give(*slot);
@@ -268,9 +268,9 @@ static void nothing_leaked(void)
         check(s[b].free_blocks == 0 && s[b].free_bytes == 0, "free blocks after trim");
         check(s[b].created + s[b].reused == s[b].freed, "requests and frees differ");
         check(s[b].created == s[b].released, "blocks that jemalloc did not get back");
-        check(quota_bucket_taken(b) == 0, "quota that nobody returned");
+        check(quota_bucket_taken(b) == 0, "quota that was not returned");
     }
-    check(quota_taken_bytes() == 0, "bytes of quota that nobody returned");
+    check(quota_taken_bytes() == 0, "bytes of quota that were not returned");
 }
 
 static void run(bool with_forks, bool *can_drain)
@@ -295,7 +295,7 @@ static void run(bool with_forks, bool *can_drain)
     for (int i = 0; i < POSTBOXES; i++)
         if (postbox[i])
             give(postbox[i]);
-    check(looks > 0, "nobody looked");
+    check(looks > 0, "no block was read");
     nothing_leaked();
 }
 

@@ -15,8 +15,10 @@
 
 #include "pressure/direct_reclaim.h"
 #include "pressure/promise.h"
+#include "pressure/stats_snapshot.h"
 #include "pressure/usage/proc.h"
 #include "pressure/watchdog_thread.h"
+#include "tests/unit/pressure_grow.h"
 
 #define M ((size_t)1 << 20)
 #define THREADS 4
@@ -39,9 +41,9 @@ static void check(bool ok, const char *what)
     abort();
 }
 
-static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
+static size_t reclaim(uint64_t keep, enum pressure_cause cause)
 {
-    (void)arg, (void)cause;
+    (void)cause;
     check(atomic_fetch_add(&reclaiming, 1) == 0, "two reclaims at once");
     // What a reclaim does may count as growth; it must not lead to another look.
     pressure_grow(64 * M);
@@ -51,29 +53,28 @@ static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
     return (size_t)(keep / 2 + M);
 }
 
-static void set_keep(void *arg, uint64_t keep, uint64_t limit)
+static void set_keep(uint64_t keep, uint64_t limit)
 {
-    (void)arg, (void)keep, (void)limit;
+    (void)keep, (void)limit;
     atomic_fetch_add(&keeps, 1);
 }
 
-static void set_decay(void *arg, bool fast)
+static void set_decay(bool fast)
 {
-    (void)arg, (void)fast;
+    (void)fast;
     atomic_fetch_add(&decays, 1);
 }
 
-static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
+static void on_level(enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
-    (void)arg;
     check(from != to && s->limit_bytes != 0, "a level that did not change");
     atomic_fetch_add(&levels, 1);
 }
 
-static void tick(void *arg, uint64_t now_ms)
+static void tick(uint64_t now_ms)
 {
-    (void)arg, (void)now_ms;
+    (void)now_ms;
     atomic_fetch_add(&ticks, 1);
 }
 
@@ -151,11 +152,9 @@ static void *forks(void *arg)
 {
     (void)arg;
     for (int i = 0; i < FORKS; i++) {
-        watchdog_thread_prefork();
         pid_t pid = fork();
         if (pid == 0)
             in_child();
-        watchdog_thread_parent();
         int status = -1;
         waitpid(pid, &status, 0);
         check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child failed");

@@ -1,7 +1,7 @@
 # make test-report               tidepool report: its text, profiles of programs with known call sites, and the
 #                                page in headless Chromium; screenshots in build/release/report/. Under a minute.
 
-REPORT_PROG := $(addprefix $(B)/tests/report/,sites sites_nopie sites_cxx)
+REPORT_PROG := $(addprefix $(B)/tests/report/,sites sites_nopie sites_cxx) $(B)/tests/preload/made_code
 REPORT_TEST := $(wildcard tests/report/test_*.py)
 
 .PHONY: test-report

@@ -44,6 +44,8 @@ scrape_configs:
             with urllib.request.urlopen(self.base + path + "?" + urllib.parse.urlencode(parameters), timeout=10) as r:
                 return json.load(r)["data"]
         except urllib.error.HTTPError as e:
+            if e.code == 503:  # It is not up yet.
+                raise
             raise AssertionError(f"{path} {parameters}: {e.read().decode()}") from None
 
     def query(self, expression):

@@ -8,11 +8,14 @@
 # What a program counts for: Criterion's synthesis; else the last line `[NAME: ]N passed, N failed[, N
 # skipped]` that it prints; else its exit status, as one test. Unless that line counts them, each
 # line starting with SKIPPED is one skipped, and so is Criterion's [SKIP], which it says only under
-# --verbose; what it says there about tests that passed is not shown. Whatever a program prints,
-# ending non-zero is at least one failure.
+# --verbose. Whatever a program prints, ending non-zero is at least one failure.
+#
+# Names of tests that run (Criterion's [RUN]) or passed (`  ok NAME`, for which VERBOSE asks) are shown
+# as progress: on a terminal in one line that the next replaces, in a log one every few seconds.
 set -u
 limit=${TEST_TIMEOUT:-600}
-quiet='^\[(RUN |PASS|====\] Running|----\] Criterion v)|Test is disabled$'
+every=${PROGRESS_S:-5}
+export VERBOSE=1
 
 # Reads a program's output; prints `passed failed skipped`. rc is its exit status.
 count() {
@@ -39,10 +42,38 @@ total() {
         END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$1"
 }
 
+# Says on which test we are.
+progress() {
+    local text="$name: $1"
+    if [ "$terminal" ]; then
+        printf '\r\033[K%s' "${text:0:columns-1}"
+    elif [ $SECONDS -ge $next ]; then
+        next=$((SECONDS + every))
+        printf '  %s\n' "$text"
+    fi
+}
+
+wipe() { [ -z "$terminal" ] || printf '\r\033[K'; }
+
+show() {
+    local line
+    while IFS= read -r line; do
+        case $line in
+            '[RUN '*) progress "${line#*] }" ;;
+            '  ok '*) progress "${line##  ok*( )}" ;;
+            '[PASS'* | '[====] '* | '[----] Criterion v'* | *'Test is disabled') ;;
+            *) wipe && printf '%s\n' "$line" ;;
+        esac
+    done
+}
+
 run() {
-    local start=$SECONDS rc p f s
-    timeout -k 10 "$limit" "$@" 2>&1 | tee "$out" | grep -vE --line-buffered "$quiet"
+    local start=$SECONDS rc p f s program=$1
+    case $1 in sh | bash | python3) program=$2 ;; esac
+    progress "${program##*/}"
+    timeout -k 10 "$limit" "$@" 2>&1 | tee "$out" | show
     rc=${PIPESTATUS[0]}
+    wipe
     [ "$rc" != 124 ] || echo "$name: ${1##*/}: took more than $limit s"
     read -r p f s < <(count "$rc" <"$out")
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
@@ -59,7 +90,12 @@ shift 2
 mkdir -p "$(dirname "$results")"
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 next=0 terminal= columns=80
+shopt -s extglob
+if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ]; then
+    terminal=1 columns=$(stty size <&1 2>/dev/null | cut -d ' ' -f 2)
+    [ "${columns:-0}" -gt 10 ] || columns=80
+fi
 
 while [ $# -gt 0 ]; do
     command=()

@@ -36,11 +36,13 @@ ALLOCATORS = {
     'tcmalloc': (_library('libtcmalloc_minimal.so.4'), {}),
     'tidepool': (_tidepool(), {}),
 }
+# Measured where ALLOCS names them, and in no chart.
+ALLOCATORS_BY_NAME = {'tidepool-public': (_tidepool(), {'TIDEPOOL_PRIVATE': 'off'})}
 
 
 def environment(allocator):
     """None when the library is not here."""
-    library, more = ALLOCATORS[allocator]
+    library, more = (ALLOCATORS | ALLOCATORS_BY_NAME)[allocator]
     return None if library is None else {'LD_PRELOAD': library, **more}
 
 
@@ -78,6 +80,11 @@ PATTERNS = {
     'random': _own('random', 'pooled', '20', bar=1.25),
     'threads': _own('random', 'pooled', '10', '32', bar=1.25),
     'drift': _own('drift', '20', bar=1.20),
+    'workers': _own('workers', 'churn', '4', bar=1.05),
+    'workers8': _own('workers', 'churn', '8', bar=1.05),
+    'holes': _own('workers', 'holes', '4', bar=1.05),
+    'droppers': _own('workers', 'drop', '4', bar=1.05),
+    'saver': _own('workers', 'save', bar=1.05),
     'mixed': _own('random', 'mixed', '8', bar=1.25),
     'node': Pattern(['node', '--expose-gc', f'{HERE}/churn.js', 'LIVE'], real=True),
     'python': Pattern([sys.executable, f'{HERE}/churn.py', 'LIVE'], real=True),
@@ -85,10 +92,10 @@ PATTERNS = {
 }
 
 
-def chosen(variable, table):
-    """The names in $variable, or all; an unknown one ends the run."""
+def chosen(variable, table, by_name=()):
+    """The names in $variable, or all of the table; an unknown one ends the run."""
     names = os.environ.get(variable, '').split() or list(table)
     for name in names:
-        if name not in table:
-            sys.exit(f'{variable}: no such name: {name} (there are: {" ".join(table)})')
+        if name not in table and name not in by_name:
+            sys.exit(f'{variable}: no such name: {name} (there are: {" ".join([*table, *by_name])})')
     return names

@@ -3,6 +3,7 @@
 A cgroup lives for one run: what an earlier run left charged (page cache above all) must not count.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -96,6 +97,17 @@ class Cgroup:
                     pass
             time.sleep(0.02)
         raise RuntimeError(f'{self.path} does not get empty')
+
+
+@contextlib.contextmanager
+def processors_shared(busy):
+    """Meanwhile that many processes only use their processor. They end with us, however we do."""
+    command = ['/bin/sh', '-c', 'while kill -0 "$0" 2>/dev/null; do :; done', str(os.getpid())]
+    with contextlib.ExitStack() as stack:
+        for _ in range(busy):
+            process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+            stack.callback(process.kill)
+        yield
 
 
 class Outcome:

@@ -1,6 +1,7 @@
 // giveback MIB KIND THREADS SECONDS - what an idle process still holds, some time after freeing.
 //
-// THREADS 0: main fills and frees. Then nothing runs, and the resident set is read again.
+// THREADS 0: main fills and frees, and a line says so. Then nothing runs, and the resident set is
+// read again.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,8 @@ int main(int argc, char **argv)
         note_filled();
         load_give_all(&blocks);
     }
+    puts("giveback freed");
+    fflush(stdout);
     for (unsigned left_s = (unsigned)strtoul(argv[4], NULL, 10); left_s;)
         left_s = sleep(left_s);
     double after_mib = resident_mib();

@@ -3,8 +3,8 @@
 //
 // Sixteen threads fill FREED_MIB (of the pooled sizes, if not told otherwise), free it and sleep.
 // Two threads then grow to GROWN_MIB together, touching what they take, no faster than the rate:
-// one alone is held up by page faults. What the kernel kills here, it kills for memory that nobody
-// uses.
+// one alone is held up by page faults. What the kernel kills here, it kills for memory that is not
+// in use.
 
 #include <pthread.h>
 #include <stdio.h>

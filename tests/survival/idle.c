@@ -1,8 +1,8 @@
 // idle LIVE_MIB [THREADS [FILL_MIB]] - threads that freed everything and sleep, while main grows.
 //
 // Each thread in turn fills FILL_MIB with blocks of 1 KiB to 1 MiB and frees them all; then it
-// waits on a condition until the end, as a worker of a quiet server does. What its cache keeps,
-// nobody but the allocator can get at. The peak is main's: one thread's fill is far below it.
+// waits on a condition until the end, as a worker of a quiet server does. Only the allocator can
+// get at what its cache keeps. The peak is main's: one thread's fill is far below it.
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -97,11 +97,21 @@ struct block *load_take(size_t size)
     return b;
 }
 
-void load_give(struct block *b)
+void load_give_shared(struct block *b)
 {
     load_check(b);
-    atomic_fetch_sub(&counters->live_bytes, b->size);
     free(b);
+}
+
+void load_uncount(size_t bytes)
+{
+    atomic_fetch_sub(&counters->live_bytes, bytes);
+}
+
+void load_give(struct block *b)
+{
+    load_uncount(b->size);
+    load_give_shared(b);
 }
 
 void *load_table(size_t bytes)

@@ -35,6 +35,10 @@ size_t load_start(int argc, char **argv);
 // back, not by an error.
 struct block *load_take(size_t size);
 void load_give(struct block *b);
+// Frees it, but it still counts: another process of the family holds it, too. load_uncount() when
+// that one ends.
+void load_give_shared(struct block *b);
+void load_uncount(size_t bytes);
 // Aborts where the block is not as it was made; load_give() does that, too.
 void load_check(const struct block *b);
 
@@ -67,7 +71,8 @@ struct block_list load_fill(struct load_kind kind, size_t bytes, uint64_t seed);
 // process ends. Returns when all sleep.
 void load_idle_threads(size_t threads, struct load_kind kind, size_t bytes, void (*filled)(void));
 
-// Runs `run` in so many threads, with 0 (in the caller) and up for arguments, until all are done.
+// Runs `run` in that number of threads, with 0 (in the caller) and up for arguments, until all are
+// done.
 void load_in_threads(size_t threads, void *(*run)(void *));
 
 double load_seconds(void);

@@ -47,10 +47,14 @@ class Table:
             print(line(row))
 
 
+def _rank(row):
+    return [*COLOURS, row['allocator']].index(row['allocator'])
+
+
 def _order(rows, row):
     """Patterns as they were first measured, allocators in the order of the legend."""
     patterns = list(dict.fromkeys(p for p, _ in rows))
-    return patterns.index(row['pattern']), list(COLOURS).index(row['allocator'])
+    return patterns.index(row['pattern']), _rank(row)
 
 
 def _ratio(row):
@@ -62,13 +66,14 @@ def _ratio(row):
 def draw(rows, full_scale=4.0):
     """Bars from 1.0 up, one group a pattern; a tick where the bar of the pattern is."""
     left, top, width, high, gap = 96, 44, 560, 9, 12
+    rows = [r for r in rows if r['allocator'] in COLOURS]
     patterns = list(dict.fromkeys(r['pattern'] for r in rows))
     scale = width / (full_scale - 1)
     out, y = [], top
     for pattern in patterns:
         first = y
         group = [r for r in rows if r['pattern'] == pattern]
-        for row in sorted(group, key=lambda r: list(COLOURS).index(r['allocator'])):
+        for row in sorted(group, key=_rank):
             ratio = _ratio(row)
             length = scale * (min(ratio or full_scale, full_scale) - 1)
             out.append(f'<rect x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{high - 1}" '

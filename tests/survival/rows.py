@@ -88,7 +88,7 @@ def idle(allocator, env):
         for (kind, threads), outcome in zip(cases, outcomes):
             yield (f'idle, {kind}, {threads or "main"}' + (' threads' if threads else ''), allocator,
                    f'{figure(outcome, "returned"):.1f} %', '>= 95 %',
-                   outcome.output.split(' ', 1)[1].strip())
+                   outcome.output.rpartition('giveback ')[2].strip())
 
 
 def watch(allocator, env):

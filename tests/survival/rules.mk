@@ -1,5 +1,6 @@
 # make bench-survival [PATTERNS='shift idle'] [ALLOCS='tidepool jemalloc'] [LIVE_MIB=200]
 #                                smallest limit survived; -> build/bench/survival.{tsv,svg}
+#      LOAD=8                    with as many busy processes beside it; -> build/bench/survival-load8.{tsv,svg}
 # make bench-pressure [ROWS='growth tight idle watch'] [ALLOCS=tidepool] [RUNS=50]
 #                                the other bars; -> build/bench/pressure.tsv, appended
 # make test-pressure             real kills in real cgroups: without tidepool and with it
@@ -20,8 +21,8 @@ $(SURVIVAL_PROG): %: %.o $(SURVIVAL_LOAD)
 # The library itself is only looked for: the peers can be measured before it builds.
 bench-survival: $(SURVIVAL_PROG)
 	$(Q)tests/setup/install.sh bench survival || :
-	$(Q)B=$(abspath $(B)) PATTERNS='$(PATTERNS)' ALLOCS='$(ALLOCS)' LIVE_MIB='$(or $(LIVE_MIB),200)' \
-	    python3 tests/survival/survival.py build/bench/survival.tsv
+	$(Q)B=$(abspath $(B)) PATTERNS='$(PATTERNS)' ALLOCS='$(ALLOCS)' LIVE_MIB='$(or $(LIVE_MIB),200)' LOAD='$(LOAD)' \
+	    python3 tests/survival/survival.py build/bench/survival$(LOAD:%=-load%).tsv
 
 bench-pressure: $(SURVIVAL_PROG)
 	$(Q)B=$(abspath $(B)) ROWS='$(ROWS)' ALLOCS='$(ALLOCS)' RUNS='$(RUNS)' \

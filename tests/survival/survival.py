@@ -1,6 +1,6 @@
 """survival - the smallest cgroup limit under which a load finishes, as a ratio to what it keeps live.
 
-    PATTERNS='shift idle' ALLOCS='tidepool jemalloc' LIVE_MIB=200 survival.py RESULTS.tsv
+    PATTERNS='shift idle' ALLOCS='tidepool jemalloc' LIVE_MIB=200 LOAD=8 survival.py RESULTS.tsv
 
 What the ratio means. Live bytes are the bytes the program asked for and touched, counted by the
 program (for the three real programs: what they were made to hold, and what they say of themselves). The limit
@@ -14,8 +14,10 @@ How it is found. Bisection to 1 % of live between a limit that was seen to kill 
 seen to do; then the limit has to do CONFIRM times running, or it goes up by 1 %. The control is
 part of it: `below` says how the run ended at the limit just under the one reported.
 Results are kept by pattern and allocator: measuring one row again leaves the others in place.
+With LOAD=8 eight processes that only use their processor run beside all of it, from the first reference on.
 """
 
+import os
 import statistics
 import sys
 
@@ -132,7 +134,7 @@ def main():
     absent = []
     for name in catalog.chosen('PATTERNS', catalog.PATTERNS):
         pattern, reference = catalog.PATTERNS[name], None
-        for allocator in catalog.chosen('ALLOCS', catalog.ALLOCATORS):
+        for allocator in catalog.chosen('ALLOCS', catalog.ALLOCATORS, catalog.ALLOCATORS_BY_NAME):
             env = catalog.environment(allocator)
             lacking = pattern.missing() or (allocator if env is None else None)
             if lacking:
@@ -151,6 +153,7 @@ def main():
 
 if __name__ == '__main__':
     try:
-        main()
+        with cgroup.processors_shared(int(os.environ.get('LOAD') or 0)):
+            main()
     except cgroup.Unavailable as why:
         sys.exit(f'SKIPPED: {why}')

@@ -1,10 +1,14 @@
-// yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|neighbour PAUSE_MS - free memory is for others,
-// too.
+// yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|advise|neighbour PAUSE_MS - free memory is for
+// others, too.
 //
 // A process fills large blocks, rests, frees them all and asks for nothing more. After the pause
-// GROWN_MIB are taken past malloc, by mmap: by itself, as a runtime's own heap or a thread's stack
-// would, and with `populate` in a single call; or by a neighbour in the same cgroup who is not
-// under any allocator of ours. 1 when the neighbour was killed.
+// GROWN_MIB are taken past malloc, by mmap:
+//
+//   self       the process itself touches page after page, as a runtime's own heap would
+//   populate   the process takes all pages in one mmap(2) with MAP_POPULATE
+//   advise     the process takes all pages in one madvise(2) with MADV_POPULATE_WRITE
+//   neighbour  another process in the same cgroup, without tidepool, touches page after page. If
+//              that process was killed, this one exits with 1.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +19,8 @@
 
 #include "load.h"
 
+// Linux 5.14, which older headers lack.
+enum { POPULATE_WRITE = 23 };
 enum { MAX_BLOCKS = 1000, REST_MS = 1500 };
 
 static void *map(size_t mib, int flags)
@@ -30,6 +36,16 @@ static void map_and_touch(size_t mib)
 {
     for (size_t i = 0; i < mib; i++)
         memset(map(1, 0), 1, MIB);
+}
+
+static void grow(const char *how, size_t mib)
+{
+    if (strcmp(how, "populate") == 0)
+        map(mib, MAP_POPULATE);
+    else if (strcmp(how, "self") == 0)
+        map_and_touch(mib);
+    else if (madvise(map(mib, 0), mib * MIB, POPULATE_WRITE))
+        load_die("madvise(MADV_POPULATE_WRITE)");
 }
 
 static void fill_and_free(size_t blocks, size_t mib)
@@ -66,7 +82,7 @@ int main(int argc, char **argv)
     load_start(argc, argv);
     size_t blocks = argc == 6 ? strtoull(argv[1], NULL, 10) : 0;
     if (!blocks || blocks > MAX_BLOCKS)
-        load_die("yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|neighbour PAUSE_MS");
+        load_die("yields BLOCKS BLOCK_MIB GROWN_MIB self|populate|advise|neighbour PAUSE_MS");
     size_t grown_mib = strtoull(argv[3], NULL, 10);
     const char *who = argv[4];
     bool by_neighbour = strcmp(who, "neighbour") == 0;
@@ -74,10 +90,8 @@ int main(int argc, char **argv)
     pid_t pid = by_neighbour ? start_neighbour(&tell, grown_mib) : 0;
     fill_and_free(blocks, strtoull(argv[2], NULL, 10));
     usleep((useconds_t)strtoul(argv[5], NULL, 10) * 1000);
-    if (strcmp(who, "populate") == 0)
-        map(grown_mib, MAP_POPULATE);
-    else if (!by_neighbour)
-        map_and_touch(grown_mib);
+    if (!by_neighbour)
+        grow(who, grown_mib);
     else if (write(tell, "", 1) != 1 || waitpid(pid, &status, 0) != pid)
         load_die("the neighbour is gone");
     return status != 0;

@@ -3,6 +3,8 @@ with names and answers that mean harm, users who may not ask, and processes in c
 
     B=$PWD/build/release python3 tests/top/test_top.py [WORD]     only cases with that word
 """
+import csv
+import itertools
 import json
 import mmap
 import os
@@ -70,6 +72,8 @@ def case_table_and_json_agree():
     assert a["level"] == "normal" and 0.1 < a["usage_ratio"] < 0.6, a
     assert a["allocations"] >= 48 and a["reclaims"] == sum(a["reclaims_by_cause"].values()), a
     assert r[small.pid]["state"] == "no channel" and "watchdog" in r[small.pid]["why"], r
+    # Where the line has room for it.
+    assert re.search(r", outside malloc \d[0-9.]*[BKM]$", top("--once", f"--pid={v.pid}").decode().splitlines()[0])
     lines = top("--once", f"--pid={v.pid},{small.pid}").decode().splitlines()
     assert len(lines) == 4 and max(map(len, lines)) <= 80, lines
     line = next(x for x in lines if f" {v.pid} " in x)
@@ -79,6 +83,8 @@ def case_table_and_json_agree():
     assert 0 < r[small.pid]["resident_bytes"] < a["resident_bytes"] < 256 << 20, r
     # In pages taken while the blocks are made: what is live is resident.
     assert a["resident_bytes"] >= 48 << 20, a
+    # Its stack and little else; the blocks are malloc's.
+    assert 0 <= a["outside_bytes"] < 16 << 20, a
 
 
 def case_nothing_matches():
@@ -120,7 +126,8 @@ def case_sorted():
 def case_bad_options():
     for options, why in ((["--sort=size"], "expected a column"), (["-d", "0"], "expected seconds"),
                          (["-d"], "expected seconds"), (["--pid=x"], "expected PID"),
-                         (["--pid=1,,2"], "expected PID"), (["--once=2"], "no such option"),
+                         (["--pid=1,,2"], "expected PID"), (["--count=0"], "expected a number"),
+                         (["--count=1x"], "expected a number"), (["--once=2"], "no such option"),
                          (["extra"], "no such option"), (["-d", "1e9"], "expected seconds")):
         said = top(*options, status=125).decode()
         assert said.startswith("tidepool: top: ") and why in said and said.count("\n") == 1, said
@@ -510,6 +517,67 @@ def case_without_a_terminal():
     assert min(several) >= 1
     p = subprocess.run([*TOP, "--once"], stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, check=False)
     assert p.returncode == 125 and b"No space left" in p.stderr
+
+
+def recorded(*options, **how):
+    """As a spreadsheet reads it: a dictionary for each line."""
+    return list(csv.DictReader(top("--watch-csv", *options, **how).decode().splitlines()))
+
+
+def case_csv_and_json_agree():
+    v, small = grown(TIDEPOOL_LABELS="service=api"), Victim(TIDEPOOL_LIMIT="4G")
+    chosen = f"--pid={v.pid},{small.pid}"
+    wait_for("a look", lambda: rows(chosen)[v.pid]["usage_bytes"] >= 48 << 20)
+    told, lines = rows(chosen), recorded(chosen, "--count=3", "-d", "0.2")
+    assert [int(r["pid"]) for r in lines] == 3 * [v.pid, small.pid], lines
+    times = [float(r["time_seconds"]) for r in lines]
+    assert times[0] == times[1] and 0.15 < times[2] - times[0] < 1 and abs(times[0] - time.time()) < 60, times
+    for r in lines[:2]:
+        for name, value in told[int(r["pid"])].items():
+            if name not in ("why", "reclaims_by_cause", "usage_ratio", "usage_bytes", "resident_bytes"):
+                same = r[name] == value if isinstance(value, str) else float(r[name] or "nan") == value
+                assert same or r[name] == "" and value is None, (name, value, r)
+    assert lines[0]["reclaims_per_second"] == "" and float(lines[2]["reclaims_per_second"]) >= 0, lines
+    assert lines[1]["state"] == "no channel" and lines[1]["level"] == lines[1]["live_bytes"] == "", lines
+    assert int(lines[1]["resident_bytes"]) > 0 and set(lines[0]) == set(lines[1]), lines
+
+
+def case_csv_of_nothing_and_of_names_that_mean_harm():
+    assert top("--watch-csv", "--once", "--service=none-such").decode().startswith("time_seconds,pid,")
+    v = grown(TIDEPOOL_LABELS=r'service="a\"b,\nc"')
+    v.tell("name " + b'e,\x1b[2J"\nf'.hex())
+    r = recorded(f"--pid={v.pid}", "--once")
+    assert len(r) == 1 and r[0]["service"] == 'a"b,?c' and r[0]["process"] == 'e,?[2J"?f', r
+
+
+def case_records_end_with_a_whole_line():
+    grown(), grown()
+    # A reader that goes, also where SIGPIPE is ignored, as services have it.
+    for ignored in (False, True):
+        p = subprocess.Popen([*TOP, "--watch-csv", "-d", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             restore_signals=not ignored)
+        assert p.stdout.readline().startswith(b"time_seconds,")
+        p.stdout.close()
+        assert p.wait(10) == -signal.SIGPIPE and p.stderr.read() == b"", p.returncode
+    for end, delay in itertools.product((signal.SIGINT, signal.SIGTERM), (0.15, 0.31, 0.42)):
+        with tempfile.TemporaryFile() as f:
+            p = subprocess.Popen([*TOP, "--watch-csv", "-d", "0.1"], stdout=f)
+            wait_for("a line", lambda: os.fstat(f.fileno()).st_size)
+            time.sleep(delay)
+            p.send_signal(end)
+            assert p.wait(10) == -end, p.returncode
+            f.seek(0)
+            text = f.read().decode()
+        commas = {line.count(",") for line in text.splitlines()}
+        assert text.endswith("\n") and text.count("\n") > 2 and len(commas) == 1, text
+
+
+def case_count():
+    v = grown()
+    chosen = f"--pid={v.pid}"
+    assert top("--json", "--count=2", "-d", "0.1", chosen).count(b"\n") == 2
+    assert len(top("--count", "2", "-d", "0.1", chosen).splitlines()) == 7
+    assert len(recorded("--count=2", "--once", chosen)) == 1
 
 
 def case_programs_come_and_go():

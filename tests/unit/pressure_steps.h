@@ -40,7 +40,7 @@ static inline void reclaimed(uint64_t freed_mib, uint64_t used_after_mib, uint64
     pressure_reclaimed(&state, &s, freed_mib * M, 1000, now_ms);
 }
 
-// A look, by when so much had been handed out, ever.
+// An evaluation, by when that much had been handed out, ever.
 static inline struct pressure_action promise(uint64_t used_mib, uint64_t grown_mib, uint64_t now_ms)
 {
     struct pressure_sample s = sample_of(used_mib);

@@ -52,10 +52,11 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
     cr_expect(not(LOAD(c, "redis-server", "PATH=/bin", "HOME=/")));
     expect_lines("");
     static const size_t bounds[] = {1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20};
+    static const uint64_t limits[] = {500, 500, 128, 32, 8, 2};
     cr_assert(eq(uint, c.bucket_count, 6));
     for (unsigned i = 0; i < 6; i++) {
         cr_expect(eq(sz, c.bucket[i].bound_bytes, bounds[i]));
-        cr_expect(eq(u64, c.bucket[i].limit, 500));
+        cr_expect(eq(u64, c.bucket[i].limit, limits[i]));
         cr_expect(c.bucket[i].limit_follows);
         cr_expect(not(c.bucket[i].limit_is_bytes));
     }
@@ -201,6 +202,13 @@ static const struct {
      "TIDEPOOL_BUKETS: no such setting, ignored; did you mean TIDEPOOL_BUCKETS?"},
     {"TIDEPOOL_WRAMUP=1K",
      "TIDEPOOL_WRAMUP: no such setting, ignored; did you mean TIDEPOOL_WARMUP?"},
+    {"TIDEPOOL_POOL_MX=1G",
+     "TIDEPOOL_POOL_MX: no such setting, ignored; did you mean TIDEPOOL_POOL_MAX?"},
+    {"TIDEPOOL_PRESSET=tight",
+     "TIDEPOOL_PRESSET: no such setting, ignored; did you mean TIDEPOOL_PRESET?"},
+    {"TIDEPOOL_TPH=never", "TIDEPOOL_TPH: no such setting, ignored; did you mean TIDEPOOL_THP?"},
+    {"TIDEPOOL_TYPO=1", "TIDEPOOL_TYPO: no such setting, ignored; tidepool(7) lists them"},
+    {"TIDEPOOL_PID=1", "TIDEPOOL_PID: no such setting, ignored; tidepool(7) lists them"},
     {"TIDEPOOL_POOL=1K",
      "TIDEPOOL_POOL: no such setting, ignored; did you mean TIDEPOOL_POOL_MAX?"},
     {"TIDEPOOL_=1", "TIDEPOOL_: no such setting, ignored; tidepool(7) lists them"},
@@ -412,7 +420,7 @@ Test(config, a_preset_moves_the_defaults_and_single_settings_win)
     struct config c;
     LOAD(c, "prog", "TIDEPOOL_PRESET=tight");
     expect_lines("");
-    HOLDS(c.bucket_count == 6 && c.bucket[5].limit == 200 && c.cooldown_ms == 5000);
+    HOLDS(c.bucket_count == 6 && c.bucket[5].limit_follows && c.cooldown_ms == 5000);
     HOLDS(c.moderate_ratio == 0.48 && c.high_ratio == 0.60 && c.critical_ratio == 0.75);
     LOAD(c, "prog", "TIDEPOOL_CRITICAL=80%", "TIDEPOOL_PRESET=throughput", "TIDEPOOL_BUCKETS=1M:3");
     HOLDS(c.bucket_count == 1 && c.bucket[0].limit == 3);

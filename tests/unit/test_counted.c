@@ -116,7 +116,7 @@ Test(counted, lists_that_fill_and_drain_are_sampled_rightly)
     estimates_all(200 * N);
 }
 
-// One request in so many of each pattern place; a trigger that fell on the same place every time
+// One request in `every` of each pattern place; a trigger that fell on the same place every time
 // would name one call site for the work of all.
 Test(counted, each_place_in_a_pattern_is_sampled_alike)
 {
@@ -138,8 +138,8 @@ Test(counted, each_place_in_a_pattern_is_sampled_alike)
                   i, hits[i], expected);
 }
 
-// Pairs of one size, of which the list serves all but the sampled ones; in turns so many that the
-// interval is raised 64-fold, and few.
+// Pairs of one size, of which the list serves all but the sampled ones; in turns enough to raise
+// the interval 64-fold, and few.
 Test(counted, the_last_hit_of_a_burst_counts)
 {
     enum { ROUNDS = 1000, TURN = 5000 };
@@ -281,7 +281,7 @@ Test(counted, no_free_block_looks_marked)
     }
 }
 
-// Else a double free of the next owner's would name who had the block before.
+// Else a double free of the next owner's would name the block's owner before.
 Test(counted, a_block_that_was_sampled_is_handed_out_without_its_note)
 {
     enum { N = 64 };

@@ -1,5 +1,5 @@
-// A thread that grows while another one looks. The other is held up in a hook for as long as the
-// test wants; the limit is one of our own, 100 MiB above what the process has.
+// A thread that grows while another one evaluates. The other is held up in a hook for as long as
+// the test wants; the limit is one of our own, 100 MiB above what the process has.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "pressure/direct_reclaim.h"
+#include "pressure/stats_snapshot.h"
 #include "pressure/usage/proc.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/clock.h"
+#include "tests/unit/pressure_grow.h"
 
 #define M ((size_t)1 << 20)
 
@@ -18,9 +20,8 @@ static struct pressure_options options;
 static _Atomic bool hold_up, inside;
 static pthread_t other;
 
-static uint64_t held(void *arg)
+static uint64_t held(void)
 {
-    (void)arg;
     atomic_store(&inside, atomic_load(&hold_up));
     while (atomic_load(&hold_up))
         usleep(1000);
@@ -75,7 +76,7 @@ static uint64_t grow_ms(size_t bytes, int times)
 
 Test(direct_reclaim, growth_goes_on_while_there_is_room)
 {
-    // 20 MiB: a look is due, but the rest and 2 MiB are more than half of what there was.
+    // 20 MiB: an evaluation is due, but the rest and 2 MiB are more than half of what there was.
     pressure_grow(18 * M);
     cr_expect(lt(ulong, grow_ms(M / 8, 16), 50));
     end();
@@ -132,8 +133,8 @@ Test(direct_reuse, costs_no_look_elsewhere)
     cr_expect(eq(ulong, looks_while_reused(20 * M, 1024 * M), 0));
 }
 
-// The room that a look saw may be gone: a limit was set, or the process was moved. An old look is
-// followed by the next after a MiB of growth, however much room there was.
+// The room that an evaluation found may be gone: a limit was set, or the process was moved. An old
+// look is followed by the next after a MiB of growth, however much room there was.
 Test(direct_age, an_old_look_holds_for_one_more_mib)
 {
     struct pressure_stats before, after;
@@ -150,4 +151,109 @@ Test(direct_age, an_old_look_holds_for_one_more_mib)
         pressure_grow(M / 8);
     pressure_stats(&after);
     cr_expect(eq(ulong, after.evaluations - before.evaluations, 1));
+}
+
+// A process of `percent` of its limit that holds 2 MiB, and notes what it is told.
+static uint64_t told_limit, reclaims, told_keep;
+
+static uint64_t two_mib(void)
+{
+    return 2 * M;
+}
+
+static size_t note_reclaim(uint64_t keep_bytes, enum pressure_cause cause)
+{
+    (void)cause;
+    told_keep = keep_bytes;
+    reclaims++;
+    return 2 * M;
+}
+
+static void note_keep(uint64_t keep_bytes, uint64_t limit_bytes)
+{
+    (void)keep_bytes;
+    told_limit = limit_bytes;
+}
+
+static const struct pressure_hooks noting = {
+    .held = two_mib, .reclaim = note_reclaim, .set_keep = note_keep};
+
+static void use_percent(unsigned percent)
+{
+    static char live[100 * M];
+    struct proc_rss rss;
+
+    memset(live, 1, sizeof live);
+    cr_assert(eq(int, proc_read_rss("", &rss), 0));
+    options = pressure_defaults;
+    options.source = PRESSURE_USAGE_RSS;
+    options.limit_bytes = rss.anon_bytes * 100 / percent;
+    options.thread = false;
+    watchdog_thread_init(&options, &noting);
+}
+
+static uint64_t looks(void)
+{
+    struct pressure_stats now;
+
+    pressure_stats(&now);
+    return now.evaluations;
+}
+
+// It may never take a page from the kernel that it has not had before.
+Test(direct_fork, a_child_that_lives_on_what_it_inherited_looks)
+{
+    use_percent(50);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
+    evaluate_child();
+    cr_expect(eq(ulong, looks(), 0));
+    pressure_reuse(4 * M);
+    cr_expect(eq(ulong, looks(), 1));
+    evaluate_child();
+    pressure_shrink(4 * M);
+    cr_expect(eq(ulong, looks(), 1));
+}
+
+static uint64_t shared(void)
+{
+    struct pressure_stats now;
+
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
+    pressure_stats(&now);
+    return now.sample.shared_bytes;
+}
+
+Test(direct_fork, what_a_child_took_itself_it_does_not_share)
+{
+    use_percent(50);
+    cr_expect(eq(ulong, shared(), 0), "it is no child");
+    evaluate_child();
+    cr_expect(eq(ulong, shared(), 2 * M));
+    pressure_grow(M);
+    cr_expect(eq(ulong, shared(), M));
+    pressure_grow(2 * M);
+    cr_expect(eq(ulong, shared(), 0));
+}
+
+Test(direct_fork, a_child_has_the_limit_of_its_parent)
+{
+    use_percent(50);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
+    told_limit = 0;
+    evaluate_child();
+    cr_expect(eq(ulong, told_limit, options.limit_bytes));
+}
+
+Test(direct_fork, free_memory_goes_back_before_a_fork_where_it_may_be_missed)
+{
+    use_percent(50);
+    evaluate_before_fork();
+    cr_expect(eq(ulong, looks(), 0), "nothing is known yet, and nothing asked");
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
+    evaluate_before_fork();
+    cr_expect(eq(ulong, reclaims, 0), "memory is plenty");
+    use_percent(68);
+    evaluate_before_fork();
+    cr_expect(eq(ulong, reclaims, 1));
+    cr_expect(eq(ulong, told_keep, 0));
 }

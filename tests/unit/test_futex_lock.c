@@ -1,4 +1,4 @@
-// The lock and the futex_bell of pressure: who waits for them sleeps, and not for ever.
+// The lock and the futex_bell of pressure: a thread that waits for them sleeps, and not for ever.
 
 #include <criterion/criterion.h>
 #include <pthread.h>

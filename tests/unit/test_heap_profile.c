@@ -18,8 +18,12 @@
 #include "export/heap/modules.h"
 #include "export/heap/sites.h"
 
-static const struct heap_profile_info info = {
-    .why = "test", .interval_bytes = 524288, .samples = 3, .dropped = 1, .unix_s = 12};
+static const struct heap_profile_info info = {.why = "test",
+                                              .interval_bytes = 524288,
+                                              .samples = 3,
+                                              .dropped = 1,
+                                              .outside_bytes = 4096,
+                                              .unix_s = 12};
 
 static char text[1 << 20];
 
@@ -74,7 +78,7 @@ Test(heap_profile, begins_with_the_sums_and_what_wrote_it)
     snprintf(want, sizeof want,
              "heap_v2/1\n  t*: 2: 2000 [13: 3000]\n# tidepool " TIDEPOOL_VERSION
              ", written at test\n# pid %d\n# unix_seconds 12\n# interval_bytes 524288\n"
-             "# samples 3\n# dropped 1\n# build-id /",
+             "# samples 3\n# dropped 1\n# outside_bytes 4096\n# build-id /",
              getpid());
     begins_with(want);
 }
@@ -131,6 +135,26 @@ Test(heap_profile, folds_what_is_live_outermost_first)
     cr_assert(eq(int, heap_profile_write_folded(fd), 0));
     read_back(fd);
     cr_expect(eq(int, strcmp(text, "?+0x2002;?+0x1001 2000\n"), 0), "%s", text);
+}
+
+Test(heap_profile, writes_names)
+{
+    const char *name = "python\tmain\t/my file.py\t7";
+    uintptr_t frame[] = {sites_name(name, strlen(name)), 0x2002};
+    char line[128];
+    int fd = scratch();
+
+    sites_add(sites_stack(frame, 2), 1000, 1);
+    cr_assert(eq(int, heap_profile_write(fd, &info), 0));
+    read_back(fd);
+    snprintf(line, sizeof line, "\n# name 0x%zx %s\n", (size_t)frame[0], name);
+    cr_expect(has(line), "%s", text);
+    snprintf(line, sizeof line, "\n@ 0x%zx 0x2002\n", (size_t)frame[0]);
+    cr_expect(has(line), "%s", text);
+    fd = scratch();
+    cr_assert(eq(int, heap_profile_write_folded(fd), 0));
+    read_back(fd);
+    cr_expect(has("?+0x2002;python:main:/my_file.py:7 1000\n"), "%s", text);
 }
 
 // A worker of Criterion's has a name of its own, but not a file of its own.

@@ -7,6 +7,7 @@
 #include "pool/common/size_class.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/jemalloc_private/self_test.h"
 #include "pool/region/region.h"
 
 #define M ((size_t)1 << 20)

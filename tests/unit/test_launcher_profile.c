@@ -79,15 +79,41 @@ Test(profile, reads_build_ids)
     cr_assert(eq(sz, p.bad_lines, 0));
 }
 
+Test(profile, reads_names)
+{
+    cr_assert(eq(int,
+                 parse("heap_v2/1\n# name 0xfade000000000020 python\tf\t/a b.py\t12\n"
+                       "# name 0xfade000000000010 ruby\tblock (2 levels) in g\t/c.rb\t0\n"
+                       "# name 0xfade000000000030 half\tof\n# name 0x\n# name it\n"),
+                 0));
+    cr_assert(eq(sz, p.name_count, 3));
+    const struct profile_name *n = profile_find_name(&p, 0xfade000000000020);
+    cr_assert(n != NULL);
+    same(n->language, "python");
+    same(n->function, "f");
+    same(n->file, "/a b.py");
+    cr_assert(eq(uint, n->line, 12));
+    n = profile_find_name(&p, 0xfade000000000010);
+    same(n->function, "block (2 levels) in g");
+    cr_assert(eq(uint, n->line, 0));
+    n = profile_find_name(&p, 0xfade000000000030);
+    same(n->function, "of");
+    same(n->file, "");
+    cr_assert(profile_find_name(&p, 0xfade000000000021) == NULL);
+    cr_assert(eq(sz, p.bad_lines, 0));
+}
+
 Test(profile, reads_the_facts_it_knows)
 {
     cr_assert(eq(int,
                  parse("heap_v2/1\n# tidepool 0.1.0, written at exit\n# pid 42\n# samples 7x\n"
-                       "# dropped 3\n# interval_bytes 524288\n# pid 99999999999999999999999\n"),
+                       "# dropped 3\n# outside_bytes 5\n# interval_bytes 524288\n# pid "
+                       "99999999999999999999999\n"),
                  0));
     cr_assert(eq(u64, p.pid, 42));
     cr_assert(eq(u64, p.interval_bytes, 524288));
     cr_assert(eq(u64, p.dropped, 3));
+    cr_assert(eq(u64, p.outside_bytes, 5));
     cr_assert(eq(u64, p.samples, 0));
     cr_assert(eq(sz, p.bad_lines, 0));
 }

@@ -1,6 +1,6 @@
 // The budget of lazy_relieve() is counted by a clock of the test's, which goes on 20 ms each time
-// somebody looks: a call comes to two slices of 64 MiB or less. The mappings are real, of sparse
-// files.
+// it is read: a call comes to two slices of 64 MiB or less. Ages are counted by another, which
+// the test sets. The mappings are real, of sparse files.
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
@@ -21,10 +21,19 @@ static uint64_t tick(void)
     return now += 20000;
 }
 
+// In sixteenths of a second.
+static uint32_t age = 1;
+
+static uint32_t age_now(void)
+{
+    return age;
+}
+
 static void start(const char *policy)
 {
     mfile_init(&(struct mfile_options){.policy = policy});
     lazy_now_us = tick;
+    record_now = age_now;
 }
 
 static char *map_at(void *at, uint64_t bytes)
@@ -81,7 +90,7 @@ Test(lazy, comes_to_the_last_mapping_even_if_the_first_ones_may_be_marked_again)
     for (int i = 0; i < 20 && count_cooled(at, 8) < 4; i++)
         lazy_relieve(LAZY_HIGH, 0);
     cr_assert(eq(uint, count_cooled(at, 8), 4));
-    sleep(3);
+    age += 3 * 16;
     lazy_relieve(LAZY_HIGH, 0);
     lazy_relieve(LAZY_HIGH, 0);
     cr_expect(eq(uint, count_cooled(at, 8), 8));
@@ -92,7 +101,7 @@ Test(lazy, pages_out_though_marking_takes_all_the_time_there_is)
     start("test_lazy.*=lazyfree,random");
     char *at = map(4096);
     cr_assert(eq(int, *at, 0));
-    usleep(200000); // it is the one whose last use is longer ago
+    age += 4; // it is the one whose last use is longer ago
     map(16ull << 30);
     for (int i = 0; i < 4; i++)
         lazy_relieve(LAZY_CRITICAL, 1 << 20);
@@ -116,7 +125,7 @@ Test(lazy, asks_for_a_new_mapping_after_a_second)
     start("test_lazy.*=cold");
     lazy_relieve(LAZY_HIGH, 0);
     char *at = map(4096);
-    sleep(2);
+    age += 2 * 16;
     lazy_relieve(LAZY_HIGH, 0);
     cr_expect(mapping_at(at).cooled != 0);
 }

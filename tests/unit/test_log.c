@@ -156,7 +156,7 @@ Test(log, a_closed_stderr_stays_closed)
     log_start();
     pipe_on_stderr(); // opened by the program: not ours
     errno = 0;
-    log_line(LOG_FEATURE, "nobody listens");
+    log_line(LOG_FEATURE, "no reader listens");
     cr_expect(zero(int, errno));
     expect(caught(), "");
 }

@@ -1,4 +1,5 @@
-// /proc/self/maps: lines as kernels write them, lines that nobody should write, and the real file.
+// /proc/self/maps: lines as kernels write them, lines that no kernel should write, and the real
+// file.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -107,51 +108,6 @@ Test(maps, finds_a_mapping_of_the_process_among_thousands)
     cr_assert(eq(int, maps_read(look, &w), 0));
     cr_expect(w.found);
     cr_expect(gt(uint, w.lines, 2000));
-}
-
-// The kernel that we run on may be asked for one mapping, or not; either way it is found.
-Test(maps, finds_what_is_mapped_at_an_address)
-{
-    char name[] = "/tmp/test_maps.XXXXXX", path[256];
-    int file = mkstemp(name), fd = maps_open();
-    cr_assert(eq(int, ftruncate(file, 8 * 4096), 0));
-    char *at = mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, file, 2 * 4096);
-    unlink(name);
-    struct maps_line l;
-    cr_assert(eq(int, maps_at(fd, (uint64_t)(uintptr_t)at + 4096, &l, path, sizeof path), 0));
-    cr_expect(eq(ptr, (void *)(uintptr_t)l.start, (void *)at));
-    cr_expect(eq(u64, l.offset, 2 * 4096));
-    cr_expect(eq(int, l.prot, PROT_READ));
-    cr_expect(l.shared);
-    cr_expect(strcmp(l.path, name) == 0, "\"%s\"", l.path);
-    cr_expect(eq(int, maps_at(fd, (uint64_t)(uintptr_t)at, &l, path, 5), -ENAMETOOLONG));
-    munmap(at, 4 * 4096);
-    cr_expect(eq(int, maps_at(fd, (uint64_t)(uintptr_t)at, &l, path, sizeof path), -ENOENT));
-}
-
-// What is no list of the kernel's cannot be asked, as on a kernel before 6.11: it is read.
-Test(maps, reads_the_list_where_it_cannot_be_asked)
-{
-    static const char list[] = "1000-3000 r--s 00005000 fe:01 77 /a b (deleted)\n"
-                               "3000-4000 rw-p 00000000 00:00 0 \n"
-                               "5000-6000 rw-p 00000000 fe:01 78 /c\n";
-    char name[] = "/tmp/test_maps.XXXXXX", path[256];
-    int fd = mkstemp(name);
-    unlink(name);
-    cr_assert(eq(int, (int)write(fd, list, sizeof list - 1), (int)sizeof list - 1));
-    struct maps_line l;
-    cr_assert(eq(int, maps_at(fd, 0x2000, &l, path, sizeof path), 0));
-    cr_expect(not(maps_is_quick()));
-    cr_expect(eq(u64, l.start, 0x1000));
-    cr_expect(eq(u64, l.end, 0x3000));
-    cr_expect(eq(u64, l.offset, 0x5000));
-    cr_expect(eq(u64, l.inode, 77));
-    cr_expect(strcmp(l.path, "/a b") == 0, "\"%s\"", l.path);
-    cr_assert(eq(int, maps_at(fd, 0x5000, &l, path, sizeof path), 0));
-    cr_expect(eq(u64, l.inode, 78));
-    cr_expect(eq(int, maps_at(fd, 0x3000, &l, path, sizeof path), -ENOENT), "anonymous");
-    cr_expect(eq(int, maps_at(fd, 0x4000, &l, path, sizeof path), -ENOENT), "a hole");
-    cr_expect(eq(int, maps_at(fd, 0x2000, &l, path, 4), -ENAMETOOLONG));
 }
 
 Test(maps, tells_the_path_of_a_descriptor_even_of_a_deleted_file)

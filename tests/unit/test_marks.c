@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "pool/jemalloc_private/page_hooks.h"
-#include "pool/region/marks.h"
+#include "pool/common/marks.h"
+#include "pool/region/program_marks.h"
 #include "pool/region/region.h"
 #include "pool/region/remap.h"
 
@@ -49,6 +49,32 @@ Test(marks, of_the_heap_only)
     cr_expect(marked(heap + 2 * PAGE, PAGE));
     cr_expect(not(marked(heap + 3 * PAGE, M)));
     cr_expect(marked(heap, 4 * M));
+}
+
+// Calls that fail are noted, too: they may have done a part.
+Test(marks, of_any_range_take_no_time, .timeout = 20)
+{
+    char *heap = map_for_heap(4 * M), *top = (char *)~(uintptr_t)8191;
+
+    marks_on_madvise(top, PAGE, MADV_DONTDUMP, false);
+    marks_on_madvise((char *)PAGE, (size_t)1 << 62, MADV_DONTDUMP, false);
+    marks_on_madvise((char *)PAGE, (size_t)(top - 2 * PAGE), MADV_DONTFORK, false);
+    cr_expect(marked(heap, PAGE) && marked(heap + 4 * M - PAGE, PAGE));
+}
+
+Test(marks, of_large_blocks_are_gone_in_no_time, .timeout = 20)
+{
+    const size_t size = 300 * K * M;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *heap = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+    if (heap == MAP_FAILED)
+        cr_skip("no room for %zu GiB of addresses", size / M / K);
+    marks_heap_has((uintptr_t)heap, size);
+    marks_on_madvise(heap, size, MADV_DONTDUMP, true);
+    cr_expect(marked(heap, PAGE) && marked(heap + 200 * K * M, PAGE));
+    marks_take_off((uintptr_t)heap, size);
+    cr_expect(not(marked(heap, size)));
 }
 
 Test(marks, each_call_takes_off_what_it_undoes)

@@ -13,7 +13,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pool/jemalloc_private/page_hooks.h"
 #include "pool/region/page_move.h"
 #include "pool/region/region.h"
 #include "pool/region/remap.h"

@@ -282,21 +282,21 @@ static void *put_one(void *p)
     return NULL;
 }
 
-// Of what a program frees and asks for again all is kept, once that has been seen; and given up
+// Of what a program frees and asks for again all is kept, once that has cost it time; and given up
 // when it is not wanted any more.
 Test(pool, a_limit_follows_the_swing)
 {
     static void *p[1000];
     const struct quota_bucket wide = {64 * K, 100, false, true};
-    uint64_t created;
+    uint64_t created = UINT64_MAX;
 
     quota_init(&wide, 1, UINT64_MAX);
-    for (int turn = 0; turn < 3; turn++) {
+    for (int turn = 0; turn < 100 && stats(0).created != created; turn++) {
         created = stats(0).created;
         get_all(p, 1000, 5 * K);
         put_all(p, 1000);
     }
-    cr_expect(eq(u64, stats(0).created, created), "by the third turn no block is new");
+    cr_expect(eq(u64, stats(0).created, created), "after some turns no block is new");
     cr_expect(eq(u64, stats(0).free_blocks, 1000));
     cr_expect(ge(u64, stats(0).limit, 1000));
     // Two ticks until the blocks have aged, and by half towards 100 from then on.
@@ -305,7 +305,7 @@ Test(pool, a_limit_follows_the_swing)
     cr_expect(eq(u64, stats(0).limit, 100));
 }
 
-// Each thread that ends leaves one block, more of them than a shelf of the transfer cache has room
+// Each thread that ends leaves one block, more of them than a class of the transfer cache has room
 // for at first.
 Test(pool, what_many_threads_leave_is_all_there)
 {
@@ -451,79 +451,6 @@ Test(pool, age_does_not_touch_what_was_used_since)
     cr_expect(eq(u64, pool_age(), 0));
     cr_expect(eq(u64, stats(MIDDLE).free_blocks, 10));
     cr_expect(ne(ptr, pool_get(50 * K), NULL), "still in its cache");
-}
-
-// What the program has left. LARGE holds 10 MiB, MIDDLE no more than 2.
-
-Test(pool, what_lay_still_since_the_last_call_is_left)
-{
-    void *p[20], *q[10];
-
-    get_all(q, 10, 50 * K);
-    put_all(q, 10);
-    get_all(p, 20, 512 * K);
-    put_all(p, 20);
-    cr_expect(eq(u64, pool_release_stale(), 0), "taken since the start");
-    cr_expect(eq(u64, pool_release_stale(), 10 * M));
-    cr_expect(eq(u64, stats(LARGE).free_blocks, 0));
-    cr_expect(eq(u64, stats(MIDDLE).free_blocks, 10), "too little");
-    cr_expect(eq(u64, pool_release_stale(), 0));
-}
-
-Test(pool, what_is_taken_from_is_not_left)
-{
-    void *p[20];
-
-    get_all(p, 20, 512 * K);
-    put_all(p, 20);
-    for (int i = 0; i < 5; i++) {
-        get_all(p, 1, 512 * K);
-        put_all(p, 1);
-        cr_expect(eq(u64, pool_release_stale(), 0));
-    }
-    // To give is not to need.
-    get_all(p, 2, 512 * K);
-    pool_release_stale();
-    put_all(p, 2);
-    cr_expect(eq(u64, pool_release_stale(), 10 * M));
-}
-
-Test(pool, what_was_warmed_up_is_not_left_before_it_was_used)
-{
-    void *p[20];
-
-    cr_assert(eq(u32, pool_warm_up(512 * K, 20), 20));
-    for (int i = 0; i < 3; i++)
-        cr_expect(eq(u64, pool_release_stale(), 0));
-    get_all(p, 20, 512 * K);
-    put_all(p, 20);
-    cr_expect(eq(u64, pool_release_stale(), 0));
-    cr_expect(eq(u64, pool_release_stale(), 10 * M));
-}
-
-static void *leave_and_sleep(void *barrier)
-{
-    void *p[20];
-
-    get_all(p, 20, 512 * K);
-    put_all(p, 20);
-    pthread_barrier_wait(barrier);
-    pthread_barrier_wait(barrier);
-    return NULL;
-}
-
-Test(pool, what_other_threads_left_is_left)
-{
-    pthread_t thread;
-    pthread_barrier_t barrier;
-
-    pthread_barrier_init(&barrier, NULL, 2);
-    cr_assert(eq(int, pthread_create(&thread, NULL, leave_and_sleep, &barrier), 0));
-    pthread_barrier_wait(&barrier);
-    cr_expect(eq(u64, pool_release_stale(), 0));
-    cr_expect(eq(u64, pool_release_stale(), 10 * M));
-    pthread_barrier_wait(&barrier);
-    pthread_join(thread, NULL);
 }
 
 // Readiness.

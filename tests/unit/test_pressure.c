@@ -1,4 +1,4 @@
-// Levels, what may be kept, when the next look is due, and the options.
+// Levels, what may be kept, when the next evaluation is due, and the options.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -9,7 +9,7 @@
 TestSuite(pressure, .init = fresh);
 
 struct walk {
-    unsigned used_mib[4]; // one look each
+    unsigned used_mib[4]; // one evaluation each
     int level[4];
 };
 
@@ -83,7 +83,7 @@ ParameterizedTestParameters(pressure, what_may_be_kept)
         {780, 20, 120 * M},
         {880, 120, 120 * M},
         {760, 500, 740 * M - HIGH_ROOM},
-        // At Critical the room is there for whoever grows now.
+        // At Critical the room is there for the thread that grows now.
         {904, 0, 48 * M},
         {960, 200, 240 * M - ROOM},
         // A 64th of the limit is 15.6 MiB, and as much may always be kept.

@@ -1,6 +1,6 @@
-// Real OOM kills in a real v1 cgroup. The victim holds freed memory (touched pages on a shelf of
-// its own) and grows; the watchdog may empty the shelf. Each case has a control without the
-// watchdog, which the kernel has to kill, or the case proves nothing.
+// Real OOM kills in a real v1 cgroup. The victim holds freed memory (touched pages on a list of its
+// own) and grows; the watchdog may empty the list. Each case has a control without the watchdog,
+// which the kernel has to kill, or the case proves nothing.
 //
 // Needs a writable v1 memory hierarchy; without one every case says SKIPPED.
 
@@ -19,6 +19,7 @@
 
 #include "pressure/direct_reclaim.h"
 #include "pressure/watchdog_thread.h"
+#include "tests/unit/pressure_grow.h"
 
 #define M ((size_t)1 << 20)
 #define LIMIT (512 * M)
@@ -69,15 +70,15 @@ static void remove_group(void)
 
 TestSuite(pressure_oom, .init = make_group, .fini = remove_group, .timeout = 60);
 
-// A heap of one shelf: pages that are freed, and still ours.
+// A heap of one list: pages that are freed, and still ours.
 static struct {
     char *base;
     _Atomic size_t held;
 } shelf;
 
-static size_t empty_shelf(void *arg, uint64_t keep, enum pressure_cause cause)
+static size_t empty_shelf(uint64_t keep, enum pressure_cause cause)
 {
-    (void)arg, (void)cause;
+    (void)cause;
     size_t held = atomic_load(&shelf.held);
     keep &= ~(uint64_t)4095;
     if (held <= keep)
@@ -88,9 +89,8 @@ static size_t empty_shelf(void *arg, uint64_t keep, enum pressure_cause cause)
     return held - keep;
 }
 
-static uint64_t shelf_held(void *arg)
+static uint64_t shelf_held(void)
 {
-    (void)arg;
     return atomic_load(&shelf.held);
 }
 
@@ -254,7 +254,7 @@ Test(pressure_oom, an_idle_process_gives_back_for_its_neighbour)
     cr_expect(eq(int, neighbour_grows(true), 0));
 }
 
-// As in a container, where event_control is not ours to write: the thread has to look often enough.
+// As in a container, where PSI takes no trigger: the thread has to look often enough.
 Test(pressure_oom, looks_alone_are_enough)
 {
     accelerators = false;

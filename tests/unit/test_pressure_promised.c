@@ -23,7 +23,7 @@ Test(pressure_promised, what_was_handed_out_counts_as_used_before_it_is_touched)
     cr_expect(eq(ulong, a.left_bytes, 90 * M));
 }
 
-// However often somebody looks: promises are what makes looks frequent.
+// However often evaluations come: promises are what makes them frequent.
 Test(pressure_promised, promises_that_are_not_kept_are_forgotten)
 {
     promise(800, 0, 1000);

@@ -130,6 +130,39 @@ Test(pressure_reclaim, futile_reclaims_back_off_until_room_runs_out)
     cr_expect(eq(int, reclaims_with(970, 31, 0, 61001), 1));
 }
 
+static void reclaimed_after_faults(uint64_t faulted_mib, bool alone)
+{
+    struct pressure_sample s = sample_of(970);
+    s.alone = alone;
+    s.faulted_bytes = faulted_mib * M;
+    pressure_reclaimed(&state, &s, 100 * M, 1000, 1000);
+}
+
+// Usage stays, and nothing was faulted in: those 100 MiB were never touched.
+Test(pressure_reclaim, what_was_never_touched_goes_back_in_vain)
+{
+    step(970, 1000);
+    for (int i = 0; i < 10; i++)
+        reclaimed_after_faults(2000, true);
+    cr_expect(ge(uint, state.futile, 3));
+    cr_expect(eq(int, reclaims_with(970, 100, 0, 1030), 0));
+}
+
+// Usage stays because as much is taken again; others' usage, and huge pages, prove nothing.
+Test(pressure_reclaim, what_was_touched_does_not)
+{
+    step(970, 1000);
+    for (unsigned i = 1; i < 10; i++)
+        reclaimed_after_faults(2000 + i * 100, true);
+    cr_expect(eq(uint, state.futile, 0));
+    for (int i = 0; i < 10; i++)
+        reclaimed_after_faults(3000, false);
+    cr_expect(eq(uint, state.futile, 0));
+    for (int i = 0; i < 10; i++)
+        reclaimed_after_faults(900, true);
+    cr_expect(eq(uint, state.futile, 0));
+}
+
 // One of 1 ms in vain is worth another after 8 ms, six are worth it after 256.
 Test(pressure_reclaim, futile_reclaims_back_off_even_there)
 {
@@ -174,7 +207,7 @@ Test(pressure_reclaim, futile_reclaims_at_high_back_off_until_usage_moves)
 struct heap {
     unsigned used_mib;
     unsigned held_mib; // 9 of which the last reclaim left, as it was told to
-    unsigned cpu_us;   // in the 100 ms between the looks
+    unsigned cpu_us;   // in the 100 ms between the evaluations
     int reclaim;
 };
 
@@ -194,7 +227,7 @@ ParameterizedTestParameters(pressure_reclaim, what_was_let_go_of_goes_back)
         {800, 16, 5000, 0},
         {800, 16, 4999, 1},
         {800, 15, 4999, 0},
-        // Memory is not short: everybody keeps what they have.
+        // Memory is not short: all keep what they have.
         {700, 600, 50000, 0},
         {690, 600, 0, 0},
     };
@@ -213,7 +246,7 @@ ParameterizedTest(struct heap *r, pressure_reclaim, what_was_let_go_of_goes_back
         "%u MiB used, %u held, %u us run", r->used_mib, r->held_mib, r->cpu_us);
 }
 
-// Who frees and takes at the same time will want all of it again in a moment.
+// A process that frees and takes at the same time will want all of it again in a moment.
 Test(pressure_reclaim, what_was_let_go_of_stays_while_anything_is_taken)
 {
     struct pressure_sample s = sample_of(800);
@@ -240,7 +273,7 @@ Test(pressure_reclaim, what_was_let_go_of_stays_while_anything_is_taken)
     cr_expect(eq(int, pressure_step(&options, &state, &s, 1600).reclaim, 1));
 }
 
-// Nobody waits for it where there is nobody, and the process may want it again.
+// Where there is no neighbour none waits for it, and the process may want it again.
 Test(pressure_reclaim, who_is_alone_keeps_what_was_let_go_of_for_a_while)
 {
     struct pressure_sample s = sample_of(800);
@@ -258,7 +291,7 @@ Test(pressure_reclaim, who_is_alone_keeps_what_was_let_go_of_for_a_while)
     s.cpu_us += 50000;
     cr_expect(eq(int, pressure_step(&options, &state, &s, 1600).reclaim, 1));
     reclaimed(20, 800, 1600);
-    // Unless somebody comes, or it hardly runs.
+    // Unless a neighbour comes, or it hardly runs.
     s.grown_bytes += 4096;
     s.cpu_us += 50000;
     cr_expect(eq(int, pressure_step(&options, &state, &s, 1700).reclaim, 0));
@@ -269,7 +302,7 @@ Test(pressure_reclaim, who_is_alone_keeps_what_was_let_go_of_for_a_while)
     cr_expect(eq(int, pressure_step(&options, &state, &s, 1900).reclaim, 1));
 }
 
-// Nobody waits for it; but only what a reclaim takes, for the process may run again.
+// No neighbour waits for it; but only what a reclaim takes, for the process may run again.
 Test(pressure_reclaim, an_idle_process_keeps_nothing)
 {
     struct pressure_sample s = sample_of(800);
@@ -283,6 +316,33 @@ Test(pressure_reclaim, an_idle_process_keeps_nothing)
     a = pressure_step(&options, &state, &s, 1200);
     cr_expect(eq(int, a.reclaim, 1));
     cr_expect(eq(ulong, a.keep_bytes, 0));
+}
+
+// What it keeps of that would cost a copy of each page that it writes to.
+Test(pressure_reclaim, a_child_keeps_nothing_that_its_parent_may_hold)
+{
+    struct pressure_sample s = sample_of(990);
+    s.held_bytes = 100 * M;
+    uint64_t keep = pressure_step(&options, &state, &s, 1000).keep_bytes;
+    cr_expect(gt(ulong, keep, 1 * M));
+    reclaimed(20, 990, 1000);
+    s.shared_bytes = 99 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1100);
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 1 * M));
+}
+
+// Taken again, it grows, and no counter shows that.
+Test(pressure_reclaim, a_child_gives_back_at_moderate_what_it_freed)
+{
+    struct pressure_sample s = sample_of(650);
+    s.held_bytes = 100 * M;
+    s.shared_bytes = 31 * M;
+    cr_expect(eq(int, pressure_step(&options, &state, &s, 1000).reclaim, 0));
+    s.shared_bytes = 32 * M;
+    struct pressure_action a = pressure_step(&options, &state, &s, 1100);
+    cr_expect(eq(int, a.reclaim, 1));
+    cr_expect(eq(ulong, a.keep_bytes, 68 * M));
 }
 
 Test(pressure_reclaim, where_processor_time_is_unknown_nobody_is_idle)
@@ -376,7 +436,7 @@ Test(pressure_reclaim, it_is_tight_once_live_data_leaves_a_16th)
     cr_expect(eq(int, is_tight(400, 0, 15000), 0), "the cooldown has gone by");
 }
 
-// A look, with all that a rush depends on.
+// An evaluation, with all that a rush depends on.
 static struct pressure_action rush(uint64_t used_mib, uint64_t held_mib, uint64_t grown_mib,
                                    uint64_t now_ms)
 {
@@ -417,7 +477,7 @@ Test(pressure_reclaim, growth_of_ours_is_no_rush)
     cr_expect_not(rush(749, 200, 249, 1030).reclaim, "handed out earlier");
     fresh();
     rush(500, 200, 0, 1000);
-    cr_expect(rush(749, 200, 0, 1030).reclaim, "the same by others");
+    cr_expect(rush(749, 200, 0, 1030).reclaim, "by others, too");
 }
 
 // Looks of threads that grow come more often than the clock of a rate can tell.
@@ -443,7 +503,7 @@ Test(pressure_reclaim, a_rush_wants_something_worth_having)
     cr_expect(rush(850, 1, 0, 1029).reclaim);
 }
 
-// There the holes of trimmed blocks fill, which nobody counts as handed out.
+// There the holes of trimmed blocks fill, which is not counted as handed out.
 Test(pressure_reclaim, where_it_is_tight_nothing_is_a_rush)
 {
     rush(990, 5, 0, 0);

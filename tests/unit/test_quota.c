@@ -1,6 +1,6 @@
-// Credit alone: limits in blocks and in bytes, the ceiling over all, and that neither is ever
-// passed, whoever looks, while eight threads take and return. What is checked while they run holds
-// at every moment, so no clock decides.
+// Quota alone: limits in blocks and in bytes, the ceiling over all, and that neither is ever
+// passed, whatever the moment, while eight threads take and return. What is checked while they run
+// holds at every moment, so no clock decides.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -19,6 +19,8 @@ static const struct quota_bucket buckets[] = {
     [OFF] = {64 * K, 0, false, false},     [LAST] = {256 * K, 10, false, false},
     [FREE] = {512 * K, 10, false, true},
 };
+
+#define NOW_MS 1600u
 
 static unsigned class_of(size_t size)
 {
@@ -151,7 +153,14 @@ Test(quota, what_moves_to_another_class_counts_as_that)
     cr_expect(eq(u64, quota_bucket_taken(BYTES), 5 * K));
 }
 
-// A swing of a class: so many are freed, kept as far as the limit goes, and asked for again.
+// What costs 2 % of a window's time, before limits rise: 800 misses, or 6400 exchanges.
+static void spend(uint64_t now_ms)
+{
+    for (int i = 0; i < 6400; i++)
+        quota_note_exchange(class_of(512 * K), now_ms);
+}
+
+// A swing of a class: blocks are freed, kept as far as the limit goes, and asked for again.
 static void swing(unsigned class, uint32_t blocks)
 {
     uint32_t kept = quota_take(class, blocks);
@@ -159,31 +168,55 @@ static void swing(unsigned class, uint32_t blocks)
     quota_note_refused(class, blocks - kept);
     quota_return(class, kept);
     for (uint32_t i = kept; i < blocks; i++)
-        quota_note_miss(class);
+        quota_note_miss(class, NOW_MS);
 }
 
 Test(quota, a_limit_follows_what_is_freed_beyond_it_and_asked_for_again)
 {
+    spend(NOW_MS);
     swing(class_of(512 * K), 70);
     cr_expect(eq(u64, quota_limit(FREE), 70));
     cr_expect(eq(u32, quota_take(class_of(512 * K), 80), 70));
     quota_return(class_of(512 * K), 70);
     // What was not freed before is only growth.
     for (int i = 0; i < 100; i++)
-        quota_note_miss(class_of(512 * K));
+        quota_note_miss(class_of(512 * K), NOW_MS);
     cr_expect(eq(u64, quota_limit(FREE), 70));
+}
+
+Test(quota, what_costs_little_time_raises_no_limit)
+{
+    spend(NOW_MS);
+    cr_expect(eq(u64, quota_limit(FREE), 10));
+    quota_note_exchange(class_of(512 * K), NOW_MS + 16);
+    cr_expect(eq(u64, quota_limit(FREE), 10), "another window");
+    spend(NOW_MS + 16);
+    cr_expect(eq(u64, quota_limit(FREE), 11));
+}
+
+Test(quota, what_is_expected_raises_a_limit_that_follows)
+{
+    cr_assert(eq(u32, quota_take(class_of(512 * K), 5), 5));
+    quota_expect(class_of(512 * K), 3);
+    cr_expect(eq(u64, quota_limit(FREE), 10));
+    quota_expect(class_of(512 * K), 30);
+    cr_expect(eq(u64, quota_limit(FREE), 35));
+    quota_expect(class_of(256 * K), 30);
+    cr_expect(eq(u64, quota_limit(LAST), 10));
 }
 
 Test(quota, one_class_misses_nothing_of_another)
 {
+    spend(NOW_MS);
     quota_note_refused(class_of(512 * K), quota_take(class_of(512 * K), 10) + 90);
     for (int i = 0; i < 100; i++)
-        quota_note_miss(class_of(300 * K));
+        quota_note_miss(class_of(300 * K), NOW_MS);
     cr_expect(eq(u64, quota_limit(FREE), 10));
 }
 
 Test(quota, a_limit_that_was_set_stays)
 {
+    spend(NOW_MS);
     swing(class_of(4 * K), 1000);
     swing(class_of(256 * K), 1000);
     quota_age();
@@ -193,6 +226,7 @@ Test(quota, a_limit_that_was_set_stays)
 
 Test(quota, what_the_ceiling_refused_raises_no_limit_and_none_rises_beyond_it)
 {
+    spend(NOW_MS);
     quota_set_max(5 * 512 * K);
     swing(class_of(512 * K), 70);
     cr_expect(eq(u64, quota_limit(FREE), 10));
@@ -203,6 +237,7 @@ Test(quota, what_the_ceiling_refused_raises_no_limit_and_none_rises_beyond_it)
 
 Test(quota, an_unused_limit_falls_by_half_each_time_down_to_its_start)
 {
+    spend(NOW_MS);
     swing(class_of(512 * K), 110);
     swing(class_of(512 * K), 110);
     quota_age();
@@ -218,10 +253,11 @@ Test(quota, an_unused_limit_falls_by_half_each_time_down_to_its_start)
 
 Test(quota, what_was_refused_long_ago_is_not_missed)
 {
+    spend(NOW_MS);
     quota_note_refused(class_of(512 * K), quota_take(class_of(512 * K), 10) + 90);
     quota_age();
     for (int i = 0; i < 100; i++)
-        quota_note_miss(class_of(512 * K));
+        quota_note_miss(class_of(512 * K), NOW_MS);
     cr_expect(eq(u64, quota_limit(FREE), 10));
 }
 

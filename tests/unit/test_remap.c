@@ -1,5 +1,5 @@
 // Free pages that move to where new ones would be taken: all that is live stays as it is, what
-// moved is where it should be, and whoever cannot move says so and loses nothing.
+// moved is where it should be, and a move that cannot be made says so and loses nothing.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -356,7 +356,7 @@ Test(remap, what_is_locked_later_is_heeded_at_once_and_until_it_is_unlocked)
     cr_expect(remap_usable());
 }
 
-// Nobody says that memory was locked: it is seen after some moves.
+// The program does not tell that memory was locked: it is seen after some moves.
 Test(remap, a_lock_by_a_raw_system_call_is_heeded_after_64_moves)
 {
     struct remap r = {0};

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "pool/common/guard.h"
 #include "pool/common/je.h"
 #include "pool/region/region.h"
 #include "pool/region/signal_block.h"
@@ -103,16 +104,16 @@ Test(inside, there_are_no_new_blocks_and_freed_ones_wait_until_the_thread_leaves
 {
     void *small = je_malloc(8);
 
-    region_pass();
-    cr_expect(region_entered());
+    guard_pass();
+    cr_expect(guard_entered());
     cr_expect(eq(ptr, region_block_new(class, false), NULL));
     cr_expect(eq(ptr, region_run_new(100, 16, false), NULL));
     region_block_delete((uint32_t)region_unit(block));
-    region_defer(small);
+    guard_defer(small);
     cr_expect(not(region_is_live(block)));
     cr_expect(eq(u64, region_released(class), 0));
-    region_leave();
-    cr_expect(not(region_entered()));
+    guard_leave();
+    cr_expect(not(guard_entered()));
     cr_expect(eq(u64, region_released(class), 1));
     cr_expect(eq(ptr, je_malloc(8), small), "jemalloc has it, too");
 }
@@ -120,20 +121,20 @@ Test(inside, there_are_no_new_blocks_and_freed_ones_wait_until_the_thread_leaves
 // As a callback of jemalloc's does; what a handler leaves meanwhile is not forgotten.
 Test(inside, a_thread_that_steps_out_may_enter_again)
 {
-    region_pass();
-    sig_atomic_t was = region_step_out();
-    cr_expect(not(region_entered()));
+    guard_pass();
+    sig_atomic_t was = guard_step_out();
+    cr_expect(not(guard_entered()));
     cr_expect(region_block_new(class, false) != NULL);
-    region_step_in(was);
-    cr_expect(region_entered());
+    guard_step_in(was);
+    cr_expect(guard_entered());
     region_block_delete((uint32_t)region_unit(block));
-    region_leave();
+    guard_leave();
     cr_expect(eq(u64, region_released(class), 1));
 
-    region_enter();
-    was = region_step_out();
-    cr_expect(region_entered(), "not where jemalloc holds locks");
-    region_step_in(was);
-    region_leave();
-    cr_expect(not(region_entered()));
+    guard_enter();
+    was = guard_step_out();
+    cr_expect(guard_entered(), "not where jemalloc holds locks");
+    guard_step_in(was);
+    guard_leave();
+    cr_expect(not(guard_entered()));
 }

@@ -4,7 +4,9 @@
 #include <criterion/new/assert.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "export/heap/sites.h"
 
@@ -41,6 +43,51 @@ Test(sites, a_stack_has_one_number)
         cr_expect(s.depth == 0 || s.frame[s.depth - 1] == i);
     }
     cr_expect(eq(uint, sites_at(0).depth, 0));
+}
+
+Test(sites, a_name_stands_for_a_frame)
+{
+    char longest[SITES_NAME_MAX + 1];
+    uintptr_t frame[] = {sites_name("one", 3), 0x1000, sites_name("eighteen", 8)};
+    struct sites_stats before, after;
+
+    sites_stats(&before);
+    memset(longest, 'x', SITES_NAME_MAX);
+    longest[SITES_NAME_MAX] = '\0';
+    cr_assert(frame[0] && frame[2] && frame[0] != frame[2]);
+    cr_expect(eq(u64, sites_name("one", 3), frame[0]));
+    cr_expect(strcmp(sites_name_at(frame[0]), "one") == 0);
+    cr_expect(strcmp(sites_name_at(frame[2]), "eighteen") == 0);
+    cr_expect(strcmp(sites_name_at(sites_name(longest, SITES_NAME_MAX)), longest) == 0);
+    cr_expect(eq(u64, sites_name_of((uint32_t)frame[0]), frame[0]));
+    // No address is taken for a name, whatever it is, and no stack.
+    uint32_t stack = sites_stack(frame, 3);
+    cr_expect(eq(u64, sites_name_of(stack), 0));
+    cr_expect(sites_name_at(0) == NULL);
+    cr_expect(sites_name_at(0x1000) == NULL);
+    cr_expect(sites_name_at(UINTPTR_MAX) == NULL);
+    cr_expect(sites_name_at(frame[0] - (uint32_t)frame[0] + stack) == NULL);
+    cr_expect(sites_name_at(frame[0] | UINT32_MAX) == NULL);
+    cr_expect(eq(uint, sites_at((uint32_t)frame[0]).depth, 0));
+    sites_stats(&after);
+    cr_expect(eq(u64, after.stacks, before.stacks + 1));
+}
+
+Test(sites, names_leave_room_for_stacks)
+{
+    char name[32];
+    uintptr_t last = 1;
+    unsigned count = 0;
+
+    for (; last && count < SITES_STACK_END; count++)
+        last = sites_name(name, (size_t)snprintf(name, sizeof name, "function %u", count));
+    cr_expect(eq(u64, last, 0));
+    cr_expect(gt(uint, count, 50000));
+    cr_expect(ne(u64, sites_name("function 0", 10), 0), "what is there is found");
+    cr_expect(ne(u32, sites_stack((uintptr_t[]){1, 2, 3}, 3), 0));
+    struct sites_stats s;
+    sites_stats(&s);
+    cr_expect(le(u64, s.table_bytes, 10 << 20));
 }
 
 Test(sites, sums_are_those_of_the_model)

@@ -1,5 +1,5 @@
 // The table of mappings against a model that knows every page by itself: after each of many random
-// puts and cuts both must say the same. Then the cases that random ones may miss, by name.
+// puts and cuts both must agree. Then the cases that random ones may miss, by name.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

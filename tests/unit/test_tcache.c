@@ -80,26 +80,55 @@ Test(tcache, a_thread_that_asks_for_more_gets_one)
     in_thread(asks_for_much);
 }
 
+enum { TO_FREE = 1000 };
+static void *to_free[TO_FREE];
+
+static void *frees(void *arg)
+{
+    je_free(je_malloc(1));
+    for (int i = 0; i < TO_FREE; i++)
+        je_free(to_free[i]);
+    cr_expect(has_caches());
+    return arg;
+}
+
 static void *only_frees(void *arg)
 {
-    void **p = arg;
-
-    je_free(je_malloc(1));
-    for (int i = 0; i < 1000; i++)
-        je_free(p[i]);
+    for (int i = 0; i < TO_FREE; i++)
+        je_free(to_free[i]);
     cr_expect(has_caches());
-    return NULL;
+    return arg;
+}
+
+static void *frees_little(void *arg)
+{
+    for (int i = 0; i < 70; i++)
+        je_free(to_free[i]);
+    cr_expect(not(has_caches()));
+    return arg;
+}
+
+static void make_blocks_for(void *(*run)(void *))
+{
+    for (int i = 0; i < TO_FREE; i++)
+        to_free[i] = je_malloc(100);
+    in_thread(run);
 }
 
 Test(tcache, a_thread_that_frees_gets_one)
 {
-    void *p[1000];
-    pthread_t thread;
+    make_blocks_for(frees);
+}
 
-    for (int i = 0; i < 1000; i++)
-        p[i] = je_malloc(100);
-    cr_assert(eq(int, pthread_create(&thread, NULL, only_frees, p), 0));
-    cr_assert(eq(int, pthread_join(thread, NULL), 0));
+// jemalloc's own never gets one.
+Test(tcache, a_thread_that_never_allocated_gets_one)
+{
+    make_blocks_for(only_frees);
+}
+
+Test(tcache, a_thread_that_freed_little_has_none)
+{
+    make_blocks_for(frees_little);
 }
 
 static void *never(void *arg)

@@ -92,7 +92,7 @@ Test(thread_cache, drain_self_moves_all_to_the_transfer_cache_and_says_how_much)
     cr_expect(eq(ptr, pool_get(2 * K), NULL));
     cr_expect(eq(u64, free_blocks(), KEPT));
     cr_expect(eq(u64, pool_drain_self(), 0));
-    // The whole batch comes back with one look.
+    // The whole batch comes back at once.
     cr_expect(ne(ptr, pool_get_transferred(2 * K, false), NULL));
     cr_expect(ne(ptr, pool_get(2 * K), NULL));
 }
@@ -270,10 +270,37 @@ Test(thread_cache, a_thread_inside_its_cache_is_served_around_it)
     cr_expect(eq(u64, region_released(size_class_of(4 * K)), 1));
 }
 
+static void *get_inside_jemalloc(void *unused)
+{
+    (void)unused;
+    guard_pass();
+    void *p = pool_get_transferred(4 * K, false);
+    guard_leave();
+    return p;
+}
+
+// The holder of a lock may be interrupted by a handler that waits for jemalloc: neither would end.
+Test(thread_cache, a_handler_inside_jemalloc_waits_for_no_lock_of_the_pools)
+{
+    struct timespec by;
+    pthread_t thread;
+    void *got;
+
+    keep(4 * K, 64);
+    cache_drain_self();
+    clock_gettime(CLOCK_REALTIME, &by);
+    by.tv_sec += 10;
+    transfer_lock_all();
+    cr_assert(eq(int, pthread_create(&thread, NULL, get_inside_jemalloc, NULL), 0));
+    cr_assert(eq(int, pthread_timedjoin_np(thread, &got, &by), 0));
+    transfer_unlock_all();
+    cr_expect(eq(ptr, got, NULL));
+}
+
 Test(thread_cache, a_drain_that_meets_a_busy_cache_gives_up_on_it)
 {
     keep(2 * K, KEPT);
-    // Left for ever, as by a longjmp out of a handler: nobody may touch its lists.
+    // Left for ever, as by a longjmp out of a handler: no thread may touch its lists.
     cr_assert(cache_enter(cache_self));
     cr_expect(eq(u64, pool_trim(0), 0));
     cr_expect(eq(u64, free_blocks(), KEPT));
@@ -438,7 +465,7 @@ static void on_free(size_t bytes)
     *(cache_self->busy ? &left_inside : &left_outside) += 1;
 }
 
-// jemalloc may take milliseconds for each, and nobody else gets at the cache meanwhile.
+// jemalloc may take milliseconds for each, and no other thread gets at the cache meanwhile.
 Test(thread_cache, blocks_go_back_to_jemalloc_when_the_cache_has_been_left)
 {
     pages_on_free = on_free;

@@ -1,4 +1,4 @@
-// Shelves alone: a block is a number here, and need not exist.
+// The transfer cache alone: a block is a number here, and need not exist.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -114,7 +114,7 @@ Test(transfer_cache, an_empty_shelf_is_tidied_away)
 Test(transfer_cache, idle_is_what_was_never_needed_since_the_last_look)
 {
     cr_assert(put(9, 1, 6));
-    // They came after the last look, so that the shelf once held none.
+    // They came after the last ageing, so that the class once held none.
     cr_expect(eq(u64, transfer_idle(9), 0));
     cr_expect(eq(u64, transfer_idle(9), 6));
     // Two were taken and put back: four lay still.

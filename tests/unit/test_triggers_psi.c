@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -228,19 +227,6 @@ Test(triggers_psi_fds, a_lost_one_comes_back_a_few_times)
         came_back += psi_arm(&source, &options, &nowhere, now);
     }
     cr_expect(eq(uint, came_back, 2), "three in all");
-}
-
-Test(triggers_psi_fds, eventfds_are_told_apart)
-{
-    dev_t dev;
-    ino_t ino;
-    uint64_t id;
-    int a = private_fd_move(eventfd(0, EFD_CLOEXEC));
-    cr_assert(eq(int, private_fd_identify(a, &dev, &ino, &id), 0));
-    cr_expect(eq(int, private_fd_is(a, dev, ino, id), 1));
-    int b = eventfd(0, EFD_CLOEXEC);
-    cr_assert(eq(int, dup2(b, a), a));
-    cr_expect(eq(int, private_fd_is(a, dev, ino, id), 0));
 }
 
 Test(triggers_psi_fds, this_kernels_psi_takes_the_trigger)

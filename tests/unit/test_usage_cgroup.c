@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "pressure/usage/sample.h"
@@ -200,6 +201,29 @@ Test(usage_cgroup_tree, a_look_sees_a_limit_that_was_just_set)
     cr_expect(eq(ulong, s.limit_bytes, 100000000));
 }
 
+// And the next sample finds all of it, however long a search for a missing controller would wait.
+Test(usage_cgroup_tree, there_is_no_sample_without_a_descriptor)
+{
+    static struct sample_source looks;
+    struct pressure_options options = pressure_defaults;
+    struct pressure_sample s;
+    struct rlimit was, none = {0, 0};
+
+    put("proc/self/statm", "100 100 0 1 0 1 0\n");
+    put_cgroup("a", "1000000000\n", "1000000\n");
+    options.root = tree;
+    cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &was), 0));
+    none.rlim_max = was.rlim_max;
+    sample_init(&looks, &options);
+    for (uint64_t now = 1; now < 4; now++) {
+        setrlimit(RLIMIT_NOFILE, &none);
+        cr_expect(eq(int, sample_take(&looks, &options, now, &s), 0));
+        setrlimit(RLIMIT_NOFILE, &was);
+        cr_expect(eq(int, sample_take(&looks, &options, now, &s), 1));
+        cr_expect(eq(ulong, s.limit_bytes, 1000000000));
+    }
+}
+
 Test(usage_cgroup_tree, a_controller_may_appear_later)
 {
     cgroup_init(&source, tree);
@@ -212,8 +236,8 @@ Test(usage_cgroup_tree, a_controller_may_appear_later)
     cr_expect(eq(ulong, limit_at(40000), 1000));
 }
 
-// A look, where the cgroup has so much anonymous memory, this process so much of it, and something
-// else, page cache for one, is charged as well.
+// A sample, where the cgroup has so much anonymous memory, this process so much of it, and
+// something else, page cache for one, is charged as well.
 static bool alone_with(unsigned anon_mib, unsigned own_mib, unsigned else_mib, uint64_t now_ms)
 {
     static struct sample_source looks;
@@ -239,8 +263,8 @@ static bool alone_with(unsigned anon_mib, unsigned own_mib, unsigned else_mib, u
 Test(usage_cgroup_tree, who_has_all_anonymous_memory_is_alone)
 {
     put_cgroup("a", "314572800\n", "0\n");
-    cr_expect(eq(int, alone_with(200, 200, 40, 1), 1), "page cache is nobody's");
-    // Between two looks at memory.stat all that comes and is not ours may be somebody's.
+    cr_expect(eq(int, alone_with(200, 200, 40, 1), 1), "page cache has no owner");
+    // Between two reads of memory.stat all that comes and is not ours may be a neighbour's.
     cr_expect(eq(int, alone_with(220, 220, 40, 10), 1), "ours");
     cr_expect(eq(int, alone_with(220, 220, 41, 20), 0));
     cr_expect(eq(int, alone_with(221, 220, 40, 30), 0));

@@ -1,5 +1,5 @@
 // Descriptors that others have the thread wait on: they are served, and change nothing for looks.
-// A pipe that nobody reads is a caller who never stops.
+// A pipe without a reader is a caller that never stops.
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "pressure/direct_reclaim.h"
+#include "pressure/stats_snapshot.h"
 #include "pressure/watchdog_thread.h"
+#include "tests/unit/pressure_grow.h"
 
 #define M ((size_t)1 << 20)
 #define PATIENCE_MS 10000
@@ -19,17 +21,16 @@ static bool reads;
 static _Atomic unsigned served, overlapping, ticks;
 static _Atomic uint64_t first_ms, last_ms;
 
-static unsigned wait_on(void *arg, struct pollfd *fds, uint64_t now)
+static unsigned wait_on(struct pollfd *fds, uint64_t now)
 {
-    (void)arg, (void)now;
+    (void)now;
     fds[0] = (struct pollfd){.fd = ends[0], .events = POLLIN};
     return 1;
 }
 
-static void serve(void *arg, uint64_t now)
+static void serve(uint64_t now)
 {
     char byte;
-    (void)arg;
     if (reads && read(ends[0], &byte, 1) != 1)
         atomic_fetch_add(&overlapping, 1);
     if (!atomic_load(&served))
@@ -38,9 +39,9 @@ static void serve(void *arg, uint64_t now)
     atomic_fetch_add(&served, 1);
 }
 
-static void tick(void *arg, uint64_t now)
+static void tick(uint64_t now)
 {
-    (void)arg, (void)now;
+    (void)now;
     atomic_fetch_add(&ticks, 1);
 }
 
@@ -102,7 +103,8 @@ Test(watchdog_thread, a_caller_who_never_stops_is_heard_once_in_10_ms)
     cr_expect(le(ulong, n, elapsed / GAP_MS + 3));
 }
 
-// The thread's first look beside that of the growth, and one for memory that piled up, perhaps.
+// The thread's first evaluation beside that of the growth, and one for memory that piled up,
+// perhaps.
 Test(watchdog_thread, looks_and_ticks_go_on_as_if_nobody_called)
 {
     struct pressure_stats s;
@@ -121,6 +123,6 @@ Test(watchdog_thread, nobody_is_served_after_the_end)
     wait_for(&served, 1);
     watchdog_thread_stop();
     unsigned before = atomic_load(&served);
-    usleep(300000);
+    watchdog_thread_end();
     cr_expect(eq(uint, atomic_load(&served), before));
 }

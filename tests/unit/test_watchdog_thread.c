@@ -18,10 +18,13 @@
 #include <unistd.h>
 
 #include "pressure/direct_reclaim.h"
+#include "pressure/evaluate.h"
 #include "pressure/promise.h"
+#include "pressure/stats_snapshot.h"
 #include "pressure/usage/proc.h"
 #include "pressure/watchdog_thread.h"
 #include "shim/clock.h"
+#include "tests/unit/pressure_grow.h"
 
 #define M ((size_t)1 << 20)
 #define PATIENCE_MS 10000
@@ -31,9 +34,9 @@ static _Atomic unsigned reclaims, ticks, deepest;
 static _Atomic int level_seen;
 static _Atomic uint64_t kept, ceiling, ceiling_limit;
 
-static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
+static size_t reclaim(uint64_t keep, enum pressure_cause cause)
 {
-    (void)arg, (void)cause;
+    (void)cause;
     atomic_fetch_add(&reclaims, 1);
     atomic_store(&kept, keep);
     struct pressure_stats before, after;
@@ -47,22 +50,21 @@ static size_t reclaim(void *arg, uint64_t keep, enum pressure_cause cause)
     return 0;
 }
 
-static void tick(void *arg, uint64_t now_ms)
+static void tick(uint64_t now_ms)
 {
-    (void)arg, (void)now_ms;
+    (void)now_ms;
     atomic_fetch_add(&ticks, 1);
 }
 
-static void on_level(void *arg, enum pressure_level from, enum pressure_level to,
+static void on_level(enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
-    (void)arg, (void)from, (void)s;
+    (void)from, (void)s;
     atomic_store(&level_seen, (int)to);
 }
 
-static void set_keep(void *arg, uint64_t keep, uint64_t limit)
+static void set_keep(uint64_t keep, uint64_t limit)
 {
-    (void)arg;
     atomic_store(&ceiling, keep);
     atomic_store(&ceiling_limit, limit);
 }
@@ -231,6 +233,82 @@ Test(watchdog_thread, requests_past_the_limit_are_refused_only_if_asked)
     cr_expect(eq(int, promise_begin(M / 2), 1), "small ones never");
 }
 
+// What other threads do while they lack a processor: a hook that sleeps.
+static _Atomic bool counts_slowly, reclaims_slowly;
+static char *given_back;
+
+static uint64_t returned_slowly(void)
+{
+    if (atomic_exchange(&counts_slowly, false))
+        usleep(300000);
+    return 0;
+}
+
+static size_t reclaim_slowly(uint64_t keep, enum pressure_cause cause)
+{
+    (void)keep, (void)cause;
+    if (!atomic_exchange(&reclaims_slowly, false))
+        return 0;
+    usleep(300000);
+    munmap(given_back, 64 * M);
+    return 64 * M;
+}
+
+static uint64_t nothing_held(void)
+{
+    return 0;
+}
+
+static const struct pressure_hooks slow_hooks = {
+    .reclaim = reclaim_slowly, .held = nothing_held, .returned = returned_slowly};
+
+static void fill_limit(void)
+{
+    limit_to(96 * M);
+    options.on_limit = PRESSURE_ON_LIMIT_ENOMEM;
+    options.thread = false;
+    watchdog_thread_init(&options, &slow_hooks);
+    given_back = mmap(NULL, 64 * M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert(ne(ptr, given_back, MAP_FAILED));
+    memset(given_back, 1, 64 * M);
+    cr_assert(eq(int, promise_begin(48 * M), 0));
+}
+
+static void *evaluates(void *unused)
+{
+    evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0);
+    return unused;
+}
+
+static void *reclaims_all(void *unused)
+{
+    pressure_reclaim(0, PRESSURE_CAUSE_API);
+    return unused;
+}
+
+Test(watchdog_thread, a_request_waits_for_an_evaluation_that_lacks_a_processor)
+{
+    pthread_t other;
+    fill_limit();
+    atomic_store(&counts_slowly, true);
+    cr_assert(eq(int, pthread_create(&other, NULL, evaluates, NULL), 0));
+    SOON(!atomic_load(&counts_slowly));
+    munmap(given_back, 64 * M);
+    cr_expect(eq(int, promise_begin(48 * M), 1));
+    pthread_join(other, NULL);
+}
+
+Test(watchdog_thread, a_request_waits_for_a_reclaim_that_lacks_a_processor)
+{
+    pthread_t other;
+    fill_limit();
+    atomic_store(&reclaims_slowly, true);
+    cr_assert(eq(int, pthread_create(&other, NULL, reclaims_all, NULL), 0));
+    SOON(!atomic_load(&reclaims_slowly));
+    cr_expect(eq(int, promise_begin(48 * M), 1));
+    pthread_join(other, NULL);
+}
+
 // The request is refused, or its pages are never touched: growth does not tell.
 Test(watchdog_thread, a_ceiling_made_for_one_request_is_lifted_again)
 {
@@ -274,13 +352,11 @@ Test(watchdog_thread, a_limit_that_moves_is_told)
 // In a child; its status.
 static int in_child(int (*body)(void))
 {
-    watchdog_thread_prefork();
     pid_t pid = fork();
     if (pid == 0) {
         watchdog_thread_child();
         _exit(body());
     }
-    watchdog_thread_parent();
     int status = -1;
     waitpid(pid, &status, 0);
     return status;
@@ -342,12 +418,14 @@ Test(watchdog_thread, stopping_is_quick_and_final)
 {
     options = pressure_defaults;
     watchdog_thread_init(&options, &hooks);
+    unsigned alone = threads();
     pressure_grow(64 * M);
     watchdog_thread_poke();
     SOON(atomic_load(&ticks) > 0);
     watchdog_thread_stop();
     unsigned before = atomic_load(&ticks);
-    usleep(1500000);
+    watchdog_thread_end();
+    cr_expect(eq(uint, threads(), alone));
     cr_expect(eq(uint, atomic_load(&ticks), before));
     pressure_grow(1024 * M);
     watchdog_thread_poke();
@@ -398,16 +476,17 @@ static int starts_alone(void)
     return alone ? gets_a_thread() : 2;
 }
 
-// A FIFO that nobody reads stands for the kernel, which takes its time to register a threshold.
+// A FIFO without a writer stands for a kernel that takes its time to open a trigger.
 Test(watchdog_thread, whoever_grows_looks_while_the_thread_opens_its_accelerators)
 {
-    char tree[] = "/tmp/tidepool.XXXXXX", root[64], control[128], command[128];
+    char tree[] = "/tmp/tidepool.XXXXXX", root[64], events[128], command[128];
     cr_assert(ne(ptr, mkdtemp(tree), NULL));
-    snprintf(root, sizeof root, "%s/v1", tree);
-    snprintf(control, sizeof control, "%s/sys/fs/cgroup/memory/svc/cgroup.event_control", root);
-    snprintf(command, sizeof command, "cp -r tests/fixtures/cgroup/v1 %s", tree);
+    snprintf(root, sizeof root, "%s/v2-container", tree);
+    snprintf(events, sizeof events, "%s/sys/fs/cgroup/memory.events", root);
+    snprintf(command, sizeof command, "cp -r tests/fixtures/cgroup/v2-container %s", tree);
     cr_assert(eq(int, system(command), 0));
-    cr_assert(eq(int, mkfifo(control, 0600), 0));
+    cr_assert(eq(int, unlink(events), 0));
+    cr_assert(eq(int, mkfifo(events, 0600), 0));
     options = pressure_defaults;
     options.root = root;
     watchdog_thread_init(&options, &hooks);
@@ -417,7 +496,7 @@ Test(watchdog_thread, whoever_grows_looks_while_the_thread_opens_its_accelerator
     usleep(100000);
     cr_expect(eq(uint, stats().accelerators, 0));
     cr_expect(eq(int, evaluate_run(PRESSURE_CAUSE_ASSIST, 0, 0), 1));
-    int fd = open(control, O_RDONLY | O_NONBLOCK);
+    int fd = open(events, O_WRONLY | O_NONBLOCK);
     cr_assert(ge(int, fd, 0));
     SOON(stats().accelerators > 0);
     close(fd);

@@ -36,14 +36,15 @@ int launcher_preload(void);
 
 // Starts this program as a child with the present LD_PRELOAD, which tells whether the loader took
 // the library and whether malloc is its: the loader itself only warns. 0, or an exit code after
-// saying why.
+// saying why. Where no process can be started, a remark, and 0.
 int launcher_verify(void);
 
 // The child of launcher_verify.
 int launcher_probe(void);
 
-// Can the preload work in this program? 0, or an exit code after saying why not.
-int launcher_inspect(const char *command);
+// Can the preload work in this program? 0, or an exit code after saying why not. meant: what
+// is suggested behind "tidepool" where there is no such program; NULL: nothing.
+int launcher_inspect(const char *command, const char *meant);
 
 // One line for each thing the library would use here; 0, or 1 where something needed is missing.
 int launcher_check(void);

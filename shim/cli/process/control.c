@@ -154,6 +154,8 @@ int launcher_control_ask(pid_t pid, const char *request, unsigned timeout_ms, ch
         return 0;
     }
     char why[256];
+    if (c.state == CONTROL_GONE)
+        return launcher_fail(EXIT_OURS, "%d: %s", (int)pid, launcher_control_why(&c));
     launcher_fail(EXIT_OURS, "process %d %s%s", (int)pid, c.state == CONTROL_FAILED ? "says: " : "",
                   out_plain_text(why, sizeof why, launcher_control_why(&c)));
     free(c.text);

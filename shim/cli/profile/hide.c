@@ -15,6 +15,10 @@ static const char *const modules[] = {
     "libmimalloc*.so*", "libc_malloc*.so*",
 };
 
+// Interpreters, runtimes, and the programs that are little else.
+static const char *const interpreters[] = {"python3*", "libpython3*", "ruby*",     "libruby*",
+                                           "node",     "libnode*",    "libjvm.so", "libjli.so"};
+
 // libc's functions that return memory, and the wrappers that many programs put around them.
 static const char *const functions[] = {
     "malloc",
@@ -72,6 +76,9 @@ static const char *const functions[] = {
     "__cxa_allocate_exception",
     "CRYPTO_*alloc",
     "operator new*",
+    "os::malloc(*",
+    "os::realloc(*",
+    "AllocateHeap(*",
 };
 
 static bool is_standard_cxx(const char *function)
@@ -114,4 +121,11 @@ bool hide_frame(const char *function, const char *module)
     char name[96];
     plain_name(function, name, sizeof name);
     return matches(functions, array_len(functions), name) || is_standard_cxx(function);
+}
+
+bool hide_interpreter(const char *module, const char *file)
+{
+    // A path: the module of named functions is their language.
+    return strncmp(file, "<frozen importlib", 17) == 0 ||
+           (*module == '/' && matches(interpreters, array_len(interpreters), basename(module)));
 }

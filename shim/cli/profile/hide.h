@@ -8,4 +8,8 @@
 // the module is a path.
 bool hide_frame(const char *function, const char *module);
 
+// Is that an interpreter's own: its C code, or the functions that load modules? It is of no use in
+// a stack that names what it runs.
+bool hide_interpreter(const char *module, const char *file);
+
 #endif

@@ -3,6 +3,7 @@
 #include "shim/cli/profile/profile.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,16 @@ static bool read_map(struct profile *p, struct line l)
     return true;
 }
 
+// Ends the text at its first tab; what is behind it.
+static char *split(char *text)
+{
+    char *end = text + strcspn(text, "\t");
+    if (!*end)
+        return end;
+    *end = '\0';
+    return end + 1;
+}
+
 // "NAME NUMBER" of the names we know.
 static void read_fact(struct profile *p, struct line l)
 {
@@ -159,6 +170,7 @@ static void read_fact(struct profile *p, struct line l)
     } facts[] = {
         {"pid ", &p->pid},
         {"interval_bytes ", &p->interval_bytes},
+        {"outside_bytes ", &p->outside_bytes},
         {"samples ", &p->samples},
         {"dropped ", &p->dropped},
     };
@@ -187,6 +199,30 @@ static void read_build_id(struct profile *p, struct line l)
             *c += 'a' - 'A';
     p->builds = room_for(p->builds, &p->build_room, p->build_count + 1, sizeof *p->builds);
     p->builds[p->build_count++] = b;
+}
+
+// "name 0xFRAME LANGUAGE\tFUNCTION\tFILE\tLINE"
+static void read_name(struct profile *p, struct line l)
+{
+    struct profile_name n = {0};
+    uint64_t line = 0;
+    if (!take(&l, "name 0x") || !take_number(&l, 16, &n.pc) || !take(&l, " "))
+        return;
+    n.language = copy_of(&l);
+    n.function = split(n.language);
+    n.file = split(n.function);
+    const char *digits = split(n.file);
+    struct line rest = {digits, digits + strlen(digits)};
+    if (take_number(&rest, 10, &line) && line <= INT_MAX)
+        n.line = (unsigned)line;
+    p->names = room_for(p->names, &p->name_room, p->name_count + 1, sizeof *p->names);
+    p->names[p->name_count++] = n;
+}
+
+static int by_pc(const void *a, const void *b)
+{
+    const struct profile_name *x = a, *y = b;
+    return (x->pc > y->pc) - (x->pc < y->pc);
 }
 
 static int by_start(const void *a, const void *b)
@@ -245,6 +281,7 @@ static void read_line(struct profile *p, struct line l, struct profile_stack *op
         skip_blanks(&l);
         read_fact(p, l);
         read_build_id(p, l);
+        read_name(p, l);
     } else if (take(&l, "MAPPED_LIBRARIES:")) {
         p->mapped = true;
         *is_open = false;
@@ -276,6 +313,8 @@ int profile_parse(const char *text, size_t size, struct profile *p)
     while (next_line(&text, end, &l))
         read_line(p, l, &open, &is_open);
     order_maps(p);
+    if (p->name_count)
+        qsort(p->names, p->name_count, sizeof *p->names, by_pc);
     return 0;
 }
 
@@ -283,6 +322,12 @@ const struct profile_map *profile_find_map(const struct profile *p, uint64_t pc)
 {
     size_t n = starts_up_to(p->maps, p->map_count, sizeof *p->maps, pc);
     return n && pc < p->maps[n - 1].end ? &p->maps[n - 1] : NULL;
+}
+
+const struct profile_name *profile_find_name(const struct profile *p, uint64_t pc)
+{
+    struct profile_name key = {.pc = pc};
+    return p->name_count ? bsearch(&key, p->names, p->name_count, sizeof key, by_pc) : NULL;
 }
 
 void profile_free(struct profile *p)
@@ -293,6 +338,9 @@ void profile_free(struct profile *p)
         free(p->builds[i].path);
         free(p->builds[i].id);
     }
+    for (size_t i = 0; i < p->name_count; i++)
+        free(p->names[i].language);
+    free(p->names);
     free(p->pcs);
     free(p->stacks);
     free(p->maps);

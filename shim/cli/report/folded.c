@@ -101,8 +101,8 @@ void report_json(const struct report *r, FILE *f)
         out_json(f, r->old_name);
     else
         fputs("null", f);
-    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",", rows_by_names[r->by],
-            r->interval_bytes);
+    fprintf(f, ",\"by\":\"%s\",\"sample_bytes\":%" PRIu64 ",\"outside_bytes\":%" PRIu64 ",",
+            rows_by_names[r->by], r->interval_bytes, r->outside_bytes);
     put_held(f, "", &r->stacks.total, SIDE_NOW);
     if (r->old_name) {
         fputc(',', f);

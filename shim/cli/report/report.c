@@ -26,7 +26,7 @@ struct options {
 
 static const char help[] =
     "Usage: tidepool report FILE... [options]\n"
-    "Who held the memory, by heap profiles (heap_v2) of tidepool, jemalloc, jeprof or pprof.\n"
+    "What held the memory, by heap profiles (heap_v2) of tidepool, jemalloc, jeprof or pprof.\n"
     "Several are added up; - is the standard input.\n\n"
     "      --top N           rows to show, 0 for all [20]\n"
     "      --by WHAT         a row for each site, function or module [site]\n"
@@ -35,7 +35,7 @@ static const char help[] =
     "      --folded          folded stacks instead of the table\n"
     "      --json            rows as JSON\n"
     "      --root DIR        where the mapped files are: /proc/PID/root for a container\n"
-    "      --all-frames      the allocator's own frames, too\n";
+    "      --all-frames      frames of the allocator and of interpreters, too\n";
 
 static int usage(const char *what, const char *arg)
 {
@@ -107,6 +107,10 @@ static int take_args(struct report *r, struct options *o, char **args)
     size_t files = 0;
     bool plain = false;
     for (char **arg = args; *arg; arg++) {
+        // tidepool report "$(tidepool dump PID)"
+        if (!**arg)
+            return launcher_fail(EXIT_OURS,
+                                 "report: no profile is named (did tidepool dump fail?)");
         if (plain || (*arg)[0] != '-' || !(*arg)[1]) {
             args[files++] = *arg;
             continue;
@@ -162,6 +166,7 @@ static int add_file(struct report *r, const char *path, const struct symbols_opt
         r->interval_bytes = p.rate > 1 ? p.rate : p.interval_bytes;
         r->samples += p.samples;
         r->dropped += p.dropped;
+        r->outside_bytes += p.outside_bytes;
     }
     profile_free(&p);
     return 0;

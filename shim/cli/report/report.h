@@ -18,6 +18,7 @@ struct report {
     size_t name_count;
     const char *old_name;                      // of the older profile, where two are compared
     uint64_t interval_bytes, samples, dropped; // how the figures were come by; 0: unknown
+    uint64_t outside_bytes;                    // resident, and not from malloc
     enum rows_by by;
     size_t top; // rows to show; 0: all
 };

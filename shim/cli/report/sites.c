@@ -12,6 +12,7 @@
 #include "shim/cli/report/report.h"
 
 enum { WIDTH_MIN = 60, CALLERS_COLUMN = 15, CALLERS_WIDTH_MAX = 120, NAME_MAX_BYTES = 4096 };
+enum { OUTSIDE_MIN = 1 << 20 }; // every program has a little
 
 struct screen {
     FILE *f;
@@ -213,6 +214,10 @@ static void put_head(const struct report *r, const struct screen *t)
     if (r->dropped)
         fprintf(t->f, "%" PRIu64 " of %" PRIu64 " samples had no room and are missing\n",
                 r->dropped, r->samples + r->dropped);
+    if (r->outside_bytes >= OUTSIDE_MIN)
+        fprintf(t->f,
+                "mapped outside malloc: %s, not shown below (a runtime's own heap, mmap, stacks)\n",
+                out_size(a, (double)r->outside_bytes));
     if (!r->old_name)
         return;
     double change = total->bytes[SIDE_NOW] - total->bytes[SIDE_BEFORE];

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 
 extern char **environ;
 
-enum { PROBE_NOT_LOADED = 3, PROBE_OTHER_MALLOC = 4 };
+enum { PROBE_NOT_STARTED = -2, PROBE_NOT_LOADED = 3, PROBE_OTHER_MALLOC = 4 };
 
 bool launcher_self(char *out, size_t size)
 {
@@ -159,14 +160,24 @@ static int start_probe(pid_t *pid, int to)
     return err;
 }
 
-// Runs the probe; its exit status, or -1. What it and the loader print comes back in `said`.
+// Its exit status, or -1 where a signal ended it.
+static int wait_for_probe(pid_t pid)
+{
+    int status;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Runs the probe. Its exit status, -1 where a signal ended it, or PROBE_NOT_STARTED; then
+// errno says why. What it and the loader print comes back in `said`.
 static int run_probe(char *said, size_t size)
 {
-    int ends[2], status = -1;
+    int ends[2];
     pid_t pid;
     said[0] = '\0';
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return -1;
+        return PROBE_NOT_STARTED;
+    // A parent that ignores its children's ends makes us ignore them, and nothing is waited for.
+    void (*usual)(int) = signal(SIGCHLD, SIG_DFL);
     int err = start_probe(&pid, ends[1]);
     close(ends[1]);
     size_t used = 0;
@@ -174,9 +185,10 @@ static int run_probe(char *said, size_t size)
         used += (size_t)n;
     said[used] = '\0';
     close(ends[0]);
-    if (err || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
-        return -1;
-    return WEXITSTATUS(status);
+    int status = err ? PROBE_NOT_STARTED : wait_for_probe(pid);
+    signal(SIGCHLD, usual); // the command's
+    errno = err;
+    return status;
 }
 
 // The line that names the library, else the last one.
@@ -197,6 +209,11 @@ int launcher_verify(void)
     int status = run_probe(said, sizeof said);
     if (status == 0)
         return 0;
+    // What may start no process may still become another program.
+    if (status == PROBE_NOT_STARTED) {
+        launcher_note("the library was not tried first: %s", strerror(errno));
+        return 0;
+    }
     const char *line = telling_line(said), *colon = *line ? ": " : "";
     if (status == PROBE_OTHER_MALLOC)
         return launcher_fail(EXIT_OURS, "malloc comes from %s, which is loaded before tidepool",

@@ -184,11 +184,16 @@ static int inspect(const char *shown, const char *path, unsigned depth)
     return status;
 }
 
-int launcher_inspect(const char *command)
+int launcher_inspect(const char *command, const char *meant)
 {
     char path[PATH_MAX];
-    if (!resolve(command, path, sizeof path))
-        return launcher_fail(errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT,
-                             "%s: %s", command, strerror(errno));
+    if (!resolve(command, path, sizeof path)) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        if (!missing)
+            meant = NULL;
+        return launcher_fail(missing ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s%s%s%s", command,
+                             strerror(errno), meant ? "; did you mean tidepool " : "",
+                             meant ? meant : "", meant ? "?" : "");
+    }
     return inspect(command, path, 0);
 }

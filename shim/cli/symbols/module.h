@@ -10,6 +10,7 @@
 #include "shim/cli/profile/profile.h"
 #include "shim/cli/profile/stacks.h"
 #include "shim/cli/symbols/elf.h"
+#include "shim/cli/symbols/made_name.h"
 
 struct address {
     uint64_t pc;     // within the call, not behind it
@@ -17,6 +18,7 @@ struct address {
     const struct profile_map *map;
     uint32_t module;     // number of the path
     size_t first, depth; // of its frames, the innermost inlined one first
+    enum made_kind kind; // of the code there
 };
 
 // The frames of all addresses, by number.

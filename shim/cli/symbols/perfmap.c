@@ -56,28 +56,30 @@ static bool try_load(struct perfmap *m, const char *dir, size_t dir_length, uint
     return true;
 }
 
-static bool try_pid(struct perfmap *m, const char *profile_path, size_t dir_length, uint64_t pid,
-                    uid_t owner)
+static bool try_pid(struct perfmap *m, const char *profile_path, size_t dir_length,
+                    const char *root, uint64_t pid, uid_t owner)
 {
-    static const char tmp[] = "/tmp/";
+    char tmp[PATH_MAX];
+    snprintf(tmp, sizeof tmp, "%s/tmp/", root);
     bool is_beside = strcmp(profile_path, "-") != 0;
     return (is_beside && try_load(m, profile_path, dir_length, pid, owner)) ||
-           try_load(m, tmp, sizeof tmp - 1, pid, owner);
+           try_load(m, tmp, strlen(tmp), pid, owner);
 }
 
-void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint64_t pid)
+void perfmap_load(struct perfmap *m, const char *profile_path, const char *root, uid_t owner,
+                  uint64_t pid)
 {
     *m = (struct perfmap){0};
     const char *name = basename(profile_path);
     size_t dir_length = (size_t)(name - profile_path);
     if (pid) {
-        try_pid(m, profile_path, dir_length, pid, owner);
+        try_pid(m, profile_path, dir_length, root, pid, owner);
         return;
     }
     for (const char *p = name; *p;) {
         size_t digits = strspn(p, "0123456789");
         if (digits && digits < 12 &&
-            try_pid(m, profile_path, dir_length, strtoull(p, NULL, 10), owner))
+            try_pid(m, profile_path, dir_length, root, strtoull(p, NULL, 10), owner))
             return;
         p += digits ? digits : 1;
     }

@@ -17,10 +17,12 @@ struct perfmap {
     size_t count, room;
 };
 
-// The map of process `pid`, or where that is 0 of the one that the profile's file name holds the
-// number of: beside the profile, else in /tmp. Standard input ("-") is beside nothing. It has to
-// belong to the owner of the profile. Empty where there is none.
-void perfmap_load(struct perfmap *m, const char *profile_path, uid_t owner, uint64_t pid);
+// The map of process `pid`; where that is 0, of the one that the profile's file name holds the
+// number of. It is looked for beside the profile, then in ROOT/tmp ("" is this machine's). The
+// number is the process's own, as its container has it. Standard input ("-") is beside nothing. The
+// map has to belong to the owner of the profile. Empty where there is none.
+void perfmap_load(struct perfmap *m, const char *profile_path, const char *root, uid_t owner,
+                  uint64_t pid);
 
 // Lines of "START SIZE NAME", both hexadecimal. Changes the text, which ends in a NUL, and keeps
 // it.

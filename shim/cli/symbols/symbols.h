@@ -3,7 +3,8 @@
 // For each file that was mapped: its lines and inlined functions by lines.c, where it or its debug
 // file (/usr/lib/debug/.build-id) has them. Else the function by its symbol table; else the file's
 // name and the offset. Code that was made at run time is named by perf-PID.map, which node
-// --perf-basic-prof and other runtimes write.
+// --perf-basic-prof and other runtimes write. Where that names a function of the program's, the
+// runtime's own frames are left out.
 #ifndef TIDEPOOL_SHIM_CLI_SYMBOLS_SYMBOLS_H
 #define TIDEPOOL_SHIM_CLI_SYMBOLS_SYMBOLS_H
 

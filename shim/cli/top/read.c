@@ -28,6 +28,7 @@ static const struct field {
     {"tidepool_pool_live_bytes", offsetof(struct top_row, live_bytes)},
     {"tidepool_pool_free_bytes", offsetof(struct top_row, pooled_bytes)},
     {"tidepool_pool_slack_bytes", offsetof(struct top_row, slack_bytes)},
+    {"tidepool_memory_outside_bytes", offsetof(struct top_row, outside_bytes)},
     {"tidepool_pool_allocations_total", offsetof(struct top_row, allocations)},
     {"tidepool_pool_reused_total", offsetof(struct top_row, reused)},
 };

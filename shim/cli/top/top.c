@@ -20,14 +20,15 @@ enum {
     MOST_MS = 3600000,
     USUAL_MS = 2000,
     LINE_BYTES = 1024,
-    FRAME_ROWS_MAX = 500
+    FRAME_ROWS_MAX = 500,
+    COUNT_MAX = 1000000000
 };
 
 static struct {
     struct top_filter filter;
     enum top_sort sort;
-    bool turned, once, json, interval_given, help;
-    unsigned interval_ms;
+    bool turned, once, json, csv, interval_given, help;
+    unsigned interval_ms, count; // readings; 0: as many as there is time for
 } opt = {.sort = TOP_USAGE, .interval_ms = USUAL_MS};
 
 static const char usage[] =
@@ -35,6 +36,8 @@ static const char usage[] =
     "What the processes under tidepool on this machine hold.\n\n"
     "      --once            one table, then end; with -d, after that time, with rates\n"
     "      --json            one JSON object a reading; ends after one, unless -d is given\n"
+    "      --watch-csv       for recording: one line of CSV a process and reading, and a heading\n"
+    "      --count=N         ends after N readings\n"
     "  -d, --delay=SECONDS   time between two readings, from 0.1 on [2]\n"
     "      --sort=COLUMN     process, pid, level, usage, live, pooled, slack, reuse,\n"
     "                        reclaims or rate [usage]\n"
@@ -89,6 +92,15 @@ static bool take_delay(const char *text)
     return take_seconds(text, &opt.interval_ms);
 }
 
+static bool take_count(const char *text)
+{
+    uint64_t n;
+    if (!scan_number(&text, &n) || *text || !n || n > COUNT_MAX)
+        return false;
+    opt.count = (unsigned)n;
+    return true;
+}
+
 static const struct valued {
     const char *name, *form;
     bool (*take)(const char *text);
@@ -97,6 +109,7 @@ static const struct valued {
     {"-d", "seconds from 0.1 to 3600", take_delay},
     {"--sort", "a column: process, pid, level, usage, live, pooled, slack, reuse, reclaims or rate",
      take_sort},
+    {"--count", "a number of readings", take_count},
     {"--pid", "PID,...", take_pids},
     {"--service", "GLOB,... without slashes", take_service},
 };
@@ -104,7 +117,10 @@ static const struct valued {
 static const struct plain {
     const char *name;
     bool *set;
-} plain[] = {{"--once", &opt.once}, {"--json", &opt.json}, {"--reverse", &opt.turned}};
+} plain[] = {{"--once", &opt.once},
+             {"--json", &opt.json},
+             {"--watch-csv", &opt.csv},
+             {"--reverse", &opt.turned}};
 
 // Takes one option that has a value; how many words it was, 0 if it is none of these, or -1 after
 // saying what is wrong.
@@ -154,10 +170,15 @@ static int take_options(char **args)
         int words = take_plain(*args) ? 1 : take_valued(args);
         if (words < 0)
             return EXIT_OURS;
+        if (!words && **args && strspn(*args, "0123456789,") == strlen(*args))
+            return launcher_fail(EXIT_OURS, "top: %s: no such option; did you mean --pid=%s?",
+                                 *args, *args);
         if (!words)
             return launcher_fail(EXIT_OURS, "top: %s: no such option; tidepool top --help", *args);
         args += words;
     }
+    if (opt.json && opt.csv)
+        return launcher_fail(EXIT_OURS, "top: --json and --watch-csv exclude each other");
     return 0;
 }
 
@@ -183,36 +204,59 @@ static void print_table(const struct top *t)
         puts(top_nothing(&opt.filter));
 }
 
-static void sleep_ms(unsigned ms)
+// Sleeps until an interval after *due, which becomes that; after a reading that took longer it is
+// now, and what was missed is not made up for.
+static void sleep_interval(uint64_t *due)
 {
-    const struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    uint64_t now = launcher_now_ms(), next = *due + opt.interval_ms, rest;
+    *due = next > now ? next : now;
+    rest = *due - now;
+    const struct timespec t = {(time_t)(rest / 1000), (long)(rest % 1000) * 1000000};
     nanosleep(&t, NULL);
 }
 
-// Tables or objects, one after the other, for files and pipes.
+static void print_reading(const struct top *t, bool first)
+{
+    if (opt.csv) {
+        if (first)
+            top_csv_heading(stdout);
+        top_csv(t, stdout);
+    } else if (opt.json) {
+        top_json(t, stdout);
+    } else {
+        if (!first)
+            putchar('\n');
+        print_table(t);
+    }
+}
+
+// What ends a program with a reading half written leaves half a line, so each is one write.
+static char written[1 << 20];
+
+// Readings one after the other, for files and pipes.
 static int run_plain(struct top *t)
 {
-    bool repeat = opt.interval_given && !opt.once;
+    bool repeats = opt.csv || opt.interval_given || opt.count;
+    unsigned left = opt.once || !repeats ? 1 : opt.count;
+    uint64_t due = launcher_now_ms();
+    setvbuf(stdout, written, _IOFBF, sizeof written);
+    // A reader that goes ends a recording, also where the parent ignores this, as services have it.
+    signal(SIGPIPE, SIG_DFL);
     // Rates need two readings.
     if (opt.once && opt.interval_given) {
         if (!read_now(t))
             return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
-        sleep_ms(opt.interval_ms);
+        sleep_interval(&due);
     }
-    for (;;) {
+    for (bool first = true;; first = false) {
         if (!read_now(t))
             return launcher_fail(EXIT_OURS, "top: /proc: %s", strerror(errno));
-        if (opt.json)
-            top_json(t, stdout);
-        else
-            print_table(t);
+        print_reading(t, first);
         if (fflush(stdout) != 0)
             return launcher_fail(EXIT_OURS, "top: %s", strerror(errno));
-        if (!repeat)
+        if (left && !--left)
             return 0;
-        if (!opt.json)
-            putchar('\n');
-        sleep_ms(opt.interval_ms);
+        sleep_interval(&due);
     }
 }
 
@@ -386,7 +430,7 @@ int launcher_top(char **args)
     int status = take_options(args);
     if (status)
         return status < 0 ? 0 : status;
-    bool screen = !opt.once && !opt.json && term_usable();
+    bool screen = !opt.once && !opt.json && !opt.csv && !opt.count && term_usable();
     status = screen ? run_screen(&t) : run_plain(&t);
     top_free(&t);
     return status;

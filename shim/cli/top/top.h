@@ -4,7 +4,7 @@
 //   read.c   asks the processes: rows
 //   sort.c   the columns, by which rows are sorted and chosen
 //   show.c   rows as a table
-//   json.c   rows as JSON
+//   record.c rows as JSON and as CSV
 //   term.c       the terminal, and its restoration
 //
 // Names and labels come from the processes, so that nothing in them reaches a terminal or a JSON
@@ -34,6 +34,7 @@ struct top_row {
     char why[64];          // where it was not asked, or did not answer
     double resident_bytes; // by /proc, whether it answers or not
     double level, usage_ratio, usage_bytes, limit_bytes; // limit: infinite where there is none
+    double outside_bytes;                                // mapped past malloc
     double live_bytes, pooled_bytes, slack_bytes, allocations, reused, reuse_ratio;
     double reclaims, reclaims_by[TOP_CAUSES], reclaims_per_s;
 };
@@ -96,6 +97,10 @@ const char *top_help(unsigned line);
 
 // One JSON object and a newline.
 void top_json(const struct top *top, FILE *to);
+
+// A line for each process. All lines of a reading bear its time.
+void top_csv_heading(FILE *to);
+void top_csv(const struct top *top, FILE *to);
 
 // The subcommand; `args` are the words behind its name.
 int launcher_top(char **args);
