@@ -17,8 +17,12 @@
 // How long a thread that grows waits for another's reclaim: about what giving back 200 MB takes on
 // a busy machine.
 #define WAIT_FOR_OTHER_MS 100
-// For what on_critical writes, by a thread that may be off its processor.
-#define WAIT_FOR_WORD_MS 1000
+// For what on_critical writes, and for a reclaim where the next blocks may be the last: the other
+// thread may be off its processor, or wait for locks of threads that are. With 12 threads for each
+// processor 100 ms were too few in one run of a thousand.
+#define WAIT_NEAR_END_MS 1000
+// What each thread may have in hand and not have touched yet.
+#define IN_HAND_BYTES ((uint64_t)2 << 20)
 // A sample takes some 50 us. One that took this long is no longer true.
 #define OLD_US 1000
 // The least free memory that is worth a reclaim before a fork.
@@ -239,21 +243,32 @@ static void tell_critical(void)
         end_act();
 }
 
-static void act(enum pressure_cause cause, const struct pressure_action *a,
+// How long to wait for another thread's reclaim, or for what it tells.
+static unsigned wait_for_other_ms(const struct pressure_action *a, const struct pressure_sample *s,
+                                  bool told)
+{
+    bool near_end = a->emergency || a->left_bytes < s->threads * IN_HAND_BYTES;
+
+    return told || near_end ? WAIT_NEAR_END_MS : WAIT_FOR_OTHER_MS;
+}
+
+// True where this thread waited for another's reclaim instead. That one may have been decided on
+// long ago, and have found nothing, so the thread evaluates once more.
+static bool act(enum pressure_cause cause, const struct pressure_action *a,
                 const struct pressure_sample *s)
 {
     bool decay = atomic_load_explicit(&decay_fast, memory_order_relaxed) != decay_applied;
     bool told = atomic_load_explicit(&telling, memory_order_relaxed);
     bool wait = a->reclaim || told;
     if (!wait && !decay)
-        return;
+        return false;
     bool grower = cause == PRESSURE_CAUSE_ASSIST;
     uint32_t seen = futex_bell_read(&acted);
     if (!futex_lock_try(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
         if (wait && grower)
-            futex_bell_wait(&acted, seen, told ? WAIT_FOR_WORD_MS : WAIT_FOR_OTHER_MS);
-        return;
+            futex_bell_wait(&acted, seen, wait_for_other_ms(a, s, told));
+        return wait && grower;
     }
     apply_decay();
     if (a->reclaim)
@@ -266,6 +281,7 @@ static void act(enum pressure_cause cause, const struct pressure_action *a,
                                            .limit_bytes = s->limit_bytes});
     else
         end_act();
+    return false;
 }
 
 // Without any limit memory is never short. Said once, and not again in a child: a server's workers
@@ -279,49 +295,62 @@ static void say_blind(const struct pressure_sample *s)
                    "memory is not watched: neither a cgroup nor /proc/meminfo can be read");
 }
 
+// Sample, step, act. False if another thread was evaluating for all of `wait_ms`. *waited: for
+// another's reclaim.
+static bool evaluate(enum pressure_cause cause, size_t pending, unsigned wait_ms, bool *waited)
+{
+    *waited = false;
+    if (wait_ms ? !futex_lock_take(&evaluation_lock, wait_ms) : !futex_lock_try(&evaluation_lock))
+        return false;
+    uint64_t now = clock_now_ms();
+    struct pressure_sample s;
+    if (cause == PRESSURE_CAUSE_WATCHDOG)
+        thread_cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    sample(&s, pending, now);
+    struct pressure_action a = pressure_step(options, &w.state, &s, now);
+    bool turned_urgent = a.urgent && !w.was_urgent;
+    w.was_urgent = a.urgent;
+    struct pressure_stats *stats = snapshot_stats();
+    stats->evaluations++;
+    stats->direct_evaluations += cause == PRESSURE_CAUSE_ASSIST;
+    if (a.keep_bytes != stats->keep_bytes ||
+        pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !evaluate_done()) {
+        stats->keep_bytes = a.keep_bytes;
+        if (hooks->set_keep)
+            hooks->set_keep(a.keep_bytes, pressure_near_limit(&s));
+    }
+    if (a.tight != w.was_tight && hooks->set_tight)
+        hooks->set_tight(a.tight);
+    w.was_tight = a.tight;
+    atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
+    atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
+    direct_evaluated(&a, &s, stats->sample_us);
+    evaluate_on_step(&a, &s);
+    atomic_store_explicit(&evaluated, true, memory_order_relaxed);
+    snapshot_post(&w.state, &s);
+    futex_lock_drop(&evaluation_lock);
+    say_blind(&s);
+    if (hooks->evaluated)
+        hooks->evaluated(cause, &a, &s);
+    if (turned_urgent && hooks->on_critical)
+        tell_critical();
+    *waited = act(cause, &a, &s);
+    return true;
+}
+
 bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
+    bool waited;
+
     if (busy || !options || atomic_load_explicit(&forbidden, memory_order_relaxed))
         return false;
     int saved = errno;
     busy = true;
-    bool locked =
-        wait_ms ? futex_lock_take(&evaluation_lock, wait_ms) : futex_lock_try(&evaluation_lock);
-    if (locked) {
-        uint64_t now = clock_now_ms();
-        struct pressure_sample s;
-        if (cause == PRESSURE_CAUSE_WATCHDOG)
-            thread_cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
-        sample(&s, pending, now);
-        struct pressure_action a = pressure_step(options, &w.state, &s, now);
-        bool turned_urgent = a.urgent && !w.was_urgent;
-        w.was_urgent = a.urgent;
-        struct pressure_stats *stats = snapshot_stats();
-        stats->evaluations++;
-        stats->direct_evaluations += cause == PRESSURE_CAUSE_ASSIST;
-        if (a.keep_bytes != stats->keep_bytes ||
-            pressure_near_limit(&s) != pressure_near_limit(&stats->sample) || !evaluate_done()) {
-            stats->keep_bytes = a.keep_bytes;
-            if (hooks->set_keep)
-                hooks->set_keep(a.keep_bytes, pressure_near_limit(&s));
-        }
-        if (a.tight != w.was_tight && hooks->set_tight)
-            hooks->set_tight(a.tight);
-        w.was_tight = a.tight;
-        atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
-        atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
-        direct_evaluated(&a, &s, stats->sample_us);
-        evaluate_on_step(&a, &s);
-        atomic_store_explicit(&evaluated, true, memory_order_relaxed);
-        snapshot_post(&w.state, &s);
-        futex_lock_drop(&evaluation_lock);
-        say_blind(&s);
-        if (hooks->evaluated)
-            hooks->evaluated(cause, &a, &s);
-        if (turned_urgent && hooks->on_critical)
-            tell_critical();
-        act(cause, &a, &s);
-    }
+    bool locked = evaluate(cause, pending, wait_ms, &waited);
+    // The other thread has the lock once more, to see what its reclaim came to.
+    if (waited)
+        evaluate(cause, pending, wait_ms > WAIT_FOR_OTHER_MS ? wait_ms : WAIT_FOR_OTHER_MS,
+                 &waited);
     busy = false;
     errno = saved;
     return locked;

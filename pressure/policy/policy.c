@@ -133,15 +133,40 @@ static bool is_time(const struct pressure_options *o, const struct pressure_stat
     return !st->reclaimed_once || since >= (uint64_t)(urgent ? 1000 : o->cooldown_ms) << futile;
 }
 
+// So much that a reclaim of it was worth its time. Half of what is left counts too: close to the
+// limit that is all there can be.
+static bool is_worth(uint64_t bytes, const struct pressure_sample *s)
+{
+    return bytes >= pressure_near_limit(s) / 100 ||
+           (bytes >= MIB && bytes >= s->headroom_bytes / 2);
+}
+
+// Do reclaims give back what was never touched? A server whose threads take large buffers and use
+// little of them gives back gigabytes of such pages, and the kernel gets nothing.
+#define TOUCHED_PART 4
+static bool is_untouched(const struct pressure_state *st)
+{
+    return st->fell < st->given / TOUCHED_PART;
+}
+
+// Reclaims that give nothing may take a fifth of the time at first, and less each time. One that
+// found nothing says nothing of what was freed after it.
+static bool is_affordable(const struct pressure_state *st, const struct pressure_sample *s,
+                          uint64_t since)
+{
+    unsigned futile = st->futile < 6 ? st->futile : 6;
+
+    return !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile ||
+           (!is_untouched(st) && is_worth(less(s->held_bytes, st->reclaim_held), s));
+}
+
 static enum pressure_reason want_reclaim(const struct pressure_options *o,
                                          const struct pressure_state *st,
                                          const struct pressure_sample *s,
                                          const struct pressure_action *a, bool urgent, uint64_t now)
 {
     uint64_t since = now - st->reclaim_ms, limit = pressure_near_limit(s);
-    unsigned futile = st->futile < 6 ? st->futile : 6;
-    // Reclaims that give nothing may take a fifth of the time at first, and less each time.
-    bool affordable = !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile;
+    bool affordable = is_affordable(st, s, since);
     if (s->held_bytes >= MIB && missing_bytes(st, s))
         return affordable ? PRESSURE_REASON_RUSH : PRESSURE_REASON_NONE;
     // Taken again, shared pages are growth that no counter shows.
@@ -367,13 +392,10 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     return a;
 }
 
-// Do reclaims give back what was never touched? A server whose threads take large buffers and use
-// little of them gives back gigabytes of such pages, and the kernel gets nothing. What it gets
-// shows over the last eight reclaims: usage falls by it, and rises by what is faulted in. So what
-// other threads take meanwhile does not disturb the sum. Where usage counts pages of others, or
-// pages came without faults (huge ones, a parent's), all counts as touched.
-#define TOUCHED_PART 4
-static bool is_untouched(struct pressure_state *st, const struct pressure_sample *after,
+// What the kernel gets shows over the last eight reclaims: usage falls by it, and rises by what is
+// faulted in. So what other threads take meanwhile does not disturb the sum. Where usage counts
+// pages of others, or pages came without faults (huge ones, a parent's), all counts as touched.
+static void note_touched(struct pressure_state *st, const struct pressure_sample *after,
                          uint64_t freed)
 {
     uint64_t faulted = after->faulted_bytes - st->reclaim_faulted;
@@ -383,18 +405,13 @@ static bool is_untouched(struct pressure_state *st, const struct pressure_sample
     st->reclaim_faulted = after->faulted_bytes;
     st->given += freed - st->given / 8;
     st->fell += min64(fell, freed) - st->fell / 8;
-    return st->fell < st->given / TOUCHED_PART;
 }
 
 void pressure_reclaimed(struct pressure_state *st, const struct pressure_sample *after,
                         uint64_t freed, uint64_t took_us, uint64_t now)
 {
-    // Half of what is left counts too: close to the limit that is all there can be.
-    bool worth = freed >= pressure_near_limit(after) / 100 ||
-                 (freed >= MIB && freed >= after->headroom_bytes / 2);
-    if (is_untouched(st, after, freed))
-        worth = false;
-    st->futile = worth ? 0 : st->futile + 1;
+    note_touched(st, after, freed);
+    st->futile = is_worth(freed, after) && !is_untouched(st) ? 0 : st->futile + 1;
     st->reclaimed_once = true;
     st->reclaim_ms = now;
     st->reclaim_took_us = took_us;

@@ -163,17 +163,38 @@ Test(pressure_reclaim, what_was_touched_does_not)
     cr_expect(eq(uint, state.futile, 0));
 }
 
-// One of 1 ms in vain is worth another after 8 ms, six are worth it after 256.
+// One of 1 ms that could not give back what is held, in vain.
+static void reclaimed_in_vain(unsigned used_mib, unsigned held_mib, uint64_t now)
+{
+    struct pressure_sample s = sample_of(used_mib);
+    s.held_bytes = held_mib * M;
+    pressure_reclaimed(&state, &s, 0, 1000, now);
+}
+
+// It is worth another after 8 ms, six are worth it after 256.
 Test(pressure_reclaim, futile_reclaims_back_off_even_there)
 {
     step(970, 1000);
-    reclaimed(0, 970, 1000);
+    reclaimed_in_vain(970, 100, 1000);
     cr_expect(eq(int, reclaims_with(970, 100, 0, 1007), 0));
     cr_expect(eq(int, reclaims_with(970, 100, 0, 1008), 1));
     for (int i = 0; i < 5; i++)
-        reclaimed(0, 970, 1008);
+        reclaimed_in_vain(970, 100, 1008);
     cr_expect(eq(int, reclaims_with(970, 100, 0, 1263), 0));
     cr_expect(eq(int, reclaims_with(970, 100, 0, 1264), 1));
+}
+
+// There was nothing to give back. What is freed after it goes back at once, from 1 % of the limit.
+Test(pressure_reclaim, a_reclaim_that_found_nothing_puts_off_none)
+{
+    step(970, 1000);
+    for (int i = 0; i < 6; i++)
+        reclaimed_in_vain(970, 0, 1000);
+    cr_expect(eq(int, reclaims_with(970, 15, 0, 1001), 0), "half of 30 left and 15 held may stay");
+    cr_expect(eq(int, reclaims_with(970, 31, 0, 1002), 1));
+    reclaimed_in_vain(970, 31, 1003);
+    cr_expect(eq(int, reclaims_with(970, 40, 0, 1004), 0), "9 MiB more");
+    cr_expect(eq(int, reclaims_with(970, 41, 0, 1005), 1), "10 MiB more");
 }
 
 Test(pressure_reclaim, an_emergency_takes_what_is_held_whatever_the_back_off)
@@ -188,6 +209,7 @@ Test(pressure_reclaim, an_emergency_takes_what_is_held_whatever_the_back_off)
     struct pressure_action a = pressure_step(&options, &state, &s, 1001);
     cr_expect(eq(int, a.reclaim, 1));
     cr_expect(eq(ulong, a.keep_bytes, 0));
+    reclaimed_in_vain(990, 100, 1001);
     s = sample_of(990);
     s.held_bytes = 100 * M;
     a = pressure_step(&options, &state, &s, 1002);
