@@ -39,11 +39,12 @@ void record_end(void)
     atomic_fetch_sub(&record.flying, 1);
 }
 
-// Nothing that a note could take away: no mapping in the table, and none on its way there.
+// Nothing that a note could take away: no mapping in the table, and none on its way there. In the
+// order in which a note travels: the ring, the holder's hands, the count.
 static bool is_empty(void)
 {
-    return !atomic_load_explicit(&record.count, memory_order_relaxed) &&
-           atomic_load(&record.head) == atomic_load(&record.tail) && !atomic_load(&record.taken);
+    return atomic_load(&record.head) == atomic_load(&record.tail) && !atomic_load(&record.taken) &&
+           !atomic_load_explicit(&record.count, memory_order_relaxed);
 }
 
 static struct note note_of(enum note_kind kind, uint64_t start, uint64_t end)

@@ -11,8 +11,12 @@ static struct {
     struct mapping m;
 } aside[ASIDE];
 
-static void put(const struct mapping *m)
+static void put(struct mapping *m)
 {
+    // A new number wherever it comes to lie: it may have been asked for before, and have come back
+    // while the kernel's list was read without it.
+    if (m->flags & MAPPING_FRESH)
+        m->dev = ++record.serial;
     if (!table_put(record.table, m))
         record_doubt();
     else if (m->flags & MAPPING_FRESH)
@@ -130,9 +134,7 @@ void record_apply(struct note *n)
     switch (n->kind) {
     case NOTE_PUT:
         n->m.used = record_now();
-        if (n->m.flags & MAPPING_FRESH)
-            n->m.dev = ++record.serial;
-        else if (!(n->m.flags & MAPPING_RULED))
+        if (!(n->m.flags & (MAPPING_FRESH | MAPPING_RULED)))
             atomic_store_explicit(&record.unruled, true, memory_order_relaxed);
         put(&n->m);
         break;
