@@ -98,7 +98,7 @@ $(B)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(COMPILE) $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS) $(LIBS)' > $@
 
-# Jemalloc's archive first: where it is missing that is said before anything is compiled.
+# Jemalloc's archive first: what the build lacks is said before anything is compiled.
 $(B)/%.o: %.c $(B)/flags | build/jemalloc/libje.a
 	$(call say,CC,$@)
 	@mkdir -p $(@D)

@@ -5,8 +5,14 @@ JEMALLOC_VERSIONS := 5.3.0 5.3.1
 JEMALLOC_VERIFIED ?= no
 
 # The archive, position-independent: make JEMALLOC_A=/path/to/libjemalloc_pic.a
+# Without a compiler, which knows the folder's name, it is found by a pattern.
 JEMALLOC_A ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,\
-    /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null) /usr/lib /usr/local/lib)))
+    /usr/lib/$(or $(shell $(CC) -print-multiarch 2>/dev/null),*-linux-gnu) /usr/lib /usr/local/lib)))
+
+# What the build lacks, by Debian's names.
+LACKS = $(strip $(shell command -v $(firstword $(CC)) >/dev/null || echo $(patsubst cc,gcc,$(firstword $(CC))); \
+    $(CC) -include stdlib.h -E -x c /dev/null >/dev/null 2>&1 || echo libc6-dev; \
+    command -v $(firstword $(OBJCOPY)) >/dev/null || echo binutils) $(if $(JEMALLOC_A),,libjemalloc-dev))
 JE_VERSION := $(shell strings -a '$(JEMALLOC_A)' 2>/dev/null | sed -n 's/^\([0-9][0-9.]*\)-[0-9]*-g[0-9a-f]*$$/\1/p' | head -n 1)
 
 # -u: a program that links core.a and asks for nothing in a file of wraps has to find them there, too.
@@ -35,8 +41,9 @@ build/jemalloc/path: FORCE
 	@echo '$(JEMALLOC_A)' | cmp -s - $@ || echo '$(JEMALLOC_A)' > $@
 
 build/jemalloc/libje.a: Makefile pool/jemalloc_private/build.mk build/jemalloc/path $(wildcard $(JEMALLOC_A))
+	$(if $(LACKS),@echo 'missing: $(LACKS): apt-get install $(LACKS)$(,) or make setup for all targets' >&2; exit 1)
 	$(call say,JE,$@)
-	@test -r '$(JEMALLOC_A)' || { echo 'no $(or $(JEMALLOC_A),libjemalloc_pic.a: apt-get install libjemalloc-dev)' >&2; exit 1; }
+	@test -r '$(JEMALLOC_A)' || { echo 'no $(JEMALLOC_A)' >&2; exit 1; }
 	@mkdir -p $(@D)
 	@v=$(JE_VERSION); \
 	case ' $(JEMALLOC_VERSIONS) ' in *" $${v:-none} "*) ;; *) test '$(JEMALLOC_VERIFIED)' = yes || { \
