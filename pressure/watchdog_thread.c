@@ -253,7 +253,7 @@ static void say_accelerators(void)
     if (said || !h->log)
         return;
     said = true;
-    if (evaluate_options()->watch_path && !named->open && named->error && named->error != ENOENT)
+    if (psi_is_named(evaluate_options()) && !named->open && named->error)
         h->log(PRESSURE_LOG_SOURCE, "%s cannot be listened to: %s", psi_names[PSI_SYSTEMD],
                strerrordesc_np(named->error));
     h->log(PRESSURE_LOG_FOUND, "events that ask for an evaluation: %s %s, %s %s, %s %s",
@@ -404,7 +404,8 @@ static void on_step(const struct pressure_action *a, const struct pressure_sampl
     // made for one request, perhaps, and that was refused. A busy machine alone is no reason for
     // `ls` to have one: it never grows enough for a first evaluation.
     const struct pressure_options *o = evaluate_options();
-    uint64_t worth = s->grown_bytes > s->held_bytes ? s->grown_bytes : s->held_bytes;
+    uint64_t grown = s->grown_bytes + s->pending_bytes;
+    uint64_t worth = grown > s->held_bytes ? grown : s->held_bytes;
     if (o->thread && (worth >= o->evaluate_min_bytes || worth >= pressure_near_limit(s) / 8 ||
                       a->keep_bytes != PRESSURE_UNLIMITED))
         watchdog_thread_want();
@@ -574,6 +575,11 @@ void watchdog_thread_ban(void)
     atomic_store(&banned, true);
     atomic_store(&claimed, 1);
     atomic_store_explicit(&watchdog_thread_wanted, false, memory_order_relaxed);
+}
+
+bool watchdog_thread_is_banned(void)
+{
+    return atomic_load(&banned);
 }
 
 void watchdog_thread_resume(void)

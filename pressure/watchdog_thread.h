@@ -6,7 +6,7 @@
 // once there is something to watch: growth past evaluate_min_bytes or an eighth of the limit, or a
 // ceiling (pressure_action.keep_bytes) to be lifted again. Creating a thread allocates, so growth
 // only asks for it. watchdog_thread_poke(), called where no lock is held and malloc may be entered,
-// makes it.
+// makes it. Never in a free: libc makes some with the lock that pthread_create() takes.
 #ifndef TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 #define TIDEPOOL_PRESSURE_WATCHDOG_THREAD_H
 
@@ -77,6 +77,7 @@ void watchdog_thread_resume(void);
 // No thread starts any more, in this process and its children, and growing threads do not evaluate.
 // Between watchdog_thread_suspend() and watchdog_thread_resume().
 void watchdog_thread_ban(void);
+bool watchdog_thread_is_banned(void);
 
 bool watchdog_thread_is_self(void); // the caller is the thread
 

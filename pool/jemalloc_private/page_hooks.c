@@ -358,6 +358,7 @@ void __wrap_je_te_event_trigger(struct tsd *tsd, struct te_ctx *ctx)
         if (next < *ctx->next_event_fast)
             *ctx->next_event_fast = next;
     }
-    if (pages_on_refill)
+    // Not in a free: libc makes some with its lock of stacks taken, which a new thread needs.
+    if (pages_on_refill && ctx->is_alloc)
         pages_on_refill(true);
 }

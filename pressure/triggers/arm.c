@@ -138,14 +138,17 @@ static int arm_events(struct psi_accel *a, struct psi_place *place)
     return adopt(a, fd, POLLPRI);
 }
 
+bool psi_is_named(const struct pressure_options *o)
+{
+    return o->watch_path && strcmp(o->watch_path, "/dev/null") != 0;
+}
+
 int psi_arm_one(enum psi_kind kind, struct psi_accel *a, const struct pressure_options *o,
                 struct psi_place *place)
 {
-    // /dev/null says: not by pressure stalls. Limits are still limits.
-    bool off = o->watch_path && strcmp(o->watch_path, "/dev/null") == 0;
     switch (kind) {
     case PSI_SYSTEMD:
-        return o->watch_path && !off ? arm_systemd(a, o->watch_path, o->watch_write) : -ENOENT;
+        return psi_is_named(o) ? arm_systemd(a, o->watch_path, o->watch_write) : -ENOENT;
     case PSI_TRIGGER:
         // The service manager has chosen what to be told of.
         return o->watch_path ? -ENOENT : arm_trigger(a, o->root, place);

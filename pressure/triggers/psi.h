@@ -61,6 +61,10 @@ unsigned psi_arm(struct psi_source *source, const struct pressure_options *optio
 
 extern const char *const psi_names[PSI_KINDS];
 
+// Does the environment name a file to listen to? /dev/null is none: it says not to go by pressure
+// stalls. Limits are still limits.
+bool psi_is_named(const struct pressure_options *options);
+
 // The open ones that are still ours, for ppoll; `which` tells psi_event what each was.
 unsigned psi_fill(struct psi_source *source, struct pollfd fds[PSI_KINDS],
                   enum psi_kind which[PSI_KINDS], uint64_t now_ms);

@@ -132,6 +132,20 @@ Test(watchdog_thread, small_programs_stay_single_threaded)
     cr_expect(eq(uint, threads(), before + 1));
 }
 
+// Nothing may follow it.
+Test(watchdog_thread, a_single_request_counts_before_its_pages_are_taken)
+{
+    options = pressure_defaults;
+    watchdog_thread_init(&options, &hooks);
+    pressure_ask(31 * M);
+    watchdog_thread_poke();
+    usleep(50000);
+    cr_expect(eq(int, stats().thread, 0));
+    pressure_ask(33 * M);
+    watchdog_thread_poke();
+    SOON(stats().thread);
+}
+
 // The line of /proc/self/task/TID/status that starts with `key`, of the thread named tidepool.
 static bool status_of_thread(const char *key, char *out, size_t size)
 {
