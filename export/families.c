@@ -322,8 +322,9 @@ static const struct family families[] = {
      .series = one, ONLY_IF(files_known), IN(count.lazily_freed_bytes)},
 
     {"tidepool_jemalloc_allocated_bytes", GAUGE,
-     "Bytes in jemalloc's allocations; a block of the pools is one, live or free.", .series = one,
-     ONLY_IF(jemalloc_known), IN(jemalloc.allocated)},
+     "Bytes in jemalloc's allocations; a block of the pools is one, live or free. "
+     "Free blocks above 1 MiB that wait for reuse are none.",
+     .series = one, ONLY_IF(jemalloc_known), IN(jemalloc.allocated)},
     {"tidepool_jemalloc_active_bytes", GAUGE, "Bytes in pages with allocations of jemalloc's.",
      .series = one, ONLY_IF(jemalloc_known), IN(jemalloc.active)},
     {"tidepool_jemalloc_resident_bytes", GAUGE,

@@ -10,6 +10,7 @@
 #include "mfile/lazy.h"
 #include "pool/common/guard.h"
 #include "pool/common/je.h"
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
 #include "pressure/kernel/futex_lock.h"
@@ -116,9 +117,8 @@ static void read_pressure(struct metrics *m)
     m->page_moves = remap_enabled();
 }
 
-// What jemalloc shows is of the last "epoch". A new one locks every arena in turn; the watchdog
-// asks for one in each evaluation, so readers need not.
-static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
+// What jemalloc shows is of the last "epoch", which locks every arena in turn.
+static void read_jemalloc(struct metrics_jemalloc *j)
 {
     static const struct {
         const char *name;
@@ -139,8 +139,7 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
     if (guard_entered())
         return;
     guard_enter();
-    if (!watched)
-        je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
     for (unsigned i = 0; i < array_len(figures); i++) {
         size_t value = 0, length = sizeof value;
         if (je_mallctl(figures[i].name, &value, &length, NULL, 0) == 0)
@@ -148,6 +147,8 @@ static void read_jemalloc(struct metrics_jemalloc *j, bool watched)
     }
     guard_leave();
     j->dirty *= 4096;
+    uint64_t waiting = large_cache_bytes();
+    j->allocated -= waiting < j->allocated ? waiting : j->allocated;
 }
 
 // From what sources say to what this process tells.
@@ -215,7 +216,7 @@ bool metrics_read(struct metrics *m, bool ask_jemalloc)
     settle(&m->count);
     read_files(m);
     if (ask_jemalloc) {
-        read_jemalloc(&known.jemalloc, m->watched);
+        read_jemalloc(&known.jemalloc);
         known.jemalloc_known = true;
     }
     m->jemalloc = known.jemalloc;

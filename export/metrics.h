@@ -95,10 +95,9 @@ struct metrics_options {
 // Once, before anything else here; the labels must stay valid. Reads nothing yet.
 void metrics_init(const struct metrics_options *options);
 
-// Everything at this instant; jemalloc's own figures as the watchdog last saw them, or without a
-// watchdog at the price of locking each arena. With `ask_jemalloc` false they are those of the last
-// reading, for callers that may have been interrupted inside jemalloc. False when another reading
-// is stuck; then *out is undefined.
+// Everything at this instant; jemalloc's own figures at the price of locking each arena. With
+// `ask_jemalloc` false they are those of the last reading, for callers that may have been
+// interrupted inside jemalloc. False when another reading is stuck; then *out is undefined.
 bool metrics_read(struct metrics *out, bool ask_jemalloc);
 
 // A reading as text with a final newline; its length, 0 when it does not fit.

@@ -35,6 +35,9 @@ static struct futex_lock evaluation_lock;
 // waits for the futex_bell.
 static struct futex_lock act_lock;
 static struct futex_bell acted;
+// What the bell read when a thread had waited for it WAIT_NEAR_END_MS in vain, and 1 on top. Its
+// holder is stopped, then, and the next threads wait for less.
+static _Atomic uint64_t silent;
 
 // All under evaluation_lock.
 static struct {
@@ -54,8 +57,7 @@ static const struct pressure_options *options;
 static const struct pressure_hooks *hooks;
 void (*evaluate_on_step)(const struct pressure_action *, const struct pressure_sample *);
 static _Atomic unsigned next_evaluation_ms;
-static _Atomic bool evaluated, decay_fast, telling; // telling: on_critical is at work
-static _Atomic bool decay_applied;                  // written under act_lock
+static _Atomic bool evaluated, telling; // telling: on_critical is at work
 
 // This thread is in an evaluation: what its hooks or a signal handler allocate leads to no other.
 static _Atomic bool forbidden;
@@ -180,16 +182,6 @@ static void sample(struct pressure_sample *s, size_t pending, uint64_t now)
     snapshot_stats()->sample_us = clock_us(CLOCK_MONOTONIC) - start;
 }
 
-// Under act_lock. The decay that evaluations agreed on last, however many there were meanwhile.
-static void apply_decay(void)
-{
-    bool want = atomic_load_explicit(&decay_fast, memory_order_relaxed);
-    if (want == decay_applied || !hooks->set_decay)
-        return;
-    decay_applied = want;
-    hooks->set_decay(want);
-}
-
 static uint64_t faulted_bytes(void)
 {
     struct rusage u;
@@ -210,9 +202,8 @@ static size_t reclaim(struct pressure_reclaim *r)
     if (hooks->reclaim)
         freed = hooks->reclaim(keep, cause);
     us = clock_us(CLOCK_MONOTONIC) - start;
-    apply_decay();
     end_act();
-    if (hooks->reclaim && futex_lock_take(&evaluation_lock, 100)) {
+    if (hooks->reclaim && futex_lock_take(&evaluation_lock, WAIT_NEAR_END_MS)) {
         snapshot_count_reclaim(cause, freed, us, clock_us(CLOCK_REALTIME) / 1000);
         // What the kernel got is in its own numbers; others may have grown meanwhile.
         struct pressure_sample after;
@@ -243,34 +234,36 @@ static void tell_critical(void)
         end_act();
 }
 
-// How long to wait for another thread's reclaim, or for what it tells.
-static unsigned wait_for_other_ms(const struct pressure_action *a, const struct pressure_sample *s,
-                                  bool told)
+// Waits for the end of what another thread is at: its reclaim, or what it tells.
+static void await_other(const struct pressure_action *a, const struct pressure_sample *s, bool told,
+                        uint32_t seen)
 {
-    bool near_end = a->emergency || a->left_bytes < s->threads * IN_HAND_BYTES;
+    uint64_t in_hand = s->threads * IN_HAND_BYTES, limit = pressure_near_limit(s);
+    bool near_end = a->emergency || a->left_bytes < (in_hand < limit / 16 ? in_hand : limit / 16);
+    bool stopped = atomic_load_explicit(&silent, memory_order_relaxed) == (uint64_t)seen + 1;
+    bool longer = (told || near_end) && !stopped;
 
-    return told || near_end ? WAIT_NEAR_END_MS : WAIT_FOR_OTHER_MS;
+    if (!futex_bell_wait(&acted, seen, longer ? WAIT_NEAR_END_MS : WAIT_FOR_OTHER_MS) && longer)
+        atomic_store_explicit(&silent, (uint64_t)seen + 1, memory_order_relaxed);
 }
 
 // True where this thread waited for another's reclaim instead. That one may have been decided on
-// long ago, and have found nothing, so the thread evaluates once more.
+// long ago, and have found nothing, so the thread evaluates once more. `again`: it does, and waits
+// for none.
 static bool act(enum pressure_cause cause, const struct pressure_action *a,
-                const struct pressure_sample *s)
+                const struct pressure_sample *s, bool again)
 {
-    bool decay = atomic_load_explicit(&decay_fast, memory_order_relaxed) != decay_applied;
     bool told = atomic_load_explicit(&telling, memory_order_relaxed);
-    bool wait = a->reclaim || told;
-    if (!wait && !decay)
+    bool wait = cause == PRESSURE_CAUSE_ASSIST && !again;
+    if (!a->reclaim && !told)
         return false;
-    bool grower = cause == PRESSURE_CAUSE_ASSIST;
     uint32_t seen = futex_bell_read(&acted);
     if (!futex_lock_try(&act_lock)) {
         // Another is giving back already. Going on growing meanwhile is what kills.
-        if (wait && grower)
-            futex_bell_wait(&acted, seen, wait_for_other_ms(a, s, told));
-        return wait && grower;
+        if (wait)
+            await_other(a, s, told, seen);
+        return wait;
     }
-    apply_decay();
     if (a->reclaim)
         reclaim(&(struct pressure_reclaim){.cause = cause,
                                            .why = a->why,
@@ -295,13 +288,18 @@ static void say_blind(const struct pressure_sample *s)
                    "memory is not watched: neither a cgroup nor /proc/meminfo can be read");
 }
 
-// Sample, step, act. False if another thread was evaluating for all of `wait_ms`. *waited: for
-// another's reclaim.
-static bool evaluate(enum pressure_cause cause, size_t pending, unsigned wait_ms, bool *waited)
+enum outcome {
+    EVALUATED,
+    BUSY,   // another thread was evaluating for all of `wait_ms`
+    WAITED, // for another thread's reclaim
+};
+
+// Sample, step, act. `again`: without a wait for another's reclaim.
+static enum outcome evaluate(enum pressure_cause cause, size_t pending, unsigned wait_ms,
+                             bool again)
 {
-    *waited = false;
     if (wait_ms ? !futex_lock_take(&evaluation_lock, wait_ms) : !futex_lock_try(&evaluation_lock))
-        return false;
+        return BUSY;
     uint64_t now = clock_now_ms();
     struct pressure_sample s;
     if (cause == PRESSURE_CAUSE_WATCHDOG)
@@ -322,7 +320,6 @@ static bool evaluate(enum pressure_cause cause, size_t pending, unsigned wait_ms
     if (a.tight != w.was_tight && hooks->set_tight)
         hooks->set_tight(a.tight);
     w.was_tight = a.tight;
-    atomic_store_explicit(&decay_fast, a.decay_fast, memory_order_relaxed);
     atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
     direct_evaluated(&a, &s, stats->sample_us);
     evaluate_on_step(&a, &s);
@@ -334,26 +331,22 @@ static bool evaluate(enum pressure_cause cause, size_t pending, unsigned wait_ms
         hooks->evaluated(cause, &a, &s);
     if (turned_urgent && hooks->on_critical)
         tell_critical();
-    *waited = act(cause, &a, &s);
-    return true;
+    return act(cause, &a, &s, again) ? WAITED : EVALUATED;
 }
 
 bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
-    bool waited;
-
     if (busy || !options || atomic_load_explicit(&forbidden, memory_order_relaxed))
         return false;
     int saved = errno;
     busy = true;
-    bool locked = evaluate(cause, pending, wait_ms, &waited);
+    enum outcome o = evaluate(cause, pending, wait_ms, false);
     // The other thread has the lock once more, to see what its reclaim came to.
-    if (waited)
-        evaluate(cause, pending, wait_ms > WAIT_FOR_OTHER_MS ? wait_ms : WAIT_FOR_OTHER_MS,
-                 &waited);
+    if (o == WAITED)
+        evaluate(cause, pending, wait_ms > WAIT_FOR_OTHER_MS ? wait_ms : WAIT_FOR_OTHER_MS, true);
     busy = false;
     errno = saved;
-    return locked;
+    return o != BUSY;
 }
 
 size_t pressure_reclaim(uint64_t keep, enum pressure_cause cause)
@@ -421,6 +414,7 @@ void evaluate_child(void)
     futex_lock_reset(&evaluation_lock);
     futex_lock_reset(&act_lock);
     atomic_store_explicit(&telling, false, memory_order_relaxed);
+    atomic_store_explicit(&silent, 0, memory_order_relaxed);
     busy = false;
     if (!options)
         return;
@@ -435,7 +429,6 @@ void evaluate_child(void)
     if (options->evaluates)
         direct_init(options);
     atomic_store_explicit(&evaluated, false, memory_order_relaxed);
-    atomic_store_explicit(&decay_fast, false, memory_order_relaxed);
     snapshot_clear();
     // The ceiling in the heap is a copy of the parent's, and a child that never grows enough for an
     // evaluation would keep it for good. Its limit is the parent's.

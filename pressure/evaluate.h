@@ -3,7 +3,8 @@
 // The watchdog's thread and threads that grow (direct reclaim) come through here. An evaluation has
 // two phases that never overlap. Sampling runs under a lock that is held for some 50 us; threads
 // that grow only try it, unless room is short. Acting begins after that lock is free, so a slow
-// purge never delays the next sample. A signal handler that allocates in the middle of an
+// purge never delays the next sample. A thread that finds another at its reclaim waits for its end,
+// a second at most, and samples once more. A signal handler that allocates in the middle of an
 // evaluation finds it busy and goes on. Numbers for readers are atomics; reading them takes no
 // lock.
 #ifndef TIDEPOOL_PRESSURE_EVALUATE_H
@@ -48,7 +49,6 @@ struct pressure_hooks {
     // Like set_keep: whether blocks are to keep no page beyond what was asked for. At first they
     // keep them.
     void (*set_tight)(bool tight);
-    void (*set_decay)(bool fast); // true: freed pages shall go back soon
 
     // To tell what was decided, from any thread that may allocate, with no lock held: each reclaim,
     // and each evaluation.

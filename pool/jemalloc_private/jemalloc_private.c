@@ -1,5 +1,7 @@
 #include "pool/jemalloc_private/jemalloc_private.h"
 
+#include <sys/types.h>
+
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/layouts.h"
 
@@ -38,6 +40,32 @@ size_t je_private_size(const void *ptr)
     const uint64_t *entry = je_private_entry((uintptr_t)ptr);
 
     return entry ? je_sz_index2size_tab[*entry >> 48] : je_sallocx(ptr, 0);
+}
+
+// Adds to what it is given.
+void je_arena_basic_stats_merge(struct tsdn *, struct arena *, unsigned *threads, const char **dss,
+                                ssize_t *dirty_decay_ms, ssize_t *muzzy_decay_ms, size_t *active,
+                                size_t *dirty, size_t *muzzy);
+unsigned je_narenas_total_get(void);
+extern unsigned je_manual_arena_base; // the first that arenas.create makes
+
+bool je_private_dirty_bytes(unsigned arenas, uint64_t *bytes)
+{
+    size_t active = 0, dirty = 0, muzzy = 0;
+    ssize_t dirty_ms, muzzy_ms;
+    unsigned threads = 0;
+    const char *dss;
+
+    if (!je_private_is_on() || je_narenas_total_get() > arenas || je_manual_arena_base + 1 < arenas)
+        return false;
+    for (unsigned i = 0; i < arenas; i++) {
+        struct arena *arena = __atomic_load_n(&je_arenas[i], __ATOMIC_ACQUIRE);
+        if (arena)
+            je_arena_basic_stats_merge(NULL, arena, &threads, &dss, &dirty_ms, &muzzy_ms, &active,
+                                       &dirty, &muzzy);
+    }
+    *bytes = dirty * (uint64_t)4096;
+    return true;
 }
 
 void je_private_set_thp(bool always)

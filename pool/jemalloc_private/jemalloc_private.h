@@ -56,6 +56,9 @@
 //                                                   block may be smaller than what is asked for
 //  call cache_bin_init, _info_init,     tcache      the self-test of a list, which it fills from the first arena
 //    data arenas
+//  call arena_basic_stats_merge,        this one    free pages that jemalloc keeps: by mallctl("epoch") they cost a
+//    narenas_total_get, data arenas,                child of fork 150 KiB of pages of its own; it reads atomics only
+//    manual_arena_base
 //  option thp                           this one    TIDEPOOL_THP is read after jemalloc's own options
 //  option retain, narenas_auto          this one    under RLIMIT_AS and RLIMIT_DATA address space goes back: 75 KiB of
 //                                                   4 GB were left to blocks of 100 bytes; 0.77 for 0.69 of 32 MiB
@@ -93,6 +96,11 @@ uint64_t *je_private_entry(uintptr_t page);
 
 // The size of a block of jemalloc's, inside a call of jemalloc's, too.
 size_t je_private_size(const void *ptr);
+
+// Bytes of pages that lie free in the first `arenas` arenas: jemalloc's own, and the pools' as the
+// last. False where there are others, which a program makes and may destroy meanwhile, and where
+// private parts are off. A few loads an arena.
+bool je_private_dirty_bytes(unsigned arenas, uint64_t *bytes);
 
 // The setters do nothing where private parts are off, or the user chose otherwise (MALLOC_CONF).
 // jemalloc reads each when it is next needed.

@@ -19,6 +19,7 @@ struct base;
 
 extern char je_arena_emap_global[];   // the map of extents
 extern size_t je_sz_index2size_tab[]; // the size of each size class
+extern struct arena *je_arenas[];     // NULL: not made yet
 
 // What describes an extent. All zero but for what its callers set.
 #define EDATA_BYTES 128

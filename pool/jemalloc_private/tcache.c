@@ -94,7 +94,6 @@ void __wrap_je_tcache_gc_dalloc_event_handler(struct tsd *, uint64_t elapsed);
 // What makes an empty list of `most` blocks, its pointers at an offset of `lists`.
 void je_cache_bin_info_init(struct cache_bin_info *, uint16_t most);
 void je_cache_bin_init(struct cache_bin *, struct cache_bin_info *, void *lists, size_t *offset);
-extern struct arena *je_arenas[];
 
 void __real_je_arena_cache_bin_fill_small(struct tsdn *, struct arena *, struct cache_bin *,
                                           struct cache_bin_info *, unsigned class, unsigned count);

@@ -81,6 +81,15 @@ static uint64_t emergency_bytes(uint64_t limit)
     return min64(clamp64(limit / 128, MIB, 64 * MIB), limit / 16);
 }
 
+// The least free memory that is worth a reclaim. Where other processes share the limit, each of
+// them holds as much.
+static uint64_t least_bytes(const struct pressure_sample *s)
+{
+    bool shares = !s->alone && s->not_ours_bytes;
+
+    return pressure_near_limit(s) / (shares ? 256 : 64);
+}
+
 // What is not live, be it with us or still with the kernel, is shared between the program, which
 // may free and take the same pages again (each one that goes costs a fault to come back), and the
 // room that growing threads need until the next evaluation. A few threads need little of it: what
@@ -92,7 +101,7 @@ static uint64_t emergency_bytes(uint64_t limit)
 static uint64_t keep_bytes(const struct pressure_options *o, enum pressure_level level,
                            bool emergency, uint64_t not_live, const struct pressure_sample *s)
 {
-    uint64_t limit = pressure_near_limit(s), crowd = s->threads * 2 * MIB, least = limit / 64;
+    uint64_t limit = pressure_near_limit(s), crowd = s->threads * 2 * MIB, least = least_bytes(s);
     if (emergency)
         return not_live / 4 < max64(least, crowd / 4) ? 0 : not_live / 4;
     if (level < PRESSURE_HIGH)
@@ -149,15 +158,22 @@ static bool is_untouched(const struct pressure_state *st)
     return st->fell < st->given / TOUCHED_PART;
 }
 
-// Reclaims that give nothing may take a fifth of the time at first, and less each time. One that
-// found nothing says nothing of what was freed after it.
+// Reclaims that give nothing may take a fifth of the time at first, and less each time. One says
+// nothing of what was freed after it where that is more than it had found.
 static bool is_affordable(const struct pressure_state *st, const struct pressure_sample *s,
                           uint64_t since)
 {
     unsigned futile = st->futile < 6 ? st->futile : 6;
+    uint64_t more = max64(st->reclaim_held, pressure_near_limit(s) / 100);
 
     return !futile || since * 1000 >= (st->reclaim_took_us * 4) << futile ||
-           (!is_untouched(st) && is_worth(less(s->held_bytes, st->reclaim_held), s));
+           (!is_untouched(st) && less(s->held_bytes, st->reclaim_held) >= more);
+}
+
+// Since the last evaluation, or now.
+static bool is_growing(const struct pressure_state *st, const struct pressure_sample *s)
+{
+    return s->grown_bytes != st->evaluated_grown || s->pending_bytes;
 }
 
 static enum pressure_reason want_reclaim(const struct pressure_options *o,
@@ -179,11 +195,11 @@ static enum pressure_reason want_reclaim(const struct pressure_options *o,
     // What the program let go of since, without taking any, or lets lie: neighbours under this
     // limit cannot reach it, and no thread here is waiting for it.
     uint64_t let_go = less(s->held_bytes, st->reclaim_held);
-    bool growing = s->grown_bytes != st->evaluated_grown || s->pending_bytes;
+    bool growing = is_growing(st, s);
     // What the last reclaim left with us on purpose counts as well, once the process is idle.
     uint64_t left_lying = st->reclaim_keep ? s->held_bytes : let_go;
     bool wanted = !s->alone || now - st->grown_ms >= ALONE_MS;
-    if (!growing && ((wanted && let_go >= limit / 4) || (st->idle && left_lying >= limit / 64)))
+    if (!growing && ((wanted && let_go >= limit / 4) || (st->idle && left_lying >= least_bytes(s))))
         return PRESSURE_REASON_OTHERS;
 
     enum pressure_reason clock =
@@ -365,8 +381,9 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     a.keep_bytes = keep_bytes(o, urgent ? PRESSURE_CRITICAL : a.level, a.emergency, not_live, s);
     a.why = limited ? want_reclaim(o, st, s, &a, urgent, now) : PRESSURE_REASON_NONE;
     a.reclaim = a.why != PRESSURE_REASON_NONE;
-    // No thread is waiting for what an idle process keeps.
-    if (a.reclaim && st->idle)
+    // No thread is waiting for what an idle process keeps. One whose threads all wait for room
+    // looks idle, too.
+    if (a.reclaim && st->idle && !is_growing(st, s))
         a.keep_bytes = 0;
     // And a page that a child shares with its parent is no free memory: to write to it takes a new
     // one, as much as if it had gone back.
@@ -377,9 +394,6 @@ struct pressure_action pressure_step(const struct pressure_options *o, struct pr
     if (a.reclaim)
         st->reclaim_keep = a.keep_bytes;
     a.tight = is_tight(o, st, s, now);
-
-    // Not at once: each page that goes back right after its free and is taken again costs a fault.
-    a.decay_fast = a.level == PRESSURE_CRITICAL;
 
     a.next_evaluation_ms = next_evaluation(o, st, s, &a);
     // This ceiling was made for what is still to come, and may not come.

@@ -21,6 +21,9 @@
 //                                             begins; many threads: 1/4        many threads at 1.25: 1.42 -> 1.18 s
 //  quarter   emergency: under 1/128 left      keep 1/4, or nothing             random sizes at 1.25: 0.89 ->      an_emergency_leaves_a_quarter_where_there_is_one
 //                                                                              0.56 s
+//  share     others have memory there         1/256 in place of 1/64           4 and 8 forked workers, droppers:  neighbours_keep_less
+//                                                                              1.07, 1.10, 1.07 -> 1.06, 1.09,
+//                                                                              1.06
 //  CLOCK     High after the cooldown,         reclaim; later where futile      32 threads at 1.14, 1.25: nothing  the_first_comes_at_once_and_then_high_cools_down,
 //            Critical after 1 s, or                                                                               futile_reclaims_at_high_back_off_until_usage_moves,
 //            for the first time                                                                                   critical_reclaims_by_a_slow_clock
@@ -42,8 +45,6 @@
 //                                             the headroom                     together
 //  tight     not live: under 1/16, now or     a block's unused pages go back   32 threads at 1.14: 8 -> 28 of     it_is_tight_once_live_data_leaves_a_16th
 //            within the last cooldown                                          34 live
-//  decay     Critical                         free pages decay within 1 s      32 threads at 1.14, 1.25: nothing  decay_is_fast_at_critical_only
-//                                                                              against 10 s; decay 0 kills more
 //  shared    a child holds more than it took  reclaims keep none of that       4 that freed 100 MiB, at 1.09:     a_child_keeps_nothing_that_its_parent_may_hold
 //            itself                                                            3 of 8 live -> 8 of 8
 //            and 1/32 more, at Moderate       reclaim                          with the one above                 a_child_gives_back_at_moderate_what_it_freed
@@ -199,7 +200,6 @@ struct pressure_action {
     enum pressure_level from, level;
     bool reclaim; // now, down to keep_bytes, then tell pressure_reclaimed()
     enum pressure_reason why;
-    bool decay_fast;     // freed pages shall go back soon: at Critical
     bool urgent;         // Critical, or will be with what is pending and promised
     bool emergency;      // the next few allocations may be the last
     bool tight;          // see the head of this file

@@ -39,9 +39,6 @@
 // nothing.
 #define AGE_MS 3000
 
-// jemalloc's own is ten times that.
-#define FAST_DECAY_MS 1000
-
 // The least that is worth a look at all slabs, and the part of the limit below which little is
 // left.
 #define HOLES_MIN_BYTES ((uint64_t)1 << 20)
@@ -94,21 +91,6 @@ static void set_tight(bool tight)
 {
     // A promise covers whole blocks.
     pool_set_frugal(tight && !promise_is_on);
-}
-
-// For every arena that there is, and for those to come. Zero would be the program's throughput:
-// with it, loads that churn ran at a fifth of their speed and were killed more often, not less.
-// Each free then purges, and threads that wait for its lock meanwhile hold what they have.
-static void set_decay(bool fast)
-{
-    ssize_t usual = 0, ms;
-    size_t len = sizeof usual;
-
-    if (guarded_mallctl("opt.dirty_decay_ms", &usual, &len, NULL, 0))
-        return;
-    ms = fast && (usual < 0 || usual > FAST_DECAY_MS) ? FAST_DECAY_MS : usual;
-    guarded_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof ms);
-    guarded_set_arenas("arena.0.dirty_decay_ms", &ms, sizeof ms);
 }
 
 static uint64_t returned(void)
@@ -195,7 +177,6 @@ static struct pressure_hooks hooks = {
     .reclaim = on_reclaim,
     .set_keep = set_keep,
     .set_tight = set_tight,
-    .set_decay = set_decay,
     .held = reclaim_held_bytes,
     .returned = returned,
     .threads = cache_threads,

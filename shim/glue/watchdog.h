@@ -1,7 +1,7 @@
 // watchdog - the pressure module put to work on the pools and on jemalloc.
 //
-// Settings in, hooks out: what a reclaim drains and purges, what a level does to the pools' ceiling
-// and to jemalloc's decay, what ages, and what the log says.
+// Settings in, hooks out: what a reclaim drains and purges, what a level does to the pools'
+// ceiling, what ages, and what the log says.
 #ifndef TIDEPOOL_SHIM_GLUE_WATCHDOG_H
 #define TIDEPOOL_SHIM_GLUE_WATCHDOG_H
 

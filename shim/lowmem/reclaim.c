@@ -6,21 +6,32 @@
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/region/holes.h"
+#include "pool/region/region.h"
 #include "pressure/direct_reclaim.h"
 #include "pressure/evaluate.h"
 #include "shim/clock.h"
 #include "shim/jemalloc/guarded.h"
 
-#define DIRTY_MS 5
+#define FIGURES_MS 5
 
-static uint64_t read_dirty_bytes(void)
+// Pages that jemalloc keeps for reuse. Its figures cost a visit to each arena, so those that are
+// not older than `most_ms` will do.
+static uint64_t dirty_bytes(unsigned most_ms)
 {
-    uint64_t epoch = 1;
+    static _Atomic uint64_t read_ms, bytes;
+    uint64_t exact, epoch = 1, now;
     size_t pages = 0, len = sizeof pages;
 
-    guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
-    guarded_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
-    return pages * 4096;
+    if (je_private_dirty_bytes(region.arena + 1, &exact))
+        return exact;
+    now = clock_now_ms();
+    if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= most_ms) {
+        guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+        guarded_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
+        atomic_store_explicit(&read_ms, now, memory_order_relaxed);
+        atomic_store_explicit(&bytes, pages * 4096, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&bytes, memory_order_relaxed);
 }
 
 // jemalloc's thread caches can be flushed by their own threads only, so this reaches the caller's;
@@ -33,7 +44,7 @@ size_t reclaim_pages(uint64_t keep_bytes, uint64_t holes_bytes)
     // Of what is kept, a part may stay in blocks, ready for their own class; the rest lies with
     // jemalloc as pages, where any size can have them.
     pool_trim(keep_bytes / 4);
-    uint64_t held = pool_free_bytes() + read_dirty_bytes();
+    uint64_t held = pool_free_bytes() + dirty_bytes(0);
     if (held > keep_bytes) {
         pages_limit_purge(keep_bytes ? held - keep_bytes : UINT64_MAX);
         guarded_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
@@ -42,35 +53,13 @@ size_t reclaim_pages(uint64_t keep_bytes, uint64_t holes_bytes)
     if (je_private_is_on())
         return pages_returned() - before + holes_purge(holes_bytes);
     // Not all arenas tell what they give back.
-    uint64_t now = pool_free_bytes() + read_dirty_bytes();
+    uint64_t now = pool_free_bytes() + dirty_bytes(0);
     return held > now ? held - now : 0;
-}
-
-// Pages that jemalloc keeps for reuse. Its figures cost a visit to each arena, so between two of
-// them what the pools gave it since is added to the last one.
-static uint64_t dirty_bytes(void)
-{
-    static _Atomic uint64_t read_ms, bytes, read_shrunk;
-    uint64_t shrunk = atomic_load_explicit(&direct_shrunk.total, memory_order_relaxed);
-    uint64_t now = clock_now_ms();
-
-    if (now - atomic_load_explicit(&read_ms, memory_order_relaxed) >= DIRTY_MS) {
-        atomic_store_explicit(&read_ms, now, memory_order_relaxed);
-        atomic_store_explicit(&bytes, read_dirty_bytes(), memory_order_relaxed);
-        atomic_store_explicit(&read_shrunk, shrunk, memory_order_relaxed);
-    }
-    shrunk -= atomic_load_explicit(&read_shrunk, memory_order_relaxed);
-    // What went back may have been taken again: no more is dirty than is neither with the kernel
-    // nor in blocks of the pools.
-    uint64_t blocks = pool_run_bytes(), pages_held = pages_taken() - pages_returned();
-    uint64_t most = pages_held > blocks ? pages_held - blocks : 0;
-    uint64_t dirty = atomic_load_explicit(&bytes, memory_order_relaxed) + shrunk;
-    return dirty < most || !je_private_is_on() ? dirty : most;
 }
 
 uint64_t reclaim_held_bytes(void)
 {
-    return pool_free_bytes() + dirty_bytes();
+    return pool_free_bytes() + dirty_bytes(FIGURES_MS);
 }
 
 size_t reclaim(uint64_t keep_bytes)

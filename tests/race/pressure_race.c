@@ -30,7 +30,7 @@
 #define FORKS 30
 #endif
 
-static _Atomic unsigned reclaiming, reclaims, levels, ticks, keeps, decays;
+static _Atomic unsigned reclaiming, reclaims, levels, ticks, keeps;
 static _Atomic bool done;
 
 static void check(bool ok, const char *what)
@@ -59,12 +59,6 @@ static void set_keep(uint64_t keep, uint64_t limit)
     atomic_fetch_add(&keeps, 1);
 }
 
-static void set_decay(bool fast)
-{
-    (void)fast;
-    atomic_fetch_add(&decays, 1);
-}
-
 static void on_level(enum pressure_level from, enum pressure_level to,
                      const struct pressure_sample *s)
 {
@@ -78,11 +72,8 @@ static void tick(uint64_t now_ms)
     atomic_fetch_add(&ticks, 1);
 }
 
-static const struct pressure_hooks hooks = {.reclaim = reclaim,
-                                            .set_keep = set_keep,
-                                            .set_decay = set_decay,
-                                            .on_level = on_level,
-                                            .tick = tick};
+static const struct pressure_hooks hooks = {
+    .reclaim = reclaim, .set_keep = set_keep, .on_level = on_level, .tick = tick};
 static struct pressure_options options;
 
 static void *grow_and_shrink(void *arg)
@@ -198,8 +189,8 @@ int main(void)
     watchdog_thread_wake();
     usleep(20000);
     check(before == atomic_load(&ticks) + atomic_load(&levels), "hooks after stop");
-    printf("pressure_race: %llu looks, %llu by growth, %u reclaims, %u levels, %u decays\n",
+    printf("pressure_race: %llu looks, %llu by growth, %u reclaims, %u levels\n",
            (unsigned long long)s.evaluations, (unsigned long long)s.direct_evaluations,
-           atomic_load(&reclaims), atomic_load(&levels), atomic_load(&decays));
+           atomic_load(&reclaims), atomic_load(&levels));
     return 0;
 }

@@ -257,3 +257,53 @@ Test(direct_fork, free_memory_goes_back_before_a_fork_where_it_may_be_missed)
     cr_expect(eq(ulong, reclaims, 1));
     cr_expect(eq(ulong, told_keep, 0));
 }
+
+static size_t held_up(uint64_t keep_bytes, enum pressure_cause cause)
+{
+    (void)keep_bytes;
+    (void)cause;
+    atomic_store(&inside, true);
+    while (atomic_load(&hold_up))
+        usleep(1000);
+    return 0;
+}
+
+static void *give_back(void *arg)
+{
+    (void)arg;
+    pressure_reclaim(0, PRESSURE_CAUSE_API);
+    return NULL;
+}
+
+static uint64_t evaluate_ms(void)
+{
+    uint64_t start = clock_now_ms();
+
+    evaluate_run(PRESSURE_CAUSE_ASSIST, M, 0);
+    return clock_now_ms() - start;
+}
+
+// Near the end each thread waits for the reclaim of another. Where that one is stopped it is waited
+// for once, not at each request.
+Test(direct_other, a_reclaim_that_never_ends_is_waited_for_a_second_once)
+{
+    static const struct pressure_hooks stopping = {.held = two_mib, .reclaim = held_up};
+    uint64_t least = UINT64_MAX;
+
+    use_percent(50);
+    evaluate_run(PRESSURE_CAUSE_API, 0, 0);
+    options.limit_bytes /= 2;
+    watchdog_thread_init(&options, &stopping);
+    atomic_store(&hold_up, true);
+    cr_assert(eq(int, pthread_create(&other, NULL, give_back, NULL), 0));
+    while (!atomic_load(&inside))
+        usleep(1000);
+    cr_expect(ge(ulong, evaluate_ms(), 1000));
+    for (int i = 0; i < 3; i++) {
+        uint64_t took = evaluate_ms();
+        least = took < least ? took : least;
+    }
+    cr_expect(ge(ulong, least, 100));
+    cr_expect(lt(ulong, least, 1000));
+    end();
+}

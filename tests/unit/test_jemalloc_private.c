@@ -62,3 +62,48 @@ Test(jemalloc_private, it_can_be_switched_off_while_jemalloc_is_in_use)
         je_free(small[i]);
     cr_expect(eq(int, je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0), 0));
 }
+
+static uint64_t figure_of_dirty(void)
+{
+    uint64_t epoch = 1;
+    size_t pages = 0, len = sizeof pages;
+
+    je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    je_mallctl("stats.arenas.4096.pdirty", &pages, &len, NULL, 0);
+    return pages * 4096;
+}
+
+// Of jemalloc's own arenas and of the pools'. Not of one that the program may destroy meanwhile.
+Test(jemalloc_private, what_lies_free_is_as_jemalloc_says)
+{
+    unsigned class = size_class_of(1 * M), other;
+    uint64_t before = 0, bytes = 0;
+    size_t len = sizeof other;
+
+    size_class_init();
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    void *pooled = region_block_new(class, false), *large = je_malloc(3 * M);
+    cr_assert(pooled && large);
+    cr_assert(je_private_dirty_bytes(region.arena + 1, &before));
+    je_free(large);
+    region_block_delete((uint32_t)region_unit(pooled));
+    cr_assert(je_private_dirty_bytes(region.arena + 1, &bytes));
+    cr_expect(gt(u64, bytes, before + 3 * M));
+    cr_expect(eq(u64, bytes, figure_of_dirty()));
+    cr_assert(eq(int, je_mallctl("arenas.create", &other, &len, NULL, 0), 0));
+    cr_expect_not(je_private_dirty_bytes(region.arena + 1, &bytes));
+    je_private_switch_off();
+    cr_expect_not(je_private_dirty_bytes(other + 1, &bytes));
+}
+
+Test(jemalloc_private, nor_of_one_that_it_made_before_the_pools_had_theirs)
+{
+    unsigned other;
+    uint64_t bytes;
+    size_t len = sizeof other;
+
+    size_class_init();
+    cr_assert(eq(int, je_mallctl("arenas.create", &other, &len, NULL, 0), 0));
+    cr_assert(eq(int, region_init(REGION_THP_NEVER), 0));
+    cr_expect_not(je_private_dirty_bytes(region.arena + 1, &bytes));
+}

@@ -184,7 +184,8 @@ Test(pressure_reclaim, futile_reclaims_back_off_even_there)
     cr_expect(eq(int, reclaims_with(970, 100, 0, 1264), 1));
 }
 
-// There was nothing to give back. What is freed after it goes back at once, from 1 % of the limit.
+// There was nothing to give back. What is freed after it goes back at once, from 1 % of the limit,
+// where it is more than was found.
 Test(pressure_reclaim, a_reclaim_that_found_nothing_puts_off_none)
 {
     step(970, 1000);
@@ -193,8 +194,8 @@ Test(pressure_reclaim, a_reclaim_that_found_nothing_puts_off_none)
     cr_expect(eq(int, reclaims_with(970, 15, 0, 1001), 0), "half of 30 left and 15 held may stay");
     cr_expect(eq(int, reclaims_with(970, 31, 0, 1002), 1));
     reclaimed_in_vain(970, 31, 1003);
-    cr_expect(eq(int, reclaims_with(970, 40, 0, 1004), 0), "9 MiB more");
-    cr_expect(eq(int, reclaims_with(970, 41, 0, 1005), 1), "10 MiB more");
+    cr_expect(eq(int, reclaims_with(970, 61, 0, 1004), 0), "30 MiB more than were found");
+    cr_expect(eq(int, reclaims_with(970, 62, 0, 1005), 1), "31 MiB more");
 }
 
 Test(pressure_reclaim, an_emergency_takes_what_is_held_whatever_the_back_off)
@@ -340,6 +341,32 @@ Test(pressure_reclaim, an_idle_process_keeps_nothing)
     cr_expect(eq(ulong, a.keep_bytes, 0));
 }
 
+static bool an_idle_one_reclaims(unsigned held_mib, unsigned not_ours_mib)
+{
+    struct pressure_sample s = sample_of(800);
+
+    fresh();
+    s.cpu_us = 1000000;
+    s.not_ours_bytes = not_ours_mib * M;
+    pressure_step(&options, &state, &s, 1000);
+    reclaimed(20, 800, 1000);
+    s.held_bytes = held_mib * M;
+    return pressure_step(&options, &state, &s, 1100).reclaim;
+}
+
+// What each of them keeps adds up: a 256th of the limit, where one alone may keep a 64th.
+Test(pressure_reclaim, neighbours_keep_less)
+{
+    struct pressure_sample s = sample_of(992);
+
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1000).keep_bytes, LIMIT / 64));
+    s.not_ours_bytes = 500 * M;
+    cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1100).keep_bytes, 4 * M));
+    cr_expect_not(an_idle_one_reclaims(4, 0));
+    cr_expect_not(an_idle_one_reclaims(3, 500));
+    cr_expect(an_idle_one_reclaims(4, 500));
+}
+
 // What it keeps of that would cost a copy of each page that it writes to.
 Test(pressure_reclaim, a_child_keeps_nothing_that_its_parent_may_hold)
 {
@@ -384,7 +411,6 @@ Test(pressure_reclaim, the_last_megabytes_are_an_emergency)
     cr_expect(eq(int, a.emergency, 1));
     cr_expect(eq(int, a.reclaim, 1));
     cr_expect(eq(ulong, a.keep_bytes, 0));
-    cr_expect(eq(int, a.decay_fast, 1));
     cr_expect(le(ulong, a.evaluate_after_bytes, 2 * M + M / 2));
 }
 
@@ -431,13 +457,6 @@ Test(pressure_reclaim, a_crowd_leaves_less_in_reserve)
     s.held_bytes = 195 * M;
     s.threads = 128;
     cr_expect(eq(ulong, pressure_step(&options, &state, &s, 1003).keep_bytes, 0));
-}
-
-Test(pressure_reclaim, decay_is_fast_at_critical_only)
-{
-    cr_expect(eq(int, step(850, 1000).decay_fast, 0));
-    cr_expect(eq(int, step(950, 1100).decay_fast, 1));
-    cr_expect(eq(int, step(800, 1200).decay_fast, 0));
 }
 
 static bool is_tight(uint64_t used_mib, uint64_t held_mib, uint64_t now_ms)
