@@ -1,8 +1,10 @@
 #include "pool/pool.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "pool/common/marks.h"
+#include "pool/common/pages.h"
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/je_fork.h"
 #include "pool/jemalloc_private/large_cache.h"
@@ -164,6 +166,11 @@ void pool_set_frugal(bool frugal)
     atomic_store_explicit(&pool.frugal, frugal, memory_order_relaxed);
 }
 
+bool pool_is_frugal(void)
+{
+    return atomic_load_explicit(&pool.frugal, memory_order_relaxed);
+}
+
 void *pool_get_new(size_t size, bool zero)
 {
     unsigned class = pooled_class(size);
@@ -173,9 +180,40 @@ void *pool_get_new(size_t size, bool zero)
         note_request(class, size);
         quota_note_miss(class, clock_ms(CLOCK_MONOTONIC_COARSE));
     }
-    if (ptr && atomic_load_explicit(&pool.frugal, memory_order_relaxed))
+    if (ptr && pool_is_frugal())
         ptr = region_block_trim(ptr, size);
     return ptr;
+}
+
+void pool_give_rest(const void *ptr, size_t size, size_t have)
+{
+    uintptr_t from = ((uintptr_t)ptr + size + 4095) & ~(uintptr_t)4095;
+    uintptr_t to = ((uintptr_t)ptr + have) & ~(uintptr_t)4095;
+    int saved = errno;
+
+    if (to >= from + POOL_REST_MIN_BYTES)
+        pages_madvise((void *)from, to - from, MADV_DONTNEED);
+    errno = saved;
+}
+
+bool pool_resize(void *ptr, size_t size)
+{
+    unsigned old = region_entry_at(ptr)->class, new = region_class_in_place(ptr, size);
+    bool grows = size > size_class_bytes(old);
+
+    if (!new || quota_bucket_of(new) < 0)
+        return false;
+    if (grows)
+        growth_leave(ptr, size);
+    else
+        growth_stop(ptr);
+    if (!region_block_resize(ptr, new))
+        return false;
+    add(&pool.freed_directly[old], 1);
+    note_request(new, size);
+    if (grows)
+        growth_begin(ptr, size);
+    return true;
 }
 
 enum pool_misuse pool_misuse_of(const void *ptr)
@@ -310,15 +348,6 @@ static void add_class(struct pool_bucket_stats *s, unsigned class, const struct 
         s->live_bytes += (taken - freed) * bytes;
         s->slack_bytes += slack_of(class, taken - freed);
     }
-}
-
-uint64_t pool_run_bytes(void)
-{
-    uint64_t bytes = 0;
-
-    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
-        bytes += (region_created(class) - region_released(class)) * size_class_run_bytes(class);
-    return bytes;
 }
 
 uint64_t pool_free_bytes(void)

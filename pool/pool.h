@@ -73,6 +73,16 @@ void *pool_get_new(size_t size, bool zero);
 // In a frugal pool a new block that fills its run only partly does not keep the rest resident. The
 // pages behind what was asked for go back to the kernel, for a system call each time.
 void pool_set_frugal(bool frugal);
+bool pool_is_frugal(void);
+
+// Gives the whole pages of a live block behind its first `size` bytes back to the kernel, where at
+// least POOL_REST_MIN_BYTES of its `have` bytes are such pages. Any block, of jemalloc's too.
+#define POOL_REST_MIN_BYTES ((size_t)16 << 10)
+void pool_give_rest(const void *ptr, size_t size, size_t have);
+
+// Makes the calling thread's live block one for `size` bytes, where it lies. False, and it holds as
+// much as before, where the pools have no such class, or region_block_resize() fails.
+bool pool_resize(void *ptr, size_t size);
 
 // What a block for `size` may be used for, or one that begins on a page; 0 where the pools do not
 // serve that. Asking for just as much as a page-aligned block has gives one.
@@ -158,12 +168,9 @@ struct pool_bucket_stats {
     uint64_t free_bytes;
     uint64_t live_blocks; // with the program now
     uint64_t live_bytes;  // their sizes, slack included
-    uint64_t
-        slack_bytes; // of those, what no request asked for: by the mean of requests seen, not exact
+    // Of those, what no request asked for: by the mean of requests seen, not exact.
+    uint64_t slack_bytes;
 };
-
-// Bytes of all runs that the pools have from jemalloc, for live and for free blocks.
-uint64_t pool_run_bytes(void);
 
 // Bytes of free blocks, in caches, transfer cache and large_cache.h; as exact as the statistics,
 // and cheap.

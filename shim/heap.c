@@ -67,8 +67,15 @@ static void *grow(size_t size, bool zero)
 {
     size_t block = pool_block_bytes(size, true);
     struct promised p = promised_begin(block ? block : size);
+    void *ptr;
 
-    return p.refused ? NULL : keep_promise(p, take_pages(size, zero), size);
+    if (p.refused)
+        return NULL;
+    ptr = take_pages(size, zero);
+    // The pools trim theirs.
+    if (ptr && size > SIZE_CLASS_MAX_BYTES && pool_is_frugal())
+        pool_give_rest(ptr, size, heap_usable_size(ptr));
+    return keep_promise(p, ptr, size);
 }
 
 // alloc_slow() where some requests are sampled: the lists do not know of those at first, and what
@@ -190,11 +197,38 @@ void *heap_calloc(size_t count, size_t size)
     return alloc_slow(bytes, bytes, true);
 }
 
-// Would a block of `have` bytes be a waste for `size`? Half of it is tolerated, because a buffer
-// that shrank tends to grow again, and moving it costs a copy each way.
+// Is no more than a part of it unused: one half, one quarter?
+static bool fills(size_t size, size_t have, size_t part)
+{
+    return size <= have && size > have - have / part;
+}
+
+// Would moving a block of `have` bytes pay, which cannot be resized in place? Half of it may be
+// unused, because a buffer that shrank tends to grow again, and moving it costs a copy each way.
+// Near a limit a quarter may, and where requests are sampled: nothing is resized in place then.
 static bool fits_in_place(size_t size, size_t have)
 {
-    return size <= have && size > have / 2;
+    return fills(size, have, pool_is_frugal() || sampler_is_on() ? 4 : 2);
+}
+
+// Of a block that realloc left where it is: while memory is short, it keeps no pages behind what
+// the program asked for. A buffer that grows by small steps has not touched those since the first;
+// so for each of the last such blocks, where its rest began, and twelve bits of the block's
+// address.
+static void give_rest(const void *ptr, size_t size)
+{
+    static _Atomic uintptr_t given[16];
+
+    if (likely(!pool_is_frugal()) || !ptr)
+        return;
+    uintptr_t at = (uintptr_t)ptr, tag = at >> 12 & 4095;
+    uintptr_t from = (at + size + 4095) & ~(uintptr_t)4095;
+    _Atomic uintptr_t *slot = &given[(at >> 14) % array_len(given)];
+    uintptr_t last = atomic_load_explicit(slot, memory_order_relaxed);
+    if ((last & 4095) == tag && last > at && last - tag <= from)
+        return;
+    atomic_store_explicit(slot, from | tag, memory_order_relaxed);
+    pool_give_rest(ptr, size, heap_usable_size(ptr));
 }
 
 // The first part of a longer block: the rest lies free behind it. It keeps its pages, but for
@@ -249,19 +283,44 @@ static void *move(void *ptr, size_t have, size_t size)
     return to;
 }
 
-static void *pooled_realloc(void *ptr, size_t size)
+// A block of 16 KiB and more becomes shorter or longer where it lies, which takes a microsecond.
+// One that grows as others have before gets a place with room for more instead.
+static bool resized_in_place(void *ptr, size_t have, size_t size)
 {
-    size_t have;
+    bool grows = size > have, done;
 
-    if (growth_in_place(ptr, size))
+    if (have < SIZE_CLASS_FIRST_COLOURED_BYTES || size < SIZE_CLASS_FIRST_COLOURED_BYTES)
+        return false;
+    // Where requests are sampled, a resized one is drawn for anew.
+    if (sampler_is_on() || (grows && (promise_is_on || pool_entered())))
+        return false;
+    if (grows && pressure_keep_bytes() == PRESSURE_UNLIMITED && growth_reserve(size) != size)
+        return false;
+    raw_fork_notice();
+    if (grows)
+        pressure_ask(size - have);
+    done =
+        pool_owns(ptr) ? pool_resize(ptr, size) : fills(size, guarded_xallocx(ptr, size, 0, 0), 4);
+    if (done && !grows && !pool_entered())
+        pressure_shrink(have - size);
+    return done;
+}
+
+// Resized to a pooled size, or from the pools to any.
+static void *pooled_realloc(void *ptr, size_t have, size_t size)
+{
+    if (!fills(size, have, 4) && pool_takes(size) && resized_in_place(ptr, have, size))
         return ptr;
-    have = pool_usable_size(ptr);
-    if (unlikely(!have)) {
-        heap_refuse(ptr);
-        errno = ENOMEM;
-        return NULL;
+    if (!fits_in_place(size, have)) {
+        int saved = errno;
+        void *to = move(ptr, have, size);
+        if (to || size > have)
+            return to;
+        // What shrinks cannot fail.
+        errno = saved;
     }
-    return fits_in_place(size, have) ? ptr : move(ptr, have, size);
+    give_rest(ptr, size);
+    return ptr;
 }
 
 static void *large_realloc(void *ptr, size_t size)
@@ -272,7 +331,7 @@ static void *large_realloc(void *ptr, size_t size)
 
     // What a smaller class would give back is a quarter at most, and a call into jemalloc. Near a
     // limit that quarter counts.
-    if (size <= have && size > have - have / 4 && likely(!promise_is_on) &&
+    if (fills(size, have, 4) && likely(!promise_is_on) &&
         pressure_keep_bytes() == PRESSURE_UNLIMITED)
         return ptr;
     if (!entered)
@@ -286,6 +345,7 @@ static void *large_realloc(void *ptr, size_t size)
         to = guarded_xallocx(ptr, size, 0, 0) >= size ? ptr : move(ptr, have, size);
     else
         to = heap_resized(ptr, size);
+    give_rest(to, size);
     if (!entered)
         watchdog_thread_poke();
     // jemalloc leaves errno alone for sizes that no address space holds.
@@ -306,13 +366,20 @@ void *heap_realloc(void *ptr, size_t size)
         heap_free(ptr);
         return NULL;
     }
-    if (pool_owns(ptr))
-        return pooled_realloc(ptr, size);
+    if (pool_owns(ptr)) {
+        if (growth_in_place(ptr, size))
+            return ptr;
+        have = pool_usable_size(ptr);
+        if (likely(have))
+            return pooled_realloc(ptr, have, size);
+        heap_refuse(ptr);
+        errno = ENOMEM;
+        return NULL;
+    }
     if (!pool_takes(size))
         return size > SIZE_CLASS_MAX_BYTES ? large_realloc(ptr, size) : heap_resized(ptr, size);
     // Into the pools, unless it is a block of a pooled size that jemalloc had to serve.
-    have = guarded_usable_size(ptr);
-    return fits_in_place(size, have) ? ptr : move(ptr, have, size);
+    return pooled_realloc(ptr, guarded_usable_size(ptr), size);
 }
 
 // A block of the pools with that alignment, at least; NULL where they do not serve it.

@@ -13,8 +13,8 @@
 #include "pool/jemalloc_private/page_hooks.h"
 #include "shim/base.h"
 
-// Of all blocks together; one of the largest that are kept, and room beside it.
-#define MAX_BYTES ((size_t)128 << 20)
+// Of all blocks together: one of the largest that are kept.
+#define MAX_BYTES ((size_t)64 << 20)
 
 // A slot is an address, whose lower 12 bits have the size class, counted from that of 1 MiB, when
 // it was put there, and whether realloc() had made it larger. 0: empty.

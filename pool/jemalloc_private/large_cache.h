@@ -7,7 +7,7 @@
 // leaves for a request of its size class, after two ticks of pool_age(), or when memory is short.
 // A buffer that grows by realloc() gets the place of one that had grown, of which it takes the
 // first part. So it grows into what lies free behind it, and is not copied at each size class. The
-// blocks count against TIDEPOOL_POOL_MAX, and are 128 MiB at most.
+// blocks count against TIDEPOOL_POOL_MAX, and are 64 MiB at most.
 //
 // jemalloc takes such a block for one in use; its counts of what a thread has taken and freed leave
 // out what is served from here. Blocks of arenas that the program made itself are not kept, because

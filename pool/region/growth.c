@@ -9,7 +9,7 @@
 #include "shim/base.h"
 
 #define RESERVED_MAX_KIB (UINT64_C(16) << 10)
-// A note: that it is one of ours, KiB reserved, and the size in units of 64 bytes.
+// A note: that it is one of ours, KiB reserved, and the largest size in units of 64 bytes.
 #define OURS (UINT32_C(1) << 31)
 #define SIZE_BITS 15
 #define SIZE_MASK ((UINT32_C(1) << SIZE_BITS) - 1)
@@ -18,7 +18,7 @@ static_assert(SIZE_CLASS_MAX_BYTES / 64 <= SIZE_MASK, "each size has a note");
 // Of growth in place, until the count of what is reserved follows: 64 KiB.
 #define STEP_UNITS 1024u
 
-// Sizes that such blocks had when they were freed, in units of 64 bytes.
+// The largest sizes of such blocks that were freed or cut, in units of 64 bytes.
 static _Atomic uint32_t ends[4];
 static _Atomic unsigned next_end;
 static _Atomic uint64_t reserved_kib;
@@ -41,7 +41,7 @@ size_t growth_reserve(size_t size)
         size_t end = (size_t)atomic_load_explicit(&ends[i], memory_order_relaxed) * 64;
         least = end < least ? end : least;
     }
-    if (least <= size)
+    if (least <= (size_t)units_of(size) * 64)
         return size;
     uint64_t reserved = atomic_load_explicit(&reserved_kib, memory_order_relaxed);
     return reserved + (least - size) / 1024 < RESERVED_MAX_KIB ? least : size;
@@ -85,9 +85,11 @@ bool growth_in_place(void *ptr, size_t size)
     uint32_t note = region_note(ptr);
     size_t before = (size_t)(note & SIZE_MASK) * 64;
     if (!(note & OURS) || size > size_class_bytes(region_entry_at(ptr)->class) ||
-        size <= before / 2)
+        size <= before - before / 4)
         return false;
-    note_size(ptr, note, size);
+    // The largest counts, so that small steps down add up.
+    if (size > before)
+        note_size(ptr, note, size);
     return true;
 }
 
@@ -119,12 +121,28 @@ bool growth_end(void *ptr)
     return true;
 }
 
-// Where pages are marked, it stays one for jemalloc.
+// Returns its last note; 0 where it is no such block. Where pages are marked, it stays one for
+// jemalloc.
+static uint32_t leave(void *ptr)
+{
+    uint32_t note = region_is_sampled(ptr) ? take_note_off(ptr) : 0;
+
+    if (note && !atomic_load_explicit(&marks_were_made, memory_order_relaxed))
+        region_mark_sampled(ptr);
+    return note;
+}
+
 void growth_leave(void *ptr, size_t size)
 {
     if (size > SIZE_CLASS_MAX_BYTES)
         add_end(SIZE_CLASS_MAX_BYTES / 64);
-    if (region_is_sampled(ptr) && take_note_off(ptr) &&
-        !atomic_load_explicit(&marks_were_made, memory_order_relaxed))
-        region_mark_sampled(ptr);
+    leave(ptr);
+}
+
+void growth_stop(void *ptr)
+{
+    uint32_t note = leave(ptr);
+
+    if (note)
+        add_end(note & SIZE_MASK);
 }

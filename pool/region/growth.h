@@ -6,7 +6,7 @@
 // process, and nothing while the caller says so, near a limit.
 //
 // Such a block has the state of a sampled one, so that free() comes by its slow way, and a note
-// (region.h) of its last size. The note of a sampled one is the number of a record, which is
+// (region.h) of its largest size. The note of a sampled one is the number of a record, which is
 // smaller.
 //
 // Any thread; a block belongs to its caller. No system calls; errno stays.
@@ -23,8 +23,8 @@ size_t growth_reserve(size_t size);
 // for with growth_reserve(), once.
 void growth_begin(void *ptr, size_t size);
 
-// Is `ptr`, an address of the region, such a block, and may it stay where it is with `size` bytes?
-// That is its size then. A block that shrinks to half of that should move.
+// Is `ptr`, an address of the region, such a block, and may it stay as it is with `size` bytes?
+// False where that is three quarters or less of the largest size it had: see growth_stop().
 bool growth_in_place(void *ptr, size_t size);
 
 // It is free, and no other's yet: false where it was none. Takes its note off.
@@ -33,5 +33,8 @@ bool growth_end(void *ptr);
 // The buffer has moved on to a block of `size` bytes: this one is as any other, and an example only
 // where the pools have none as large.
 void growth_leave(void *ptr, size_t size);
+
+// The buffer has shrunk: its block is as any other from now on, and an example.
+void growth_stop(void *ptr);
 
 #endif

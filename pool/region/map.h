@@ -153,7 +153,7 @@ static inline void region_mark_sampled(void *ptr)
 {
     struct entry *e = region_entry_at(ptr);
 
-    e->state ^= REGION_SAMPLED;
+    region_set_state(e, region_state(e) ^ REGION_SAMPLED);
 }
 
 static inline uint32_t *region_note_at(const void *ptr)

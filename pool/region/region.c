@@ -279,6 +279,46 @@ void *region_block_trim(void *ptr, size_t size)
     return ptr;
 }
 
+unsigned region_class_in_place(const void *ptr, size_t size)
+{
+    bool colour = (uintptr_t)ptr & 4095;
+    size_t bytes = size + (colour ? SIZE_CLASS_COLOUR_BYTES : 0);
+    unsigned class;
+
+    if (size_class_run_bytes(region_entry_at(ptr)->class) < SIZE_CLASS_FIRST_COLOURED_BYTES ||
+        bytes < SIZE_CLASS_FIRST_COLOURED_BYTES || bytes > SIZE_CLASS_MAX_BYTES)
+        return 0;
+    class = size_class_of(bytes);
+    if (size_class_is_coloured(class))
+        class -= SIZE_CLASS_COLOURED;
+    return colour ? class + SIZE_CLASS_COLOURED : class;
+}
+
+bool region_block_resize(void *ptr, unsigned class)
+{
+    struct entry *e = region_entry_at(ptr);
+    uintptr_t begin = (uintptr_t)ptr & ~(uintptr_t)4095;
+    size_t bytes = size_class_run_bytes(class);
+    int saved = errno;
+    bool done;
+
+    if (!region_is_live(ptr) || guard_entered() ||
+        atomic_load_explicit(&marks_were_made, memory_order_relaxed))
+        return false;
+    guard_enter();
+    done = je_xallocx((void *)begin, bytes, 0, JE_TCACHE_NONE) == bytes;
+    guard_leave();
+    errno = saved;
+    if (!done)
+        return false;
+    atomic_fetch_add_explicit(&counts.released[e->class], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts.created[class], 1, memory_order_relaxed);
+    __atomic_store_n(&e->class, (uint8_t) class, __ATOMIC_SEQ_CST);
+    // What it has gained may have been a slab's a moment ago.
+    holes_pass(begin, begin + bytes);
+    return true;
+}
+
 void region_block_delete(uint32_t unit)
 {
     int saved = errno;

@@ -63,6 +63,16 @@ uint64_t region_run_bytes(void);
 // coloured one keeps only as much of its offset as costs no page.
 void *region_block_trim(void *ptr, size_t size);
 
+// The smallest class for `size` bytes that begin where the block at `ptr` does. 0 where there is
+// none, or where the class of either has no pages of its own (below 16 KiB).
+unsigned region_class_in_place(const void *ptr, size_t size);
+
+// Makes the calling thread's live block one of such a class where it lies: jemalloc takes what is
+// behind, or gives it. It counts as released in its old class, and as created in the new one.
+// False, and nothing has changed, where there is no room, the block is sampled, or pages are
+// marked.
+bool region_block_resize(void *ptr, unsigned class);
+
 // Gives a block that no list holds back to jemalloc.
 void region_block_delete(uint32_t unit);
 

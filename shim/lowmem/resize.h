@@ -2,7 +2,9 @@
 //
 // A block that cannot grow where it is moves, and for that time there are two of it. A buffer of
 // 100 MiB that grows by a little would need 200. Where so much is not left, its pages are given
-// back as they are copied, and what is there is one block and a part of another.
+// back as they are copied, and what is there is one block and a part of another. A buffer that
+// grows by half to 100 MiB (tests/survival/buffer.c) survives a limit of 103 MiB with this and of
+// 129 without. With glibc, which moves pages by mremap(2), it takes 101, with jemalloc 204.
 #ifndef TIDEPOOL_SHIM_LOWMEM_RESIZE_H
 #define TIDEPOOL_SHIM_LOWMEM_RESIZE_H
 

@@ -62,10 +62,51 @@ static void walk(void)
         free(b[i].p);
 }
 
+// Buffers that are cut to fit keep no more than a quarter beyond that, wherever they lie; and those
+// that grow on do not run into what was put behind them.
+static void shrinks(void)
+{
+    enum { BLOCKS = 40 };
+    static const size_t from[] = {20 * KIB, 100 * KIB, 700 * KIB, MIB, 3 * MIB, 3 * MIB};
+    static const size_t to[] = {14 * KIB + 1,  60 * KIB, 400 * KIB,
+                                512 * KIB + 1, 2 * MIB,  600 * KIB};
+
+    for (size_t i = 0; i < COUNT(from); i++) {
+        void *cut[BLOCKS], *beside[BLOCKS];
+        for (size_t n = 0; n < BLOCKS; n++) {
+            cut[n] = malloc(from[i]);
+            victim_fill(cut[n], from[i], n);
+        }
+        for (size_t n = 0; n < BLOCKS; n++) {
+            cut[n] = realloc(cut[n], to[i]);
+            size_t have = malloc_usable_size(cut[n]);
+            // Below 16 KiB half of it may stay.
+            CHECK(have <= (to[i] < 16 * KIB ? 2 * to[i] : to[i] + to[i] / 3), "%zu to %zu: %zu",
+                  from[i], to[i], have);
+            beside[n] = malloc(n % 2 ? from[i] - to[i] : 8 * KIB);
+            victim_fill(beside[n], n % 2 ? from[i] - to[i] : 8 * KIB, n + BLOCKS);
+        }
+        for (size_t n = 0; n < BLOCKS; n += 3) {
+            cut[n] = realloc(cut[n], from[i]);
+            CHECK(victim_intact(cut[n], to[i], from[i], n), "%zu to %zu and back", from[i], to[i]);
+            victim_fill(cut[n], from[i], n);
+        }
+        for (size_t n = 0; n < BLOCKS; n++) {
+            size_t size = n % 3 ? to[i] : from[i];
+            CHECK(victim_intact(cut[n], size, from[i], n), "%zu to %zu", from[i], to[i]);
+            size = n % 2 ? from[i] - to[i] : 8 * KIB;
+            CHECK(victim_intact(beside[n], size, size, n + BLOCKS), "beside %zu", to[i]);
+            free(cut[n]);
+            free(beside[n]);
+        }
+    }
+}
+
 int main(void)
 {
     every_pair();
     growth();
     walk();
+    shrinks();
     return 0;
 }

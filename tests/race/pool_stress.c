@@ -141,6 +141,22 @@ static void give(struct block *b)
         check(pool_put_slow(b) <= POOL_RELEASED, "a live block was refused");
 }
 
+// Of 16 KiB and more, to a size at random; where it cannot be had in place, nothing has changed.
+static void resize(struct block *b, uint64_t *state)
+{
+    size_t size = random_size(state);
+
+    visit(b, false);
+    if (b->size < 16 * K || size < 16 * K)
+        return;
+    atomic_fetch_add_explicit(&requests, 1, memory_order_relaxed);
+    if (!pool_resize(b, size))
+        return;
+    check(pool_usable_size(b) >= size, "a block that was resized to less");
+    b->size = size;
+    visit(b, true);
+}
+
 static void *work(void *arg)
 {
     struct block *mine[SLOTS] = {NULL};
@@ -153,6 +169,8 @@ static void *work(void *arg)
         } else if (next(&state) % 4 == 0) {
             // To the next thread that comes by, and what lay there comes along.
             *slot = atomic_exchange(&postbox[next(&state) % POSTBOXES], *slot);
+        } else if (next(&state) % 4 == 0) {
+            resize(*slot, &state);
         } else {
             give(*slot);
             *slot = NULL;

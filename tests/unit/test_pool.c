@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "pool/common/je.h"
 #include "pool/pool.h"
@@ -142,6 +143,69 @@ Test(pool, what_is_free_is_used_again)
     cr_expect(eq(u64, s.reused, 1));
     cr_expect(eq(u64, s.freed, 1));
     cr_expect(eq(u64, s.live_blocks, 1));
+}
+
+Test(pool, a_block_that_is_cut_counts_as_one_of_its_new_size)
+{
+    char *p = get(60 * K);
+
+    memset(p, 7, 60 * K);
+    cr_assert(pool_resize(p, 17 * K));
+    cr_expect(le(sz, pool_usable_size(p), 20 * K));
+    struct pool_bucket_stats s = stats(MIDDLE);
+    cr_expect(eq(u64, s.live_blocks, 1));
+    cr_expect(eq(u64, s.live_bytes, pool_usable_size(p)));
+    cr_expect(eq(u64, s.created - s.released, 1));
+    cr_expect(p[0] == 7 && memcmp(p, p + 1, 17 * K - 1) == 0);
+    cr_expect(eq(int, (int)put(p), POOL_FINE));
+    s = stats(MIDDLE);
+    cr_expect(eq(u64, s.live_blocks, 0));
+    cr_expect(eq(u64, s.free_blocks, 1));
+}
+
+// From above it, and from below.
+Test(pool, no_block_is_resized_into_a_bucket_that_is_off)
+{
+    char *low = get(60 * K), *high = get(500 * K);
+
+    cr_expect(not(pool_resize(high, 100 * K)));
+    cr_expect(not(pool_resize(low, 100 * K)));
+    cr_expect(not(pool_resize(high, 600 * K)));
+    cr_expect(eq(u64, stats(MIDDLE).live_blocks, 1));
+    cr_expect(eq(u64, stats(LARGE).live_blocks, 1));
+    cr_expect(pool_resize(high, 200 * K));
+    cr_expect(eq(int, (int)put(low), POOL_FINE));
+    cr_expect(eq(int, (int)put(high), POOL_FINE));
+}
+
+static size_t resident(const char *at, size_t bytes)
+{
+    static unsigned char there[1024];
+    uintptr_t begin = (uintptr_t)at & ~(uintptr_t)4095;
+    size_t pages = ((uintptr_t)at + bytes - begin + 4095) / 4096, count = 0;
+
+    cr_assert(eq(int, mincore((void *)begin, pages * 4096, there), 0));
+    for (size_t i = 0; i < pages; i++)
+        count += there[i] & 1;
+    return count;
+}
+
+// Of the pools' blocks and of jemalloc's: 16 KiB of whole pages at least, and none that the program
+// uses.
+Test(pool, the_rest_of_a_block_goes_back)
+{
+    for (size_t have = 64 * K; have <= 3 * M; have += have / 3 & ~(size_t)63) {
+        char *p = have <= 64 * K ? get(have) : je_malloc(have);
+        size_t all;
+        cr_assert(p != NULL);
+        memset(p, 7, have);
+        all = resident(p, have);
+        pool_give_rest(p, have - 15 * K, have);
+        cr_expect(eq(sz, resident(p, have), all), "less than 16 KiB of %zu", have);
+        pool_give_rest(p, have - 40 * K, have);
+        cr_expect(le(sz, resident(p, have), all - 9), "of %zu", have);
+        cr_expect(p[0] == 7 && memcmp(p, p + 1, have - 40 * K - 1) == 0, "%zu", have);
+    }
 }
 
 Test(pool, a_block_asked_for_as_zero_is_zero_as_far_as_asked)

@@ -18,6 +18,7 @@
 #include "pool/common/je.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
 #include "pool/jemalloc_private/page_hooks.h"
+#include "pool/region/holes.h"
 #include "pool/region/region.h"
 
 #define K ((size_t)1024)
@@ -111,6 +112,110 @@ Test(region, a_trimmed_block_keeps_no_page_that_its_request_does_not_need)
             resident += there[i] & 1;
         cr_expect(eq(sz, resident, (size + 4095) / 4096), "of %zu", size);
     }
+}
+
+static bool resize(void *p, size_t size)
+{
+    unsigned class = region_class_in_place(p, size);
+
+    return class && region_block_resize(p, class);
+}
+
+// From each class to each, and back: the block stays where it is and what it holds; its neighbour
+// behind keeps it from growing, or it grows into what was free.
+Test(region, a_block_is_resized_in_place)
+{
+    unsigned grown = 0;
+
+    for (size_t from = 20 * K; from <= 1 * M; from += 7 * K + from / 16)
+        for (size_t to = 17 * K; to < from; to += 5 * K + to / 8) {
+            unsigned old = size_class_of(from);
+            unsigned char *p = region_block_new(old, false);
+            uint64_t created = region_created(old), released = region_released(old);
+            memset(p, 0x5a, from);
+            cr_assert(resize(p, to), "%zu to %zu", from, to);
+            unsigned class = region_entry_at(p)->class;
+            cr_expect(region_is_live(p) && size_class_bytes(class) >= to);
+            cr_expect(le(sz, size_class_bytes(class), to + to / 4 + 2 * K), "for %zu", to);
+            cr_expect(size_class_is_coloured(class) || (uintptr_t)p % 4096 == 0);
+            if (class != old)
+                cr_expect(region_created(old) - region_released(old) == created - released - 1);
+            memset(p, 0x5a, size_class_bytes(class));
+            if (resize(p, from)) {
+                grown++;
+                class = region_entry_at(p)->class;
+                cr_expect(ge(sz, size_class_bytes(class), from));
+                cr_expect(p[0] == 0x5a && memcmp(p, p + 1, to - 1) == 0);
+                memset(p, 0x5a, size_class_bytes(class));
+            }
+            region_block_delete(unit_of(p));
+        }
+    cr_expect(gt(uint, grown, 0));
+    for (unsigned class = 1; class < SIZE_CLASS_END; class ++)
+        cr_expect(eq(u64, region_created(class), region_released(class)), "class %u", class);
+}
+
+static _Atomic bool resized;
+
+static void *grow_to_40(void *p)
+{
+    bool grown = resize(p, 40 * K);
+
+    atomic_store(&resized, true);
+    return grown ? p : NULL;
+}
+
+// The pages behind may have been a slab's, which the purge of holes is about to give back.
+Test(region, a_block_that_grows_waits_for_the_purge_of_holes)
+{
+    char *p = region_block_new(size_class_of(40 * K), false);
+    pthread_t thread;
+    void *grown;
+
+    cr_assert(resize(p, 20 * K));
+    atomic_store(&holes_window, ((uintptr_t)p + 32 * K) & ~(uintptr_t)4095);
+    cr_assert(eq(int, pthread_create(&thread, NULL, grow_to_40, p), 0));
+    usleep(50000);
+    cr_expect(not(atomic_load(&resized)));
+    atomic_store(&holes_window, 0);
+    pthread_join(thread, &grown);
+    cr_expect(eq(ptr, grown, p));
+}
+
+Test(region, a_block_does_not_grow_over_its_neighbour)
+{
+    enum { BLOCKS = 64 };
+    unsigned class = size_class_of(64 * K);
+    unsigned char *p[BLOCKS];
+    unsigned grown = 0;
+
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        p[i] = region_block_new(class, false);
+        memset(p[i], (int)i, size_class_bytes(class));
+    }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        grown += resize(p[i], 96 * K);
+    cr_expect(lt(uint, grown, 2));
+    for (unsigned i = 0; i < BLOCKS; i++)
+        cr_expect(p[i][0] == i && memcmp(p[i], p[i] + 1, 64 * K - 1) == 0, "block %u", i);
+}
+
+Test(region, what_cannot_be_resized_stays_as_it_is)
+{
+    unsigned small = size_class_of(12 * K), large = size_class_of(64 * K);
+    unsigned char *p = region_block_new(small, false), *q = region_block_new(large, false);
+
+    cr_expect(not(resize(p, 8 * K)));
+    cr_expect(not(resize(p, 32 * K)));
+    cr_expect(not(resize(q, 8 * K)));
+    cr_expect(not(resize(q, 1 * M + 1)));
+    region_mark_sampled(q);
+    cr_expect(not(resize(q, 32 * K)));
+    region_mark_sampled(q);
+    cr_expect(eq(uint, region_entry_at(p)->class, small));
+    cr_expect(eq(uint, region_entry_at(q)->class, large));
+    cr_expect(resize(q, 32 * K));
+    cr_expect(not(resize(q + 64, 20 * K)));
 }
 
 Test(region, what_is_no_start_of_a_block_is_not_live)
