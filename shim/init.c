@@ -394,6 +394,9 @@ __attribute__((constructor)) static void at_load(void)
         leave_children_alone();
     if (steps_aside)
         log_line(LOG_FEATURE, "steps aside: malloc is that of %s", aside_for());
+    if (boot_config.disabled_by)
+        log_line(LOG_INFO, "version " TIDEPOOL_VERSION ": off in this process, by %s",
+                 boot_config.disabled_by);
     if (boot_config.disable)
         return;
     watchdog_thread_at_load();
@@ -418,6 +421,11 @@ __attribute__((destructor)) static void at_exit(void)
 {
     const char *path;
 
+    // Behind a filter that the program has installed each system call may be its end; another
+    // process removes its file. A child of vfork() that leaves by exit() shares our memory, and its
+    // parent's thread goes on.
+    if (watchdog_thread_is_banned() || !watchdog_thread_owns_memory())
+        return;
     watchdog_thread_stop();
     exporter_exit();
     if (boot_config.sample_dump_at_exit && atomic_load(&pools_stage) == UP)

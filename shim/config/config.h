@@ -6,7 +6,8 @@
 // default and help of each variable; the loader, the launcher's options and its --help all read
 // that table.
 //
-// A value that does not parse costs one line and leaves the default; nothing here ends the process.
+// A value that does not parse costs one line and leaves the default, and an unknown name a line;
+// nothing here ends the process.
 #ifndef TIDEPOOL_SHIM_CONFIG_CONFIG_H
 #define TIDEPOOL_SHIM_CONFIG_CONFIG_H
 
@@ -17,7 +18,7 @@
 enum {
     CONFIG_BUCKETS_MAX = 16,
     CONFIG_WARMUP_MAX = 16,
-    // What a process leaves with when TIDEPOOL_STRICT is set and a setting does not parse:
+    // What a process leaves with when TIDEPOOL_STRICT is set and a setting is wrong:
     // EX_CONFIG of sysexits.h, which service managers show by that name.
     CONFIG_EXIT_STATUS = 78,
     CONFIG_QUIET = -1, // in place of a number of TIDEPOOL_VERBOSE
@@ -55,11 +56,12 @@ struct config {
     int verbose; // CONFIG_QUIET, 0 problems only .. 3
     bool stats_at_exit;
     bool strict;
-    bool disable;       // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
-    bool control;       // a socket for tools, export/control.h
-    bool use_private;   // what of jemalloc is not its public interface
-    bool deepbind_keep; // leave RTLD_DEEPBIND to dlopen(), see dlopen.c
-    bool no_children;   // take the library out of LD_PRELOAD at start
+    bool disable;            // also set by TIDEPOOL_ONLY and TIDEPOOL_EXCEPT
+    const char *disabled_by; // the name of that variable; NULL: by none
+    bool control;            // a socket for tools, export/control.h
+    bool use_private;        // what of jemalloc is not its public interface
+    bool deepbind_keep;      // leave RTLD_DEEPBIND to dlopen(), see dlopen.c
+    bool no_children;        // take the library out of LD_PRELOAD at start
 
     // pressure
     bool watchdog;
@@ -97,9 +99,10 @@ struct config_sink {
 };
 
 // Fills *out from env, which ends with NULL. exe_name is the executable's path or name, NULL where
-// unknown (then TIDEPOOL_ONLY cannot match). True: TIDEPOOL_STRICT is set and something did not
-// parse, so the caller should leave with CONFIG_EXIT_STATUS. Where the process is disabled, by
-// name or by TIDEPOOL_DISABLE, nothing is said and the answer is false.
+// unknown (then TIDEPOOL_ONLY cannot match). True: TIDEPOOL_STRICT is set and a value or a
+// name was wrong, so the caller should leave with CONFIG_EXIT_STATUS; lines name no default then.
+// Where the process is disabled, by name or by TIDEPOOL_DISABLE, nothing is said and the answer is
+// false.
 bool config_load(struct config *out, char *const *env, const char *exe_name,
                  const struct config_sink *sink);
 

@@ -26,6 +26,7 @@ struct load {
     const char *value[CONFIG_ROWS_MAX];
     const char *name[CONFIG_ROWS_MAX]; // as it was set
     enum config_preset preset;
+    bool ends; // a problem ends the program
     bool problems;
 };
 
@@ -87,31 +88,36 @@ static const char *good_value(const struct load *l, const char *name)
     return value && config_option_accepts(row_of(name), value) ? value : NULL;
 }
 
-static bool switched_off(const struct load *l)
+// Of TIDEPOOL_DISABLE or TIDEPOOL_STRICT: is it set, and on?
+static bool is_on(const struct load *l, const char *name)
 {
-    struct config scratch = {.disable = false};
-    const char *value = good_value(l, PREFIX "DISABLE");
-    return value && config_table_take(row_of(PREFIX "DISABLE"), value, &scratch) && scratch.disable;
+    struct config scratch = {.disable = false, .strict = false};
+    const char *value = good_value(l, name);
+    return value && config_table_take(row_of(name), value, &scratch) &&
+           (scratch.disable || scratch.strict);
 }
 
-// Do the lists of programs keep us out of this one?
-static bool excluded(const struct load *l, const char *exe_name)
+// The variable that keeps us out of this program.
+static const char *kept_out_by(const struct load *l, const char *exe_name)
 {
+    if (is_on(l, PREFIX "DISABLE"))
+        return PREFIX "DISABLE";
     const char *slash = exe_name ? strrchr(exe_name, '/') : NULL;
     const char *name = slash ? slash + 1 : exe_name;
     const char *only = good_value(l, PREFIX "ONLY");
     if (only && (!name || !globs_match(only, name)))
-        return true;
+        return PREFIX "ONLY";
     const char *except = good_value(l, PREFIX "EXCEPT");
-    return except && name && globs_match(except, name);
+    return except && name && globs_match(except, name) ? PREFIX "EXCEPT" : NULL;
 }
 
 static void refuse(struct load *l, unsigned row, const char *form, const char *fallback)
 {
     char value[SHOWN_MAX], line[LINE_MAX_BYTES];
     const char *text = l->value[row];
-    log_format(line, sizeof line, "%s=\"%s\": expected %s; using %s", l->name[row],
-               shown(value, sizeof value, text, strlen(text)), form, fallback);
+    log_format(line, sizeof line, "%s=\"%s\": expected %s%s%s", l->name[row],
+               shown(value, sizeof value, text, strlen(text)), form, l->ends ? "" : "; using ",
+               l->ends ? "" : fallback);
     say(l, line);
 }
 
@@ -128,10 +134,15 @@ static void take_row(struct load *l, unsigned row, const struct config_option *o
         MUST(config_table_take(row, unclear, c));
 }
 
-// A list of programs that is not understood names none of those that it was made for.
-static bool is_unclear(const struct load *l, const char *name)
+// The first of these that is not understood, and so disables. A list of programs names none of
+// those that it was made for, then.
+static const char *unclear(const struct load *l)
 {
-    return l->value[row_of(name)] && !good_value(l, name);
+    static const char *const names[] = {PREFIX "DISABLE", PREFIX "ONLY", PREFIX "EXCEPT"};
+    for (unsigned i = 0; i < array_len(names); i++)
+        if (l->value[row_of(names[i])] && !good_value(l, names[i]))
+            return names[i];
+    return NULL;
 }
 
 static const char *const marks[] = {PREFIX "HYSTERESIS", PREFIX "MODERATE", PREFIX "HIGH",
@@ -221,8 +232,8 @@ static void report_unknown(struct load *l, char *const *env)
             continue;
         char name[NAME_SHOWN_MAX], line[LINE_MAX_BYTES];
         const char *meant = config_option_meant(*env + PREFIX_LENGTH, length - PREFIX_LENGTH);
-        log_format(line, sizeof line, "%s: no such setting, ignored; %s%s%s",
-                   shown(name, sizeof name, *env, length),
+        log_format(line, sizeof line, "%s: no such setting%s; %s%s%s",
+                   shown(name, sizeof name, *env, length), l->ends ? "" : ", ignored",
                    meant ? "did you mean " : "tidepool(7) lists them", meant ? meant : "",
                    meant ? "?" : "");
         say(l, line);
@@ -235,10 +246,13 @@ bool config_load(struct config *out, char *const *env, const char *exe_name,
     struct load l = {.sink = sink};
     collect(&l, env);
 
-    // A process that is kept out says nothing, however wrong its settings are.
-    bool kept_out = excluded(&l, exe_name) || switched_off(&l);
-    if (kept_out)
+    // A process that is kept out says nothing of its settings, however wrong they are.
+    const char *off = kept_out_by(&l, exe_name);
+    if (off)
         l.sink = NULL;
+    else
+        off = unclear(&l);
+    l.ends = !off && is_on(&l, PREFIX "STRICT");
 
     find_preset(&l);
     memset(out, 0, sizeof *out);
@@ -250,6 +264,7 @@ bool config_load(struct config *out, char *const *env, const char *exe_name,
         MUST(config_table_take(row_of(PREFIX "SAMPLE"), "on", out));
     check_marks(&l, out);
     report_unknown(&l, env);
-    out->disable |= kept_out || is_unclear(&l, PREFIX "ONLY") || is_unclear(&l, PREFIX "EXCEPT");
-    return out->strict && l.problems && !out->disable;
+    out->disable = off;
+    out->disabled_by = off;
+    return l.ends && l.problems;
 }

@@ -50,13 +50,14 @@ static uint64_t limit_text(char out[PART], const struct config *c)
     return limit;
 }
 
-static void buckets_text(char out[PART], const struct config *c)
+static void pools_text(char out[PART], const struct config *c, const struct verbose_pools *pools,
+                       uint64_t max_bytes)
 {
-    size_t used = 0;
     char bound[SIZE], limit[SIZE];
 
-    out[0] = '\0';
-    for (unsigned b = 0; b < c->bucket_count; b++) {
+    size_t used = log_format(out, PART, pools->up ? "on, up to %s in buckets " : "off",
+                             size_of(limit, max_bytes));
+    for (unsigned b = 0; pools->up && b < c->bucket_count; b++) {
         report_size(bound, sizeof bound, c->bucket[b].bound_bytes);
         if (c->bucket[b].limit_follows)
             log_format(limit, sizeof limit, "%lu+", (uint64_t)c->bucket[b].limit);
@@ -68,9 +69,12 @@ static void buckets_text(char out[PART], const struct config *c)
     }
 }
 
-static const char *yes(bool is)
+// Without pools nothing has tried it.
+static const char *membarrier_text(const struct verbose_pools *pools)
 {
-    return is ? "yes" : "no";
+    if (!pools->up)
+        return "";
+    return pools->can_drain ? "; membarrier yes" : "; membarrier no";
 }
 
 void verbose_started(const struct config *c, const struct verbose_pools *pools)
@@ -78,18 +82,17 @@ void verbose_started(const struct config *c, const struct verbose_pools *pools)
     static const char *const thp[] = {[CONFIG_THP_DEFAULT] = "default",
                                       [CONFIG_THP_MADVISE] = "madvise",
                                       [CONFIG_THP_NEVER] = "never"};
-    char limit[PART], buckets[PART], size[SIZE];
+    char limit[PART], text[PART];
     int saved = errno;
 
     uint64_t max_bytes = limit_text(limit, c) / 8; // see automatic_max_bytes() in init.c
     if (c->pool_max_bytes || pools->max_bytes < max_bytes)
         max_bytes = pools->max_bytes;
-    buckets_text(buckets, c);
+    pools_text(text, c, pools, max_bytes);
     log_line(LOG_INFO,
-             "version " TIDEPOOL_VERSION ": %s; pools %s, up to %s in buckets %s; "
-             "membarrier %s, page moves %s, huge pages %s, sampling %s, metrics %s",
-             limit, pools->up ? "on" : "off", size_of(size, max_bytes), buckets,
-             yes(pools->can_drain), yes(remap_usable()), thp[c->thp],
+             "version " TIDEPOOL_VERSION ": %s; pools %s%s, page moves %s, huge pages %s, "
+             "sampling %s, metrics %s",
+             limit, text, membarrier_text(pools), remap_usable() ? "yes" : "no", thp[c->thp],
              c->sample_bytes ? "on" : "off", c->prom_dir ? c->prom_dir : "off");
     errno = saved;
 }

@@ -2,10 +2,12 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "shim/jemalloc/guarded.h"
 
@@ -62,13 +64,39 @@ bool aside_is_known(void)
     return atomic_load_explicit(&state, memory_order_acquire) >= NO;
 }
 
+// The first library in front of this one that has a malloc() in itself.
+static const char *library_in_front(void)
+{
+    const char *first = "another library";
+    struct link_map *map;
+    Dl_info info;
+
+    if (!dladdr1((void *)heap_own_malloc, &info, (void **)&map, RTLD_DL_LINKMAP))
+        return first;
+    while ((map = map->l_prev)) {
+        // Neither the program nor the kernel's object has a path here.
+        void *library =
+            strchr(map->l_name, '/') ? dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+        void *at = library ? dlsym(library, "malloc") : NULL;
+        if (at && dladdr(at, &info) && info.dli_fname == map->l_name)
+            first = map->l_name;
+        if (library)
+            dlclose(library);
+    }
+    return first;
+}
+
 const char *aside_for(void)
 {
+    ElfW(Sym) *symbol = NULL;
     Dl_info info;
-    // Not its address, which may be that of a program's jump to it.
     void *at = dlsym(RTLD_DEFAULT, "malloc");
 
-    return at && dladdr(at, &info) && info.dli_fname ? info.dli_fname : "another library";
+    // Where addresses are fixed it may be the program's own jump to another's.
+    if (at && dladdr1(at, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
+        symbol->st_shndx != SHN_UNDEF)
+        return info.dli_fname;
+    return library_in_front();
 }
 
 void *aside_alloc(size_t size, bool zero)

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { BLOCKS = 48, FIRST = 3, LAST = 700 };
+enum { BLOCKS = 48, FIRST = 3, LAST = 700, LARGE = 96 * MIB };
 
 // What is kept for good is growth again the next time, and in a child.
 static void grow(void)
@@ -20,6 +20,14 @@ static void grow(void)
         *block = kept;
         kept = block;
     }
+}
+
+// One block, larger than any of the pools'.
+static void large(void)
+{
+    static void *volatile kept;
+    kept = malloc(LARGE);
+    memset(kept, 1, LARGE);
 }
 
 // All descriptors, as daemons do.
@@ -59,6 +67,8 @@ static bool obey(const char *word)
 {
     if (strcmp(word, "grow") == 0)
         grow();
+    else if (strcmp(word, "large") == 0)
+        large();
     else if (strcmp(word, "close") == 0)
         close_all();
     else if (strcmp(word, "take") == 0)

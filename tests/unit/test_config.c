@@ -226,7 +226,7 @@ Test(config, refuses_with_one_line)
         const char *setting = refusals[i].setting, *line = refusals[i].line;
         cr_expect(not(LOAD(c, "prog", setting)));
         // Where what is not understood turns something off.
-        plain.disable = c.disable, plain.control = c.control;
+        plain.disable = c.disable, plain.disabled_by = c.disabled_by, plain.control = c.control;
         cr_expect(zero(int, memcmp(&c, &plain, sizeof c)), "%s changed a field", setting);
         cr_expect(zero(int, strncmp(lines, line, strlen(line))), "said:\n%swanted:\n%s", lines,
                   line);
@@ -332,6 +332,19 @@ Test(config, strict_asks_to_leave_only_where_something_was_wrong)
     HOLDS(LOAD(c, "prog", "TIDEPOOL_STRICT=1", "TIDEPOOL_VERBSE=1"));
     HOLDS(!(LOAD(c, "prog", "TIDEPOOL_STRICT=1", "TIDEPOOL_VERBOSE=x", "TIDEPOOL_DISABLE=1")));
     cr_expect(not(LOAD(c, "prog", "TIDEPOOL_STRICT=0", "TIDEPOOL_VERBOSE=x")));
+}
+
+Test(config, a_line_that_ends_the_program_names_no_default)
+{
+    struct config c;
+    LOAD(c, "prog", "TIDEPOOL_STRICT=on", "TIDEPOOL_VERBOSE=x", "TIDEPOOL_VERBSE=1");
+    expect_lines("TIDEPOOL_VERBOSE=\"x\": expected a number from 0 to 3, or quiet\n"
+                 "TIDEPOOL_VERBSE: no such setting; did you mean TIDEPOOL_VERBOSE?\n");
+    LOAD(c, "prog", "TIDEPOOL_STRICT=on", "TIDEPOOL_HIGH=95%");
+    expect_lines("TIDEPOOL_HIGH=\"95%\": expected HYSTERESIS < MODERATE < HIGH < CRITICAL\n");
+    // It runs, disabled.
+    HOLDS(!(LOAD(c, "prog", "TIDEPOOL_STRICT=on", "TIDEPOOL_DISABLE=x")));
+    expect_lines("TIDEPOOL_DISABLE=\"x\": expected on or off; using on\n");
 }
 
 Test(config, only_and_except_disable_by_name_without_a_word)
