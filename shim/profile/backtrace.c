@@ -47,13 +47,14 @@ struct walk {
 static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
 {
     struct walk *w = arg;
-    uintptr_t pc = _Unwind_GetIP(context);
+    int interrupted = 0;
+    uintptr_t pc = (uintptr_t)_Unwind_GetIPInfo(context, &interrupted);
 
     if (!pc)
         return _URC_END_OF_STACK;
     if (!w->depth && callsite_is_ours(pc))
         return _URC_NO_REASON;
-    w->frame[w->depth++] = pc;
+    w->frame[w->depth++] = pc + (interrupted != 0);
     w->by_pointers = wanted == CONFIG_UNWIND_FP || unwind_end_no_table;
     if (w->by_pointers) {
         w->sp = _Unwind_GetCFA(context);

@@ -29,7 +29,8 @@ void callsite_init(enum config_unwind walker);
 bool callsite_load(void);
 
 // Return addresses of the callers, innermost first, without this library's own frames on top;
-// returns how many. Errno is left alone.
+// returns how many. One less is in the call; where a signal interrupted an instruction, it is in
+// that (but for libunwind). Errno is left alone.
 unsigned callsite_capture(uintptr_t *frame, unsigned max);
 
 // Is that in this library?

@@ -10,6 +10,7 @@
 #include "export/heap/heap_folder.h"
 #include "export/heap/heap_profile.h"
 #include "export/outside.h"
+#include "pressure/watchdog_thread.h"
 #include "shim/base.h"
 #include "shim/base/log.h"
 #include "shim/profile/sampling.h"
@@ -19,6 +20,7 @@
 
 static struct {
     const char *dir;
+    bool reachable; // by tools
     _Atomic bool busy;
     _Atomic uint64_t written, failed;
     // Behind `busy`:
@@ -93,10 +95,19 @@ static void answer(int fd, const char *argument)
         control_send(fd, path, log_format(path, sizeof path, "%s.heap\n", where));
 }
 
+// A small process, too, is asked for a profile, and it is this thread that answers.
+static void want_thread(void)
+{
+    if (dump.reachable && sampler_is_on())
+        watchdog_thread_want_later();
+}
+
 void dump_init(const struct config *config)
 {
     dump.dir = config->sample_dir;
+    dump.reachable = config->control;
     control_register("dump", answer);
+    want_thread();
 }
 
 int dump_write(const char *why, const char **path)
@@ -158,4 +169,5 @@ void dump_child(void)
     for (unsigned i = 0; i < NEED_KEPT; i++)
         dump.needed[i] = 0;
     let_go();
+    want_thread();
 }

@@ -1,6 +1,7 @@
 #include "shim/profile/misuse.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,20 +19,23 @@ static _Atomic uint64_t count[MISUSES];
 // second report.
 static _Thread_local bool reporting;
 
-// module+offset is what addr2line wants, whatever the process's address layout.
+// module+offset is what addr2line wants, whatever the process's address layout: where that is
+// fixed, the address. A return address is behind its call, where another function may begin.
 static void report_stack(const char *what, const uintptr_t *frame, unsigned frames)
 {
     char text[LOG_LINE_MAX];
     size_t length = 0;
+    struct link_map *module;
     Dl_info info;
 
     for (unsigned i = 0; i < frames && length < sizeof text - 96; i++) {
-        if (!dladdr((void *)frame[i], &info))
+        uintptr_t call = frame[i] - 1;
+        if (!dladdr1((void *)call, &info, (void **)&module, RTLD_DL_LINKMAP))
             continue;
         const char *slash = strrchr(info.dli_fname, '/');
-        length += log_format(text + length, sizeof text - length, "%s%s+0x%lx", length ? " " : "",
-                             slash ? slash + 1 : info.dli_fname,
-                             (unsigned long)(frame[i] - (uintptr_t)info.dli_fbase));
+        length +=
+            log_format(text + length, sizeof text - length, "%s%s+0x%lx", length ? " " : "",
+                       slash ? slash + 1 : info.dli_fname, (unsigned long)(call - module->l_addr));
     }
     if (length)
         log_line(LOG_MISUSE, "%s: %s", what, text);
@@ -39,7 +43,7 @@ static void report_stack(const char *what, const uintptr_t *frame, unsigned fram
 
 static void report_stacks(const uintptr_t *allocated, unsigned depth)
 {
-    uintptr_t frame[FRAMES];
+    uintptr_t frame[FRAMES] = {0};
 
     report_stack("backtrace", frame, callsite_capture(frame, FRAMES));
     if (depth)
