@@ -11,6 +11,7 @@
 #include "pressure/kernel/private_fd.h"
 
 #define PATH_SIZE 4096
+#define OPEN_AGAIN_MAX 3
 
 // syscall(2) with the kernel's way to say what went wrong.
 static long call(long number, long a, long b, long c, long d)
@@ -93,6 +94,7 @@ int folder_open(const char *path)
 {
     char plain[PATH_SIZE];
     size_t length = strlen(path);
+    int again = 0, fd;
 
     if (length >= sizeof plain)
         return -ENAMETOOLONG;
@@ -101,7 +103,12 @@ int folder_open(const char *path)
         length--;
     memcpy(plain, path, length);
     plain[length] = '\0';
-    return open_at(AT_FDCWD, plain, O_PATH | O_DIRECTORY);
+    // Its name was given to another file meanwhile, or the program closed this one. What is there
+    // now may open, or says better why it does not.
+    do
+        fd = open_at(AT_FDCWD, plain, O_PATH | O_DIRECTORY);
+    while (fd == -EBADF && again++ < OPEN_AGAIN_MAX);
+    return fd;
 }
 
 void folder_close(int fd)

@@ -188,18 +188,15 @@ static void remove_file(void)
     errno = saved;
 }
 
-void textfile_exit(uint64_t now_ms)
+void textfile_exit(void)
 {
     if (!in_use || !futex_lock_take(&lock, WRITE_WAIT_MS))
         return;
-    // A child of vfork() that leaves by exit() shares our memory, not our end.
-    if (!file->pid || file->pid == (int)syscall(SYS_getpid)) {
-        file->closed = true;
-        if (options.keep && (file->pid || now_ms >= load(&worthwhile_from_ms)))
-            write_file(true);
-        else if (file->pid)
-            remove_file();
-    }
+    file->closed = true;
+    if (options.keep)
+        write_file(true);
+    else if (file->pid)
+        remove_file();
     futex_lock_drop(&lock);
 }
 

@@ -31,9 +31,9 @@ void textfile_tick(uint64_t now_ms);
 // From the watchdog's thread, on news: writes now, if the process is worth a file.
 void textfile_write(uint64_t now_ms);
 
-// At exit, once the thread has stopped or is not going to: removes the file, or writes it for the
-// last time, and nothing is written any more.
-void textfile_exit(uint64_t now_ms);
+// At exit, in a process that owns its memory, once the thread has stopped or is not going to.
+// Removes the file, or writes the one that is kept, however short the life was.
+void textfile_exit(void);
 
 // Around fork(), outside of all other handlers. The child has no file until it is due for one.
 void textfile_prefork(void);

@@ -115,9 +115,7 @@ void exporter_level_changed(void)
 
 void exporter_exit(void)
 {
-    if (exporter.on && has_grown())
-        textfile_worthwhile();
-    textfile_exit(clock_now_ms());
+    textfile_exit();
 }
 
 void exporter_child(void)

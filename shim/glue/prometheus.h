@@ -2,8 +2,8 @@
 // and every number over the control channel ("stats"), for tidepool top.
 //
 // Files are written by the watchdog's thread, which starts with the program here. An idle server
-// may never again pass a place where a thread can be made. The thread rests at first, and what has
-// ended within an interval has no file.
+// may never again pass a place where a thread can be made. The thread rests at first. What has
+// ended within an interval has no file, unless it is to be kept.
 #ifndef TIDEPOOL_SHIM_GLUE_PROMETHEUS_H
 #define TIDEPOOL_SHIM_GLUE_PROMETHEUS_H
 

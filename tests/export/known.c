@@ -10,6 +10,7 @@
 //                        comm=NAME  calls itself so
 //                        nofile     may open no file any more
 //                        fork       goes on in a child; the parent waits for it
+//                        vfork      makes a child by vfork() that leaves by exit()
 //                        busy       mallocs and frees 3000 and 700 bytes each 50 ms, and obeys
 //                                   lines meanwhile
 //                        closing    closes each 2 ms what it finds open from 3 on, and appends to
@@ -111,6 +112,8 @@ static void obey(const char *word)
         setrlimit(RLIMIT_NOFILE, &(struct rlimit){3, 3});
     else if (strcmp(word, "fork") == 0 && fork() > 0)
         _exit(wait(NULL) < 0);
+    else if (strcmp(word, "vfork") == 0 && vfork() == 0)
+        exit(0);
 }
 
 static void stats(void)

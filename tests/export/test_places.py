@@ -123,6 +123,27 @@ def test_symlinks():
     check("a folder swapped for a link: not followed", os.listdir(other) == [], os.listdir(other))
 
 
+def test_swapped_while_opened():
+    """The folder is swapped between the call that opens it and the look at what its name means."""
+    d, other = folder(), folder("other")
+    err = tempfile.NamedTemporaryFile("w+", dir=work)
+    settings = {"LD_PRELOAD": LIB_COPY, "TIDEPOOL_PROM_DIR": d, "TIDEPOOL_PROM_INTERVAL": "200ms"}
+    words = [word for name, value in settings.items() for word in ("-E", f"{name}={value}")]
+    p = start(["strace", "-f", "-qq", "-o", "/dev/null", "-P", d, "-e", "inject=openat:delay_exit=2000000:when=1", *words,
+               PROGRAM_COPY, "thread", "busy"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err)
+    p.stdout.readline()
+    # The first of these calls takes two seconds.
+    time.sleep(1)
+    os.rename(d, d + ".away")
+    os.symlink(other, d)
+    time.sleep(2)
+    p.stdin.close()
+    status = p.wait(10)
+    err.seek(0)
+    one_line("a folder swapped while it is opened", err.read().splitlines(), status, "symbolic link")
+    check("a folder swapped while it is opened: not followed", os.listdir(other) == [], os.listdir(other))
+
+
 def test_name_taken():
     precious = work + "/precious"
     with open(precious, "w") as f:
@@ -247,7 +268,7 @@ def test_chroot():
 # Where everybody may read them.
 LIB_COPY = shutil.copy(LIB, work)
 PROGRAM_COPY = shutil.copy(PROGRAM + "known", work)
-for test in (test_missing, test_no_folder, test_unwritable, test_full, test_symlinks, test_name_taken, test_limits,
-             test_mode_and_names, test_bad_settings, test_closed_under_it, test_chroot):
+for test in (test_missing, test_no_folder, test_unwritable, test_full, test_symlinks, test_swapped_while_opened,
+             test_name_taken, test_limits, test_mode_and_names, test_bad_settings, test_closed_under_it, test_chroot):
     test()
 finish("places")

@@ -197,6 +197,6 @@ int main(int argc, char **argv)
     print("listing, twice an interval", ns, (size_t)sweeps);
     printf("calls of the heap            reading %lu, writing %lu, listing %lu\n", rendering,
            writing, sweeping);
-    textfile_exit(1);
+    textfile_exit();
     return rendering + writing + sweeping > 0;
 }
