@@ -17,6 +17,7 @@
 
 #include "pressure/policy/policy.h"
 #include "pressure/usage/cgroup.h"
+#include "pressure/usage/proc.h"
 #include "shim/base.h"
 #include "shim/cli/common/cli.h"
 
@@ -68,8 +69,10 @@ static enum verdict check_region(void)
     }
     if (bytes < least)
         return say(NO, "region", "no pools: ulimit -v or -d is below %" PRIu64 "M", least >> 18);
-    return say(OK, "region", "pools of up to %" PRIu64 "M%s", bytes >> 20,
-               bytes < most ? " (a quarter of ulimit -v or -d)" : "");
+    if (bytes == most)
+        return say(OK, "region", "pools of up to %" PRIu64 "G", most >> 30);
+    return say(OK, "region", "pools of up to %" PRIu64 "M (a quarter of ulimit -v or -d)",
+               bytes >> 20);
 }
 
 // Read as the watchdog reads it.
@@ -78,10 +81,13 @@ static struct cgroup_source cgroup;
 static enum verdict check_cgroup(void)
 {
     struct cgroup_reading now;
+    struct proc_ram ram;
     cgroup_init(&cgroup, "");
     int err = cgroup_read(&cgroup, true, 0, &now);
     if (err)
-        return say(OFF, "cgroup", "%s: the machine's memory is the limit", strerror(-err));
+        return say(OFF, "cgroup", "%s: %s", strerror(-err),
+                   proc_read_ram("", &ram) == 0 ? "the machine's memory is the limit"
+                                                : "no limit found");
     const char *version = cgroup.at.v2 ? "v2" : "v1", *dir = cgroup.at.memory.path;
     if (!now.found)
         return say(OFF, "cgroup", "%s sets no limit (%s)", version, dir);
@@ -158,6 +164,15 @@ static enum verdict check_prom_dir(void)
         return say(NO, "prom dir", "%s: %s", dir, strerror(ENOTDIR));
     return say(OK, "prom dir", "%s", dir);
 }
+
+const char launcher_check_usage[] =
+    "Usage: tidepool check [settings]\n"
+    "What the library would use on this machine, tried: a line each, and in its second column\n\n"
+    "      ok                it works\n"
+    "      off               the library does without it, or it was not asked for\n"
+    "      no                something is missing that was promised or asked for\n\n"
+    "Ends with 1 if there is a no, else with 0. Settings are given as for a program:\n"
+    "tidepool check --prom-dir=/tmp/metrics\n";
 
 int launcher_check(void)
 {

@@ -91,11 +91,24 @@ static int show_help_all(void)
 static const struct action {
     const char *name, *word;
     int (*run)(void);
+    const char *usage; // NULL: the help on all has it
 } actions[] = {
-    {"--help", "-h", show_help},          {"--help-all", "--help-all", show_help_all},
-    {"--path", "--path", show_path},      {"--version", "-V", show_version},
-    {"--check", "check", launcher_check}, {"--probe", "--probe", launcher_probe},
+    {"--help", "-h", show_help, NULL},
+    {"--help-all", "--help-all", show_help_all, NULL},
+    {"--path", "--path", show_path, NULL},
+    {"--version", "-V", show_version, NULL},
+    {"--check", "check", launcher_check, launcher_check_usage},
+    {"--probe", "--probe", launcher_probe, NULL},
 };
+
+// tidepool help check, tidepool check --help
+static int show_help_on(const struct action *action)
+{
+    if (!action || !action->usage)
+        return show_help();
+    fputs(action->usage, stdout);
+    return 0;
+}
 
 // What takes all that follows it on the line.
 static int launcher_help_on(char **args);
@@ -152,8 +165,9 @@ static int launcher_help_on(char **args)
 {
     static char flag[] = "--help";
     const struct subcommand *sub = args[0] ? find_subcommand(args[0]) : NULL;
-    if (!args[0] || (sub && sub->run == launcher_help_on) || find_action(args[0]))
-        return show_help();
+    const struct action *action = args[0] ? find_action(args[0]) : NULL;
+    if (!args[0] || action || (sub && sub->run == launcher_help_on))
+        return show_help_on(action);
     if (!sub || args[1])
         return launcher_fail(EXIT_OURS, "help: %s: no such subcommand", sub ? args[1] : args[0]);
     return sub->run((char *[]){flag, NULL});
@@ -353,6 +367,8 @@ int main(int argc, char **argv)
         const struct action *found = find_action(*arg);
         const struct subcommand *sub = find_subcommand(*arg);
         int used = 1, status = 0;
+        if (found && found->run == show_help && action)
+            return finish(show_help_on(action));
         if (found) {
             action = found;
             action_name = *arg;

@@ -59,6 +59,8 @@ def drawing(b):
     check('and cut where they do not fit', any(f['text'].endswith('\u2026') for f in all_of.values()))
     check('the title', b.js('document.title') == 'Live memory: page.201.heap')
     check('the total', '1000.0 MiB in' in b.js("document.getElementById('total').textContent"))
+    outside = b.js("document.getElementById('outside').innerText")
+    check('what is mapped outside malloc', outside == "mapped outside malloc: 60.0 MiB, not shown below (a runtime's own heap, mmap, stacks)", outside)
     top = b.js("[...document.querySelectorAll('#top tr')].slice(1, 4).map(r => r.innerText.replace(/\\s+/g, ' '))")
     check('the table', top[0].startswith('400.0 MiB 40.0 % cache'), top)
     b.call('Input.dispatchMouseEvent', type='mouseMoved', x=parse['x'] + 5, y=parse['y'] + 5)
@@ -134,7 +136,7 @@ def small(b):
 
 def page():
     os.makedirs(lib.OUT, exist_ok=True)
-    profile = made(work, 'page.201.heap', STACKS, NAMES)
+    profile = made(work, 'page.201.heap', STACKS, NAMES, facts=f'# outside_bytes {60 * lib.MIB}\n')
     old = made(work, 'old.202.heap', [(['main', 'serve', 'parse'], 1, 500 * lib.MIB)], NAMES)
     html, diff = os.path.join(work, 'page.html'), os.path.join(work, 'diff.html')
     status, out, err = run(profile, '--html', html)
@@ -169,6 +171,7 @@ def page():
         empty = os.path.join(work, 'empty.html')
         run(made(work, 'none.203.heap', [], NAMES), '--html', empty)
         b.open(empty)
+        check('with nothing outside malloc there is no line', b.js("document.getElementById('outside').innerText") == '')
         check('an empty profile opens', list(frames(b)) == ['all'] and b.errors == [], b.errors)
 
 

@@ -20,6 +20,13 @@ function again(k) { fills(50); if (k) setTimeout(again, 1, k - 1); else { consol
 again(40);
 """
 
+# What reads the file is run by the event loop, so no function of the program's own is on the stack.
+NODE_ASYNC = """
+const kept = [];
+async function loads() { for (let i = 0; i < 60; i++) kept.push(await require('fs').promises.readFile('300000')); console.log('ready'); setTimeout(() => {}, 60000); }
+loads();
+"""
+
 JAVA = """
 import java.nio.ByteBuffer;
 public class Holds {
@@ -96,6 +103,14 @@ def node():
     judge_outside('node', profile, 2, 60)
     row = report_json(profile)['rows'][0]
     check('node: file and line', (row['function'], row['file'], row['line']) == ('holds_30', program, 3), row)
+    asynchronous = os.path.join(work, 'async.js')
+    with open(asynchronous, 'w') as f:
+        f.write(NODE_ASYNC)
+    with open(os.path.join(work, '300000'), 'wb') as f:
+        f.truncate(300000)
+    rows = report_json(profile_of([*fixed, '--perf-basic-prof', '--interpreted-frames-native-stack', asynchronous]))['rows']
+    check("node: where none is the program's own, node's JavaScript is named",
+          (rows[0]['file'] or '').startswith('node:') and any('readFileHandle' in s for s in rows[0]['stack']), rows[0])
     profile = profile_of([*fixed, program])
     advice = 'of the bytes come from JavaScript without names: start node with --perf-basic-prof'
     status, out, err = lib.run(profile)
@@ -118,6 +133,10 @@ def jvm():
     profile = profile_of([*fixed, *heap, '-XX:+PreserveFramePointer', 'Holds'], names)
     judge('JVM', profile)
     judge_outside('JVM', profile, 200, 300)
+    interpreted = ['-XX:CompileCommand=quiet', *(f'-XX:CompileCommand=exclude,Holds.{m}' for m in ('main', 'fills', 'holds_10'))]
+    status, out, err = lib.run(profile_of([*fixed, *interpreted, '-XX:+PreserveFramePointer', 'Holds'], names))
+    check('JVM with frame pointers and names: what has none is interpreted',
+          status == 0 and err.count('(where that was done, the interpreter runs these methods, and they have none)\n') == 1, err)
     status, out, err = lib.run(profile_of(['java', 'Holds'], names))
     check('JVM without frame pointers: one line says what to do',
           status == 0 and err.count('of the bytes come from Java without names: start java with') == 1, err)

@@ -76,6 +76,8 @@ def case_table_and_json_agree():
     assert re.search(r", outside malloc \d[0-9.]*[BKM]$", top("--once", f"--pid={v.pid}").decode().splitlines()[0])
     lines = top("--once", f"--pid={v.pid},{small.pid}").decode().splitlines()
     assert len(lines) == 4 and max(map(len, lines)) <= 80, lines
+    # Also where one does not answer, and beside numbers of any length.
+    assert re.match(r"tidepool: 2 processes, 1 silent; live .*, outside malloc \d[0-9.]*[BKM]$", lines[0]), lines
     line = next(x for x in lines if f" {v.pid} " in x)
     assert re.match(rf"asked +{v.pid} normal +[#.]{{8}} *\d+% +\d+M ", line), line
     assert line.split()[5] == f"{a['live_bytes'] / (1 << 20):.0f}M", line
@@ -99,6 +101,14 @@ def case_what_is_live_is_what_the_program_has():
     after = rows(f"--pid={v.pid}")[v.pid]
     assert after["live_bytes"] - before["live_bytes"] == 48 << 20, (before, after)
     assert after["allocations"] - before["allocations"] == 48, (before, after)
+
+
+def case_live_counts_blocks_of_all_sizes():
+    v = grown()
+    v.tell("large")
+    wait_for("a look", lambda: 144 << 20 <= rows(f"--pid={v.pid}")[v.pid]["malloc_bytes"] < 145 << 20)
+    lines = top("--once", f"--pid={v.pid}").decode().splitlines()
+    assert lines[2].split()[5] == "144M" and "; live 144M, " in lines[0], lines
 
 
 def case_filters_and_rates():
@@ -402,6 +412,8 @@ def case_terminal_help_and_bytes():
     assert "rss limit" in t.screen()[1], t.screen()[1]
     t.press("?")
     t.wait_for(lambda t: any("turn the order round" in x for x in t.screen()), "the help")
+    # The line of keys counts rows, and there are none.
+    assert re.match("any key goes back, q ends$", t.screen()[-1]), t.screen()[-1]
     t.press("x")
     t.wait_for(lambda t: any(f" {v.pid} normal" in x for x in t.screen()), "the table again")
     t.press("q")

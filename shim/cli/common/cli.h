@@ -48,6 +48,7 @@ int launcher_inspect(const char *command, const char *meant);
 
 // One line for each thing the library would use here; 0, or 1 where something needed is missing.
 int launcher_check(void);
+extern const char launcher_check_usage[];
 
 // --pool-max of TIDEPOOL_POOL_MAX.
 void launcher_option_name(const char *variable, char *out, size_t size);

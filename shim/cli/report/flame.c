@@ -162,8 +162,11 @@ static void put_data(struct tree *t, FILE *f)
         out_json(f, report_title(r->old_name));
     else
         fputs("null", f);
-    fprintf(f, ",\"rate\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\n",
-            r->interval_bytes, out_whole(r->stacks.total.bytes[SIDE_NOW]),
+    fprintf(f,
+            ",\"rate\":%" PRIu64 ",\"outside\":%" PRIu64 ",\"bytes\":%" PRIu64
+            ",\"blocks\":%" PRIu64 ",\n",
+            r->interval_bytes, r->outside_bytes >= OUTSIDE_MIN ? r->outside_bytes : 0,
+            out_whole(r->stacks.total.bytes[SIDE_NOW]),
             out_whole(r->stacks.total.blocks[SIDE_NOW]));
     put_nodes(t, f);
     fputs("\"names\":[", f);

@@ -12,6 +12,8 @@
 #include "shim/cli/profile/stacks.h"
 #include "shim/cli/report/rows.h"
 
+enum { OUTSIDE_MIN = 1 << 20 }; // of bytes outside malloc: every program has a little
+
 struct report {
     struct stacks stacks;
     const char *const *names; // of the files

@@ -12,7 +12,6 @@
 #include "shim/cli/report/report.h"
 
 enum { WIDTH_MIN = 60, CALLERS_COLUMN = 15, CALLERS_WIDTH_MAX = 120, NAME_MAX_BYTES = 4096 };
-enum { OUTSIDE_MIN = 1 << 20 }; // every program has a little
 
 struct screen {
     FILE *f;

@@ -169,14 +169,22 @@ static void find_addresses(struct resolver *r)
     }
 }
 
-// What a function of a script calls is its own: C, and the runtime's library. So this is the first
-// such function; the stack's end where there is none.
-static size_t first_own(const struct resolver *r, const struct profile_stack *stack)
+static size_t first_of(const struct resolver *r, const struct profile_stack *stack,
+                       enum made_kind kind)
 {
     size_t i = 0;
-    while (i < stack->depth && address_at(r, stack, i)->kind != MADE_OWN)
+    while (i < stack->depth && address_at(r, stack, i)->kind != kind)
         i++;
     return i;
+}
+
+// What a function of a script calls is its own: C, and the runtime's library. So this is the first
+// such function. Where an event loop runs the library there is none: then it is the first of the
+// library's, or else the stack's end.
+static size_t first_function(const struct resolver *r, const struct profile_stack *stack)
+{
+    size_t own = first_of(r, stack, MADE_OWN);
+    return own < stack->depth ? own : first_of(r, stack, MADE_LIBRARY);
 }
 
 // Runs functions of a script of which none has a name. In a JVM those of its own library say
@@ -201,12 +209,12 @@ static bool is_nameless(const struct stacks *s, uint32_t frame)
 static void add_stack(struct resolver *r, const struct profile_stack *stack,
                       const struct symbols_options *o, uint32_t **frames, size_t *room)
 {
-    size_t count = 0, own = first_own(r, stack);
+    size_t count = 0, function = first_function(r, stack);
     r->bytes += stack->bytes;
     if (lacks_names(r, stack))
         r->nameless_bytes += stack->bytes;
-    bool script = own < stack->depth && !o->all_frames;
-    size_t first = script ? own : 0;
+    bool script = function < stack->depth && !o->all_frames;
+    size_t first = script ? function : 0;
     for (size_t i = stack->depth; i-- > first;) {
         const struct address *a = address_at(r, stack, i);
         if (script && a->kind == MADE_STUB)
@@ -261,7 +269,8 @@ static void say_nameless(const struct resolver *r)
         [RUNTIME_NODE] = "JavaScript without names: start node with --perf-basic-prof "
                          "--interpreted-frames-native-stack",
         [RUNTIME_JVM] = "Java without names: start java with -XX:+PreserveFramePointer, and before "
-                        "the dump run: jcmd PID Compiler.perfmap",
+                        "the dump run: jcmd PID Compiler.perfmap (where that was done, the "
+                        "interpreter runs these methods, and they have none)",
     };
     if (r->runtime != RUNTIME_OTHER && r->nameless_bytes >= r->bytes / 10 && r->nameless_bytes > 0)
         launcher_fail(0, "%.0f %% of the bytes come from %s", 100 * r->nameless_bytes / r->bytes,

@@ -29,6 +29,7 @@ static const struct field {
     {"tidepool_pool_free_bytes", offsetof(struct top_row, pooled_bytes)},
     {"tidepool_pool_slack_bytes", offsetof(struct top_row, slack_bytes)},
     {"tidepool_memory_outside_bytes", offsetof(struct top_row, outside_bytes)},
+    {"tidepool_jemalloc_allocated_bytes", offsetof(struct top_row, allocated_bytes)},
     {"tidepool_pool_allocations_total", offsetof(struct top_row, allocations)},
     {"tidepool_pool_reused_total", offsetof(struct top_row, reused)},
 };
@@ -51,7 +52,7 @@ static void forget_numbers(struct top_row *row)
         *at(row, fields[i].offset) = NAN;
     for (unsigned i = 0; i < TOP_CAUSES; i++)
         row->reclaims_by[i] = NAN;
-    row->reclaims = row->reuse_ratio = row->reclaims_per_s = NAN;
+    row->malloc_bytes = row->reclaims = row->reuse_ratio = row->reclaims_per_s = NAN;
 }
 
 static void take_sample(struct top_row *row, const struct prom_sample *s)
@@ -79,6 +80,8 @@ static void take_answer(struct top_row *row, const char *text)
     }
     if (row->level > 3)
         row->level = 3;
+    // The pools' own is read before jemalloc's.
+    row->malloc_bytes = fmax(row->live_bytes, row->allocated_bytes - row->pooled_bytes);
     if (row->allocations > 0)
         row->reuse_ratio = row->reused / row->allocations;
 }

@@ -22,6 +22,7 @@ static const struct {
     NUMBER(usage_ratio, "usage_ratio", 6),
     NUMBER(usage_bytes, "usage_bytes", 0),
     NUMBER(limit_bytes, "limit_bytes", 0),
+    NUMBER(malloc_bytes, "malloc_bytes", 0),
     NUMBER(live_bytes, "live_bytes", 0),
     NUMBER(pooled_bytes, "pooled_bytes", 0),
     NUMBER(slack_bytes, "slack_bytes", 0),

@@ -206,7 +206,7 @@ char *top_line(const struct top_row *r, bool colours, char *out, size_t size, un
         put(&l, ' ');
         size_field(&l, r->limit_bytes);
     }
-    const double sizes[] = {r->live_bytes, r->pooled_bytes, r->slack_bytes};
+    const double sizes[] = {r->malloc_bytes, r->pooled_bytes, r->slack_bytes};
     for (unsigned i = 0; i < 3; i++) {
         put(&l, ' ');
         size_field(&l, sizes[i]);
@@ -258,28 +258,26 @@ char *top_heading(enum top_sort by, bool colours, char *out, size_t size, unsign
 char *top_summary(const struct top *t, char *out, size_t size, unsigned width)
 {
     struct line l = begin(out, size, width, false);
-    double live = 0, pooled = 0, slack = 0, outside = 0;
+    double live = 0, pooled = 0, outside = 0;
     size_t asked = 0;
-    char s[4][16];
+    char s[3][16];
     for (size_t i = 0; i < t->count; i++) {
         const struct top_row *r = &t->row[i];
         asked += r->state == CONTROL_ASKED;
-        live += r->live_bytes > 0 ? r->live_bytes : 0;
+        live += r->malloc_bytes > 0 ? r->malloc_bytes : 0;
         pooled += r->pooled_bytes > 0 ? r->pooled_bytes : 0;
-        slack += r->slack_bytes > 0 ? r->slack_bytes : 0;
         outside += r->outside_bytes > 0 ? r->outside_bytes : 0;
     }
     size_text(s[0], live);
     size_text(s[1], pooled);
-    size_text(s[2], slack);
-    size_text(s[3], outside);
+    size_text(s[2], outside);
     char line[200], silent[48] = "", beside[40];
     // Their lines say why.
     if (asked < t->count)
-        snprintf(silent, sizeof silent, ", %zu without an answer", t->count - asked);
-    snprintf(line, sizeof line, "tidepool: %zu process%s%s; live %s, pooled %s, slack %s", t->count,
-             t->count == 1 ? "" : "es", silent, s[0], s[1], s[2]);
-    snprintf(beside, sizeof beside, ", outside malloc %s", s[3]);
+        snprintf(silent, sizeof silent, ", %zu silent", t->count - asked);
+    snprintf(line, sizeof line, "tidepool: %zu process%s%s; live %s, pool %s", t->count,
+             t->count == 1 ? "" : "es", silent, s[0], s[1]);
+    snprintf(beside, sizeof beside, ", outside malloc %s", s[2]);
     // A number that is cut is another number.
     if (strlen(line) + strlen(beside) <= width)
         strcat(line, beside);
@@ -306,7 +304,7 @@ const char *top_help(unsigned line)
         "q                     ends",
         "",
         "level   of memory pressure; usage: share of the limit; rss, limit: in bytes (wide)",
-        "live    bytes in blocks of 1K to 1M; pool: kept for reuse; slack: lost to rounding",
+        "live    bytes that the program has of malloc; pool: kept for reuse; slack: rounding",
         "outside malloc, in the first line: a runtime's own heap, mmap, stacks",
         "reuse   share of requests from the pool; recl: reclaims so far; /s: of late",
     };

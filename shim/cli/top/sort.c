@@ -33,7 +33,7 @@ static double value(const struct top_row *r, enum top_sort by)
     case TOP_USAGE:
         return r->usage_ratio;
     case TOP_LIVE:
-        return r->live_bytes;
+        return r->malloc_bytes;
     case TOP_POOLED:
         return r->pooled_bytes;
     case TOP_SLACK:

@@ -288,11 +288,12 @@ static void add_line(struct frame *f, unsigned row, const char *s)
 static void keys_line(char *out, size_t size, const struct top *t, size_t first, unsigned shown,
                       unsigned columns)
 {
-    char line[256];
-    snprintf(line, sizeof line,
-             "%.1f s, by %s%s; %zu-%zu of %zu; q ends, ? help, < > i sort, + - time",
-             opt.interval_ms / 1000.0, top_columns[opt.sort].name, opt.turned ? " reversed" : "",
-             t->count ? first + 1 : 0, first + shown, t->count);
+    char line[256] = "any key goes back, q ends";
+    if (!opt.help)
+        snprintf(line, sizeof line,
+                 "%.1f s, by %s%s; %zu-%zu of %zu; q ends, ? help, < > i sort, + - time",
+                 opt.interval_ms / 1000.0, top_columns[opt.sort].name,
+                 opt.turned ? " reversed" : "", t->count ? first + 1 : 0, first + shown, t->count);
     snprintf(out, size, "%.*s", (int)columns, line);
 }
 

@@ -35,6 +35,8 @@ struct top_row {
     double resident_bytes; // by /proc, whether it answers or not
     double level, usage_ratio, usage_bytes, limit_bytes; // limit: infinite where there is none
     double outside_bytes;                                // mapped past malloc
+    double allocated_bytes; // jemalloc's blocks, those of the pools among them, live or free
+    double malloc_bytes;    // what the program holds of malloc, in blocks of all sizes
     double live_bytes, pooled_bytes, slack_bytes, allocations, reused, reuse_ratio;
     double reclaims, reclaims_by[TOP_CAUSES], reclaims_per_s;
 };
