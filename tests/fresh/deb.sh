@@ -64,6 +64,20 @@ try 'a profile is taken' $user 'tidepool --sample-dump=exit --sample-dir=/tmp pe
     tidepool report /tmp/tidepool-*.heap'
 try 'the files for others are there' $user 'ls /usr/share/tidepool/prometheus/rules.yml /usr/share/tidepool/grafana/tidepool.json \
     /usr/include/tidepool.h /usr/share/doc/tidepool/examples/systemd/tidepool.conf'
+# Links, and paths of the system or of the sources.
+try 'what its documents name is there' $user 'cd /usr/share/doc/tidepool
+    find . -name "*.md*" | while read -r f; do
+        zcat -f "$f" | sed -nE "s/\]\(http[^)]*//g; s/\`(\/usr\/share\/|export\/[a-z]+\/)/](\1/g; s/\]\(/\n&/g; p" |
+            sed -nE "s|^\]\((/[^)#\` ]+).*|\1|p; t; s|^\]\(([^)#\` ]+).*|$(dirname "$f")/\1|p"
+    done | sort -u >/tmp/named
+    test "$(wc -l </tmp/named)" -gt 15
+    xargs ls -d </tmp/named'
+try 'its changes are told' $user 'zcat -f /usr/share/doc/tidepool/changelog.gz | grep -q /usr/share/doc/tidepool/CHANGES
+    grep -q "^0.1.0" /usr/share/doc/tidepool/CHANGES'
+try 'all licences are in it' $user 'grep -q "^ Permission is hereby granted" /usr/share/doc/tidepool/copyright
+    grep -A 20 "^License: BSD-2-Clause" /usr/share/doc/tidepool/copyright | grep -q "^ 2. Redistributions in binary form must"'
+try "it wants the C library of README.md" $user 'wanted=$(zcat -f /usr/share/doc/tidepool/README.md* | sed -n "s/.*glibc (\([0-9.]*\)).*/\1/p")
+    dpkg-query -W -f "\${Depends}\n" tidepool | grep -F "libc6 (>= $wanted)"'
 try 'nothing is preloaded by its installation' 0 '! grep -q tidepool /etc/ld.so.preload /proc/self/maps 2>/dev/null'
 try 'it is removed' 0 'dpkg -P tidepool'
 files >"$dir/after"

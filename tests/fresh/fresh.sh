@@ -116,7 +116,10 @@ step_as_user() { run ' (a user without sudo)' $user "$user_tree" "$1"; }
 step 'apt-get -qq update'
 case $commands in
     *install*make*) ;;
-    *) step 'apt-get install -y make' ;;
+    *)
+        step 'apt-get install -y make'
+        step 'make 2>&1 | grep "^missing: gcc libc6-dev binutils libjemalloc-dev: "'
+        ;;
 esac
 while read -r line; do
     if [ -n "$line" ]; then step "$line"; fi

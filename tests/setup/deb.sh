@@ -21,7 +21,7 @@ echo '3.0 (native)' >"$tree/debian/source/format"
 sed -i "s|@MAINTAINER@|$maintainer|" "$tree/debian/control"
 # Dated by the sources, so that two builds are the same.
 date=$(date -R -d "@$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGES)")
-printf 'tidepool (%s) unstable; urgency=medium\n\n  * See CHANGES.\n\n -- %s  %s\n' \
+printf 'tidepool (%s) unstable; urgency=medium\n\n  * See /usr/share/doc/tidepool/CHANGES.\n\n -- %s  %s\n' \
     "$version" "$maintainer" "$date" >"$tree/debian/changelog"
 {
     printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'
@@ -29,8 +29,9 @@ printf 'tidepool (%s) unstable; urgency=medium\n\n  * See CHANGES.\n\n -- %s  %s
         "$(sed -n 's/^Copyright (c) //p' LICENSE)"
     sed '1,/^Copyright/d; /./!s/^/./; s/^/ /' LICENSE | sed '1d'
     printf '\nFiles: debian/*\nCopyright: %s\nLicense: Expat\n' "$(sed -n 's/^Copyright (c) //p' LICENSE)"
-    printf '\nComment: the library contains jemalloc, from libjemalloc-dev, which is under BSD-2-Clause;\n'
-    printf ' its copyright is in /usr/share/doc/libjemalloc-dev.\n'
+    printf '\nFiles: libjemalloc_pic.a\n'
+    awk '/^Files: \*$/ { on = 1; next } /^$/ { on = 0 } on' /usr/share/doc/libjemalloc-dev/copyright
+    printf 'Comment: of the package libjemalloc-dev; linked into libtidepool.so.\n'
 } >"$tree/debian/copyright"
 
 log=$dir/build.log
