@@ -94,7 +94,7 @@ boot() {
     timeout -k 5 "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35 -accel tcg -cpu max,la57=off -smp 2 \
         -m "${VM_MIB:-768}" -nodefaults -display none -no-reboot -serial "file:$log" \
         -kernel "$cache/vmlinux" -initrd "$work/initrd" \
-        -append 'console=ttyS0 loglevel=1 panic=-1 psi=1 mitigations=off nokaslr rdinit=/init' \
+        -append 'console=ttyS0 loglevel=1 oops=panic panic=-1 psi=1 mitigations=off nokaslr rdinit=/init' \
         </dev/null >"$work/qemu" 2>&1 || status=$?
     [ "$status" -ne 124 ] || echo "cgroup2 vm: cut off after ${VM_SECONDS:-900} s" >&2
     cat "$work/qemu" >&2
