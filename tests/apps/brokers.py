@@ -1,9 +1,10 @@
 """brokers - message brokers of bench-apps, asked by MQTT."""
 
 import itertools
+import os
 import struct
 
-from service import Talk, program
+from service import Talk, free_port, program
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 
@@ -70,3 +71,32 @@ class Mosquitto(Mqtt):
         with open(path, 'w', encoding='ascii') as f:
             f.write(f'listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_type none\nuser root\n')
         return [program('mosquitto'), '-c', path]
+
+
+class Rabbitmq(Mqtt):
+    """Erlang takes large blocks by mmap and carriers of its own from malloc. A node has a folder, and three
+    ports of 127.0.0.1: MQTT's, the node's and epmd's, which stays behind and ends with the cgroup."""
+
+    server = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+    needs = (server, 'epmd')
+
+    def clone(self):
+        one = super().clone()
+        one.node_port, one.epmd_port = free_port(), free_port()
+        return one
+
+    def command(self):
+        home = f'{self.folder}/{self.port}'
+        os.makedirs(home, exist_ok=True)
+        with open(f'{home}/plugins', 'w', encoding='ascii') as f:
+            f.write('[rabbitmq_mqtt].\n')
+        with open(f'{home}/rabbitmq.conf', 'w', encoding='ascii') as f:
+            f.write(f'listeners.tcp = none\nmqtt.listeners.tcp.default = 127.0.0.1:{self.port}\nmqtt.allow_anonymous = true\n'
+                    'vm_memory_high_watermark.absolute = 64GB\ndisk_free_limit.absolute = 1MB\nlog.console = false\n'
+                    'log.file = false\n')
+        settings = {'HOME': home, 'ERL_EPMD_ADDRESS': '127.0.0.1', 'ERL_EPMD_PORT': self.epmd_port,
+                    'RABBITMQ_NODENAME': 'bench@localhost', 'RABBITMQ_DIST_PORT': self.node_port,
+                    'RABBITMQ_MNESIA_BASE': home, 'RABBITMQ_LOG_BASE': home, 'RABBITMQ_CONFIG_FILE': f'{home}/rabbitmq.conf',
+                    'RABBITMQ_ENABLED_PLUGINS_FILE': f'{home}/plugins',
+                    'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '-kernel inet_dist_use_interface {127,0,0,1}'}
+        return ['env', *(f'{k}={v}' for k, v in settings.items()), self.server]

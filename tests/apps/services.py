@@ -5,6 +5,6 @@ import stores
 import webs
 
 APPS = {'redis': stores.Redis(), 'redis-rdb': stores.RedisSaves(), 'nginx': webs.Nginx(), 'node': webs.Node(),
-        'gunicorn': webs.Gunicorn(), 'fastapi': webs.Fastapi(), 'puma': webs.Puma(), 'java': webs.Java(),
+        'gunicorn': webs.Gunicorn(), 'fastapi': webs.Fastapi(), 'puma': webs.Puma(), 'rails': webs.Rails(), 'java': webs.Java(),
         'postgres': stores.Postgres(), 'mariadb': stores.Mariadb(), 'memcached': stores.Memcached(),
-        'mosquitto': brokers.Mosquitto()}
+        'mosquitto': brokers.Mosquitto(), 'rabbitmq': brokers.Rabbitmq()}

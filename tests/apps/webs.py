@@ -83,11 +83,20 @@ class Puma(Wrk):
     """Eight threads of one process, JSON."""
 
     needs = ('puma', 'wrk')
-    connections = 8
+    connections, application = 8, 'server.ru'
 
     def command(self):
         return [program('puma'), '--bind', f'tcp://127.0.0.1:{self.port}', '--threads', '8:8', '--workers', '0', '--environment',
-                'production', '--quiet', f'{HERE}/server.ru']
+                'production', '--quiet', f'{HERE}/{self.application}']
+
+
+class Rails(Puma):
+    """The same answers by a Rails application."""
+
+    application = 'server_rails.ru'
+
+    def missing(self):
+        return super().missing() or (None if glob.glob('/usr/share/rubygems-integration/*/*/railties-*') else 'railties')
 
 
 class Java(Wrk):
