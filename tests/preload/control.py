@@ -7,11 +7,13 @@ import glob
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 # A shell without job control starts what is behind `&` with this signal ignored, and our children
@@ -135,6 +137,38 @@ def case_small_process_has_none():
     v.tell("grow")
     v.tell("grow")
     assert not names(v.pid)
+
+
+def sampled(*words, **settings):
+    """Of the system's own programs: they ask for little, once, and then wait."""
+    p = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         env={"LD_PRELOAD": LIB, "TIDEPOOL_SAMPLE": "on", "PATH": os.environ["PATH"], **settings})
+    victims.append(p)
+    return p
+
+
+def case_small_process_that_samples_has_one():
+    where = tempfile.mkdtemp(prefix="tidepool-control.")
+    for words in ["sleep", "20"], ["perl", "-e", "sleep 20"], ["cat"], ["sh", "-c", "sleep 20; exit"]:
+        for watchdog in "on", "off":
+            p = sampled(*words, TIDEPOOL_SAMPLE_DIR=where, TIDEPOOL_WATCHDOG=watchdog)
+            done = subprocess.run([f"{B}/tidepool", "dump", str(p.pid)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0 and done.stdout.startswith(where), f"{words}, watchdog {watchdog}: {done}"
+    shutil.rmtree(where)
+
+
+def case_small_child_that_samples_has_one():
+    p = sampled("perl", "-e", 'fork; @some = map { "x" x $_ } 1..300; sleep 20')
+    with open(f"/proc/{p.pid}/task/{p.pid}/children") as f:
+        child = wait_for("a child", lambda: f.seek(0) or f.read().split())[0]
+    good(ask(name_of(child)))
+    os.kill(int(child), signal.SIGKILL)
+
+
+def case_sampling_alone_starts_no_thread_where_nothing_can_ask():
+    p = sampled("sleep", "20", TIDEPOOL_CONTROL="off")
+    time.sleep(1)
+    assert len(os.listdir(f"/proc/{p.pid}/task")) == 1
 
 
 def case_answers_its_user_and_keeps_low_numbers_free():

@@ -54,6 +54,12 @@ for document in "$guides/metrics.md" "$manual"; do
     same "metrics of $(basename "$document")" "$tmp/told"
 done
 
+# A time that is 0 before the first event is asked for with what leaves 0 out.
+grep -rhoE 'time\(\) - \(?tidepool_[a-z_]*seconds( > 0\))?' "$readme" "$root/shim/man" "$root/export" >"$tmp/times"
+sed -E 's/- \(?(tidepool_[a-z_]*).*/- (\1 > 0)/' "$tmp/times" >"$tmp/code"
+[ -s "$tmp/code" ] || { echo "  FAILED  no query has time()"; exit 1; }
+same 'times since an event' "$tmp/times"
+
 # The package is where `make deb` puts it.
 sed -n 's|^VERSION *:= *\(.*\)|build/deb/tidepool_\1_|p' "$root/Makefile" >"$tmp/code"
 grep -o 'build/[a-z/]*tidepool_[0-9.]*_' "$readme" >"$tmp/package"

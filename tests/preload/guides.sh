@@ -1,6 +1,6 @@
 # Every `sh` block of README.md and the guides runs as it stands, in an empty folder and with tidepool in PATH.
 # A block that starts a server is ended after some seconds. One that names a program which is not here is skipped,
-# and so are the two commands, which tests/fresh runs.
+# and so are the two commands, which tests/fresh runs. No block's server listens beyond the machine.
 #
 #   B=$PWD/build/release sh tests/preload/guides.sh
 set -u
@@ -15,7 +15,7 @@ passed=0 failed=0 skipped=0
 port=$((20000 + $$ % 10000))
 adapted() {
     port=$((port + 1))
-    sed "s|/tmp/|$tmp/run/|g; s|--port 700[0-9]|--port $port|g; s|prometheus-node-exporter|& --web.listen-address=127.0.0.1:$((port + 10000))|" "$1"
+    sed "s|/tmp/|$tmp/run/|g; s|--port 700[0-9]|--port $port|g; s|127.0.0.1:9100|127.0.0.1:$((port + 10000))|" "$1"
 }
 
 mkdir "$tmp/bin" && ln -s "$B/tidepool" "$tmp/bin/tidepool"
@@ -37,6 +37,10 @@ for document in "$root/README.md" "$root"/shim/man/guides/*.md; do
             echo "  SKIPPED $what: no $missing"
             rm "$block"
             continue
+        fi
+        if grep -E 'redis-server .*--port|prometheus-node-exporter' "$block" | grep -vF 127.0.0.1; then
+            failed=$((failed + 1))
+            echo "  FAILED  $what: listens to all the world"
         fi
         rm -rf "$tmp/run" && mkdir "$tmp/run"
         adapted "$block" >"$tmp/script"

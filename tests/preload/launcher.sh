@@ -173,6 +173,8 @@ t 'dump of a process that is not there' 125 '' 'tidepool: 2147483647: no such pr
 t 'report of no name' 125 '' 'tidepool: report: no profile is named (did tidepool dump fail?)' "$T" report ''
 t 'help is a word' 0 'Usage: tidepool \[options\] *' '' "$T" help
 t 'help on a subcommand' 0 'Usage: tidepool dump *' '' "$T" help dump
+t 'help on check' 0 'Usage: tidepool check *' '' "$T" help check
+t 'as its option' 0 'Usage: tidepool check *' '' "$T" check --help
 t 'help on what is none' 125 '' 'tidepool: help: ls: no such subcommand' "$T" help ls
 t 'a short version' 0 'tidepool [0-9]*' '' "$T" -V
 t 'quiet is passed on' 0 'quiet' '' "$T" -q printenv TIDEPOOL_VERBOSE
@@ -197,6 +199,7 @@ t 'but not on a program' 125 '' 'tidepool: -h takes no command' "$T" -h ls
 t 'check finds all that is needed' 0 '*library * ok *membarrier * ok *region * ok *cgroup *v[12] *psi *thp *prom dir *off*' '' "$T" check
 t 'check shows a folder that is missing' 1 '*prom dir * no */no/such: No such file*' '' env TIDEPOOL_PROM_DIR=/no/such "$T" check
 t 'check shows a folder that is there' 0 "*prom dir * ok *$tmp" '' env TIDEPOOL_PROM_DIR="$tmp" "$T" check
+t 'check shows what pools may grow to' 0 '*region * ok *pools of up to 256G?cgroup *' '' "$T" check
 t 'check shows little address space' 0 '*region * ok *(a quarter of ulimit -v or -d)*' '' sh -c "ulimit -v 400000; exec '$T' check"
 t 'check shows too little of it' 1 '*region * no *' '' sh -c "ulimit -v 60000; exec '$T' check"
 # A limit is seen from inside a cgroup made for it.
@@ -208,6 +211,14 @@ if mkdir "$cg" 2>/dev/null; then
 else
     skip 'check shows the limit of a cgroup' 'no cgroup can be made here'
 fi
+if unshare --mount mount -t tmpfs none /proc 2>/dev/null; then
+    t 'without /proc no limit is found' 0 '*cgroup *off *No such file or directory: no limit found?psi *' '' \
+        unshare --mount sh -c "mount -t tmpfs none /proc && exec '$T' check"
+    t 'nor by the library' 0 '' 'tidepool: version *: no limit found*' \
+        unshare --mount sh -c "mount -t tmpfs none /proc && exec '$T' --verbose true"
+else
+    skip 'without /proc no limit is found' 'nothing can be mounted here'
+fi
 t 'check shows a library that is missing' 1 '*library * no *' 'tidepool: libtidepool.so is neither*' "$tmp/far/alone/tidepool" check
 
 # What the library says.
@@ -217,7 +228,9 @@ t 'an unknown setting costs a line' 0 '' 'tidepool: TIDEPOOL_BUKETS: no such set
     env LD_PRELOAD="$L" TIDEPOOL_BUKETS=1 "$true"
 t 'one that is far from all has no suggestion' 0 '' 'tidepool: TIDEPOOL_TYPO: no such setting, ignored; tidepool(7) lists them' \
     env LD_PRELOAD="$L" TIDEPOOL_TYPO=1 "$true"
-t 'strict ends the program' 78 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x TIDEPOOL_STRICT=1 "$true"
+t 'strict ends the program' 78 '' "${bad%; using *}" env LD_PRELOAD="$L" TIDEPOOL_BUCKETS=x TIDEPOOL_STRICT=1 "$true"
+t 'so does it for an unknown name' 78 '' 'tidepool: TIDEPOOL_BUKETS: no such setting; did you mean TIDEPOOL_BUCKETS?' \
+    env LD_PRELOAD="$L" TIDEPOOL_BUKETS=1 TIDEPOOL_STRICT=1 "$true"
 t 'a program that is not meant hears nothing' 0 '' '' env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server TIDEPOOL_BUCKETS=x "$true"
 t 'a program that is meant hears it' 0 '' "$bad" env LD_PRELOAD="$L" TIDEPOOL_ONLY=redis-server,true TIDEPOOL_BUCKETS=x "$true"
 t 'an excepted program hears nothing' 0 '' '' env LD_PRELOAD="$L" 'TIDEPOOL_EXCEPT=tru*' TIDEPOOL_BUCKETS=x "$true"

@@ -244,11 +244,23 @@ static void locks_itself_up(void)
     gives_up("capset", capset(&h, none));
 }
 
+static void install(struct sock_filter *code, unsigned short length, bool by_number)
+{
+    struct sock_fprog program = {.len = length, .filter = code};
+
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+    if (by_number)
+        CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0, "seccomp");
+    else
+        CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0, "prctl");
+}
+
+#define ALLOW(nr)                                                                                  \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
 // Nothing but what a heap needs, and fstat(); anything else kills.
 static void allow_a_heap_only(bool by_number)
 {
-#define ALLOW(nr)                                                                                  \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         ALLOW(SYS_brk),
@@ -264,14 +276,7 @@ static void allow_a_heap_only(bool by_number)
         ALLOW(SYS_newfstatat),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
-#undef ALLOW
-    struct sock_fprog program = {.len = COUNT(code), .filter = code};
-
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
-    if (by_number)
-        CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0, "seccomp");
-    else
-        CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0, "prctl");
+    install(code, COUNT(code), by_number);
 }
 
 // The filter kills for what starts a thread, so none starts any more. The folder of tasks has a
@@ -299,6 +304,21 @@ static void filters_by_number(void)
 static void filters_by_prctl(void)
 {
     filters(false);
+}
+
+// A worker that has all it needs: it computes, and ends.
+static void filters_all_but_the_end(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(SYS_write),
+        ALLOW(SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    char tid[256];
+
+    grow_until_watched(tid);
+    install(code, COUNT(code), false);
 }
 
 // What the pools ask the kernel for at their start they ask before the filter is there.
@@ -422,6 +442,7 @@ static const struct {
     {"locks_itself_up", locks_itself_up},
     {"filters_by_number", filters_by_number},
     {"filters_by_prctl", filters_by_prctl},
+    {"filters_all_but_the_end", filters_all_but_the_end},
     {"filters_while_small", filters_while_small},
     {"child_filters_itself", child_filters_itself},
     {"many_at_once", many_at_once},

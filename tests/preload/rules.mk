@@ -23,6 +23,20 @@ $(PRELOAD_SO): $(B)/%.so: $(B)/%.o
 # The plugin is found by this program's own search path alone.
 $(B)/tests/preload/deepbind $(B)/tests/preload/settings: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/lib'
 
+# Programs whose addresses are fixed: they are no offsets there, and a function's may be that of a jump to it.
+FIXED := $(patsubst %,$(B)/tests/preload/%_fixed,call_lines foreign_front)
+PROG_BIN += $(FIXED)
+$(FIXED): $(B)/%_fixed: %.c $(B)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -fno-builtin -fno-pic -no-pie -MF $@.d -MT $@ $(LDFLAGS) -o $@ $< -pthread
+
+# One that has a malloc() in itself.
+PROG_BIN += $(B)/tests/preload/foreign_own
+$(B)/tests/preload/foreign_own: $(B)/tests/preload/foreign_front.o $(B)/tests/preload/lib/other_heap.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
+
 # The library without the wrap by which pages are counted.
 UNWRAPPED := $(B)/tests/preload/lib/unwrapped.so
 PROG_BIN += $(UNWRAPPED)

@@ -37,7 +37,7 @@ fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; [ ! -s "$tmp/err" ] ||
 # What a victim asks for that jemalloc's public interface alone does not give; else empty.
 private_part() {
     case $1 in
-        moves_on) echo 'pages are not moved' ;;
+        moves_on | 'near_limit under qemu-user') echo 'pages are not moved' ;;
         'grows again') echo 'blocks above 1 MiB are not kept' ;;
         'large_blocks '[rit][edw][uli]*) echo 'blocks above 1 MiB are not kept' ;;
         'marked_pages reused' | 'large_blocks marked' | 'grows large'*) echo 'pages keep the marks of the program' ;;
@@ -205,12 +205,17 @@ done
 LIMIT=20 case_ 'main_leaves killed' 143 silent 'TIDEPOOL_MFILE=*=random' "$V/main_leaves" killed
 # What only a process of one thread may do, and what a process may give up: without our threads in the way.
 for mode in is_confined is_not_urgent keeps_capabilities changes_ids enters_namespaces locks_itself_up \
-    filters_by_number filters_by_prctl filters_while_small child_filters_itself many_at_once child_borrows_memory in_a_handler; do
+    filters_by_number filters_by_prctl filters_all_but_the_end filters_while_small child_filters_itself many_at_once child_borrows_memory in_a_handler; do
     if [ "$(id -u)" = 0 ]; then
         LIMIT=60 ok "one_thread $mode" "$V/one_thread" $mode
         # For mapped files of others the thread keeps a capability.
         [ $mode = is_confined ] || [ $mode = locks_itself_up ] ||
             LIMIT=60 ok "one_thread $mode, beside mapped files" 'TIDEPOOL_MFILE=none=random' "$V/one_thread" $mode
+        # Behind such a filter nothing is written at exit.
+        case $mode in filters*)
+            LIMIT=60 ok "one_thread $mode, with much to write" TIDEPOOL_PROM_DIR="$tmp" TIDEPOOL_PROM_KEEP=on \
+                TIDEPOOL_STATS=exit TIDEPOOL_SAMPLE_DUMP=exit "$V/one_thread" $mode ;;
+        esac
     else
         skip "one_thread $mode" 'it gives up what only root has'
     fi
@@ -299,6 +304,22 @@ for size in 1024 5000 65536 1048576; do
     done
 done
 
+# What addr2line makes of the frames: the lines of the calls, as call_lines.c marks them.
+lines_of() {
+    sed -n "s/^tidepool: $1: //p" "$tmp/err" | tr ' ' '\n' | sed -n "s/^$victim+//p" | xargs addr2line -fse "$V/$victim" |
+        paste -d ' ' - - | sed -n 's/\(call_lines.c:[0-9]*\).*/\1/p' | sort
+}
+marked() { awk -v "what=// $1 of " 'i = index($0, what) { print substr($0, i + length(what)), "call_lines.c:" NR }' "$(dirname "$0")/call_lines.c" | sort; }
+told_lines() { [ "$(lines_of "$1")" = "$(marked "$2")" ]; }
+calls_told() { told_lines backtrace call && told_lines 'allocated at' allocation && [ -n "$(marked call)" ]; }
+for victim in call_lines call_lines_fixed; do
+    if command -v addr2line >/dev/null; then
+        case_ $victim 0 calls_told TIDEPOOL_SAMPLE=4K TIDEPOOL_ON_MISUSE=warn "$V/$victim"
+    else
+        skip $victim 'there is no addr2line'
+    fi
+done
+
 # The ages of a process, its threads and its children.
 ok before_constructors "$V/before_constructors"
 EXTRA_AFTER=" $V/lib/early.so" ok before_constructors_early "$V/before_constructors"
@@ -316,10 +337,12 @@ if [ -n "$faketime" ]; then
 else
     skip faketime 'it needs libfaketime'
 fi
-steps_aside_for_other_heap() {
-    one_report 'steps aside: malloc is that of .*/other_heap\.so$'
-}
+steps_aside_for_other_heap() { one_report 'steps aside: malloc is that of .*/other_heap\.so$'; }
+steps_aside_for_the_program() { one_report 'steps aside: malloc is that of .*/foreign_own$'; }
 EXTRA_BEFORE="$V/lib/other_heap.so " case_ foreign_front 0 steps_aside_for_other_heap "$V/foreign_front"
+# The first library in front defines no malloc.
+EXTRA_BEFORE="$V/lib/hooks.so $V/lib/other_heap.so " case_ foreign_front_fixed 0 steps_aside_for_other_heap "$V/foreign_front_fixed"
+case_ foreign_own 0 steps_aside_for_the_program "$V/foreign_own"
 EXTRA_BEFORE="$V/lib/watcher.so " ok watched_family "$V/family"
 EXTRA_BEFORE="$V/lib/watcher.so " ok watched_pools "$V/trim_gives_back"
 ok short_threads "$V/short_threads"
@@ -328,6 +351,7 @@ ok trim_after_race "$V/trim_after_race" 20
 ok fork_storm "$V/fork_storm"
 ok fork_while_purging "$V/fork_while_purging"
 ok fork_handlers "$V/fork_handlers"
+ok joins_threads TIDEPOOL_SAMPLE=4K "$V/joins_threads"
 LIMIT=10 ok own_sigaction "$V/own_sigaction"
 for what in never refused; do ok "frees_without_room $what" "$V/frees_without_room" $what; done
 LIMIT=10 ok own_names "$V/own_names"
@@ -374,10 +398,23 @@ ok maps_little "$V/maps_little"
 
 # What is said where it is asked for.
 case_ 'verbose 1' 0 started TIDEPOOL_VERBOSE=1 TIDEPOOL_LIMIT=640M TIDEPOOL_BUCKETS=1K:7,1M:64M "$V/small_process"
-case_ 'verbose 1, disabled' 0 silent TIDEPOOL_VERBOSE=1 TIDEPOOL_DISABLE=1 "$V/small_process"
+no_pools() { one_line "version [0-9.]*: limit 640 MiB (TIDEPOOL_LIMIT), high from 75 %; pools off, page moves [a-z]*, huge pages never, sampling off, metrics off\$"; }
+case_ 'verbose 1, no pools' 0 no_pools TIDEPOOL_VERBOSE=1 TIDEPOOL_LIMIT=640M TIDEPOOL_BUCKETS=1K:0,4K:0,16K:0,64K:0,256K:0,1M:0 "$V/small_process"
+off_by() { one_line "version [0-9.]*: off in this process, by TIDEPOOL_$1\$"; }
+off_by_disable() { off_by DISABLE; }
+off_by_only() { off_by ONLY; }
+off_by_except() { off_by EXCEPT; }
+off_by_a_slip() { [ "$(wc -l <"$tmp/err")" = 2 ] && grep -q 'off in this process, by TIDEPOOL_ONLY$' "$tmp/err" && grep -q '; using TIDEPOOL_DISABLE=on$' "$tmp/err"; }
+case_ 'verbose 1, disabled' 0 off_by_disable TIDEPOOL_VERBOSE=1 TIDEPOOL_DISABLE=1 "$V/small_process"
+case_ 'verbose 1, another is meant' 0 off_by_only TIDEPOOL_VERBOSE=1 TIDEPOOL_ONLY=redis-server TIDEPOOL_LIMIT=x "$V/small_process"
+case_ 'verbose 1, excepted' 0 off_by_except TIDEPOOL_VERBOSE=1 'TIDEPOOL_EXCEPT=small*' "$V/small_process"
+case_ 'verbose 1, a slip in a list' 0 off_by_a_slip TIDEPOOL_VERBOSE=1 TIDEPOOL_ONLY=/bin/x "$V/small_process"
+ok 'disabled without a word' TIDEPOOL_EXCEPT='small*' "$V/small_process"
 case_ 'verbose 2' 0 first_reclaim TIDEPOOL_VERBOSE=2 TIDEPOOL_LIMIT=100M "$V/rounds"
 case_ 'verbose 3' 0 each_evaluation TIDEPOOL_VERBOSE=3 "$V/borrows_memory"
 case_ 'a watch that cannot be' 0 watch_refused MEMORY_PRESSURE_WATCH=/dev/zero TIDEPOOL_LIMIT=100M "$V/rounds"
+case_ 'a watch that is missing' 0 watch_refused MEMORY_PRESSURE_WATCH=/no/such TIDEPOOL_LIMIT=100M "$V/rounds"
+case_ 'a watch that is not wanted' 0 level_lines MEMORY_PRESSURE_WATCH=/dev/null TIDEPOOL_LIMIT=100M "$V/rounds"
 echo mine >"$tmp/mine"
 case_ 'a watch on a file of the user' 0 watch_refused MEMORY_PRESSURE_WATCH="$tmp/mine" MEMORY_PRESSURE_WRITE=eA== TIDEPOOL_LIMIT=100M "$V/rounds"
 
