@@ -23,6 +23,6 @@ $(EXPORT_BIN:%=%.o): private TP_CFLAGS += -fno-builtin
 
 test-export: all $(EXPORT_BIN)
 	$(Q)tests/setup/install.sh export
-	$(Q)B=$(abspath $(B)) TEST_TIMEOUT=500 tests/setup/suite.sh export $(B)/tests/export-results \
+	$(Q)B=$(abspath $(B)) TEST_TIMEOUT=750 tests/setup/suite.sh export $(B)/tests/export-results \
 	    $(foreach t,$(wildcard tests/export/test_*.py),--- python3 $(t)); rc=$$?; \
 	    tests/setup/suite.sh --total $(B)/tests/export-results; rm -f $(B)/tests/export-results; exit $$rc

@@ -13,14 +13,15 @@ from stack import *
 LINE = "tidepool: no metrics for Prometheus: "
 
 
-def run(directory, before=None, words=("thread", "busy"), during=None, seconds=0.7, user=None, **settings):
-    """A process that lives for three intervals; what it printed on stderr, its pid, and its status.
+def run(directory, before=None, words=("thread", "busy"), during=None, seconds=0.4, user=None, **settings):
+    """A process that lives for two intervals after its first line or file; what it printed on stderr, its pid, and its status.
     before(pid) runs in it before exec, during(pid) while it lives."""
     err = tempfile.TemporaryFile("w+", dir=work)
     p = start([PROGRAM_COPY, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, cwd=folder("cwd"),
               user=user, env=dict(preloaded(directory, **{"INTERVAL": "200ms", **settings}), LD_PRELOAD=LIB_COPY),
               preexec_fn=lambda: before(os.getpid()) if before else None)
     p.stdout.readline()
+    wait_for("a line or a file", lambda: said(p.pid) or read_if_file(f"{directory}/tidepool-{p.pid}.prom"))
     time.sleep(seconds)
     if during:
         during(p.pid)
@@ -28,6 +29,11 @@ def run(directory, before=None, words=("thread", "busy"), during=None, seconds=0
     status = p.wait(10)
     err.seek(0)
     return err.read().splitlines(), p.pid, status
+
+
+def said(pid):
+    """How much there is on its stderr."""
+    return os.stat(f"/proc/{pid}/fd/2").st_size
 
 
 def whole(directory):
@@ -117,7 +123,8 @@ def test_symlinks():
     def swaps(pid):
         os.rename(d, d + ".away")
         os.symlink(other, d)
-        time.sleep(0.7)
+        wait_for("a line", lambda: said(pid))
+        time.sleep(0.4)
     lines, _, status = run(d, during=swaps)
     one_line("a folder swapped for a link", lines, status, "symbolic link")
     check("a folder swapped for a link: not followed", os.listdir(other) == [], os.listdir(other))
@@ -136,7 +143,8 @@ def test_swapped_while_opened():
     time.sleep(1)
     os.rename(d, d + ".away")
     os.symlink(other, d)
-    time.sleep(2)
+    wait_for("a line", lambda: os.fstat(err.fileno()).st_size)
+    time.sleep(0.4)
     p.stdin.close()
     status = p.wait(10)
     err.seek(0)

@@ -58,8 +58,8 @@ try 'a program runs with it' $user 'tidepool --verbose true 2>&1 | grep "^tidepo
 try 'the loader finds it by its name' $user 'TIDEPOOL_VERBOSE=1 LD_PRELOAD=libtidepool.so /bin/true 2>&1 | grep "^tidepool: version "'
 try "the examples' library is there" $user 'env TIDEPOOL_VERBOSE=1 "$(grep ^LD_PRELOAD= /usr/share/doc/tidepool/examples/systemd/tidepool.env)" /bin/true 2>&1 |
     grep "^tidepool: version "'
-try 'metrics are written' $user 'mkdir -p /tmp/m; tidepool --prom-dir=/tmp/m --prom-interval=1s sleep 4 & sleep 2.5
-    grep -q tidepool_memory_usage_ratio /tmp/m/*.prom; wait'
+try 'metrics are written' $user 'mkdir -p /tmp/m; tidepool --prom-dir=/tmp/m --prom-interval=1s sleep 60 &
+    until grep -qs tidepool_memory_usage_ratio /tmp/m/*.prom; do kill -0 $! || exit 1; sleep 0.1; done; kill $!'
 try 'a profile is taken' $user 'tidepool --sample-dump=exit --sample-dir=/tmp perl -e "@x = map { q(x) x 3000 } 1 .. 9000" && ls /tmp/tidepool-*.heap &&
     tidepool report /tmp/tidepool-*.heap'
 try 'the files for others are there' $user 'ls /usr/share/tidepool/prometheus/rules.yml /usr/share/tidepool/grafana/tidepool.json \

@@ -1,10 +1,11 @@
 // reader - live heap beside a mapped file that was read: what a limit has to hold.
 //
-//   reader HEAP_MIB FILE SECONDS [keep]
+//   reader HEAP_MIB FILE [keep]
 //
 // Fills HEAP_MIB of 64 KiB blocks, maps FILE and reads all of it, and its first 60 MiB again after
-// every 8, so that the kernel takes those for active. Says "ready" and sleeps for SECONDS. Then all
-// has to be what it was: "intact". With `keep` the file is out of the watchdog's reach.
+// every 8, so that the kernel takes those for active. Says "ready" and waits for the end of its
+// input. Then all has to be what it was: "intact". With `keep` the file is out of the watchdog's
+// reach.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static uint64_t sum_of(const char *at, size_t from, size_t to)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4)
+    if (argc < 3)
         return 2;
     size_t blocks = strtoul(argv[1], NULL, 10) * 16, hot = 60ul << 20, step = 8ul << 20;
     char **heap = malloc(blocks * sizeof *heap);
@@ -47,7 +48,7 @@ int main(int argc, char **argv)
     char *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return 5;
-    if (argc > 4 && tidepool_mfile_advise)
+    if (argc > 3 && tidepool_mfile_advise)
         tidepool_mfile_advise(at, bytes, TIDEPOOL_MFILE_KEEP);
     close(fd);
     uint64_t before = 0;
@@ -57,7 +58,8 @@ int main(int argc, char **argv)
     }
     puts("ready");
     fflush(stdout);
-    sleep((unsigned)atoi(argv[3]));
+    while (getchar() != EOF)
+        ;
     for (size_t b = 0; b < blocks; b++)
         for (size_t i = 0; i < BLOCK; i += PAGE)
             if (heap[b][i] != (char)b)

@@ -30,7 +30,7 @@ def line_of(function):
 
 def profile(python, where, **env):
     os.mkdir(where)
-    p = subprocess.run([TIDEPOOL, '--sample=16K', f'--sample-dir={where}', python, SCRIPT], check=False, timeout=60,
+    p = subprocess.run([TIDEPOOL, '--sample=8K', f'--sample-dir={where}', python, SCRIPT], check=False, timeout=60,
                        env={**os.environ, 'TIDEPOOL': TIDEPOOL, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     files = glob.glob(where + '/*.heap')
     return (files[0] if files else None), p.returncode, p.stdout.decode(), p.stderr.decode()

@@ -27,7 +27,7 @@ version = subprocess.run(['ruby', '-e', 'print RUBY_VERSION'], check=False, stdo
 if not version.startswith('3.1.'):
     skip('ruby 3.1', 'not here')
     lib.end('ruby')
-p = subprocess.run([TIDEPOOL, '--sample=16K', f'--sample-dir={work}', 'ruby', SCRIPT], check=False, timeout=60,
+p = subprocess.run([TIDEPOOL, '--sample=8K', f'--sample-dir={work}', 'ruby', SCRIPT], check=False, timeout=60,
                    env={**os.environ, 'TIDEPOOL': TIDEPOOL}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 files = glob.glob(work + '/*.heap')
 if check('it runs and is dumped', p.returncode == 0 and files, p.stderr.decode()):

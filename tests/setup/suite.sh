@@ -47,8 +47,8 @@ progress() {
     local text="$name: $1"
     if [ "$terminal" ]; then
         printf '\r\033[K%s' "${text:0:columns-1}"
-    elif [ $SECONDS -ge $next ]; then
-        next=$((SECONDS + every))
+    elif [ "${EPOCHREALTIME/[.,]/}" -ge "$next" ]; then
+        next=$((${EPOCHREALTIME/[.,]/} + every * 1000000))
         printf '  %s\n' "$text"
     fi
 }

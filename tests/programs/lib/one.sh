@@ -19,7 +19,7 @@ run() {
     way=$1
     rm -rf "$work/here" && mkdir "$work/here" && chmod 755 "$work/here"
     start=$(now)
-    (cd "$work/here" && PRELOAD=$2 TREE=$here/../.. HOME=$work/here LC_ALL=C timeout -k 5 "${LIMIT:-150}" \
+    (cd "$work/here" && PRELOAD=$2 TREE=$here/../.. HOME=$work/here LC_ALL=C timeout -k 5 "${LIMIT:-300}" \
         sh -eu -c '. "$1/lib/common.sh"; . "$2"; "prog_$(echo "$3" | tr +- _)"' - "$here" "$family" "$name" \
         >"$work/$way.out" 2>"$work/$way.err" 3>"$work/missing")
     status=$?
