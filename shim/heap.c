@@ -225,10 +225,9 @@ static void give_rest(const void *ptr, size_t size)
     uintptr_t from = (at + size + 4095) & ~(uintptr_t)4095;
     _Atomic uintptr_t *slot = &given[(at >> 14) % array_len(given)];
     uintptr_t last = atomic_load_explicit(slot, memory_order_relaxed);
-    if ((last & 4095) == tag && last > at && last - tag <= from)
-        return;
     atomic_store_explicit(slot, from | tag, memory_order_relaxed);
-    pool_give_rest(ptr, size, heap_usable_size(ptr));
+    if ((last & 4095) != tag || last < at || last - tag > from)
+        pool_give_rest(ptr, size, heap_usable_size(ptr));
 }
 
 // The first part of a longer block: the rest lies free behind it. It keeps its pages, but for
@@ -309,8 +308,12 @@ static bool resized_in_place(void *ptr, size_t have, size_t size)
 // Resized to a pooled size, or from the pools to any.
 static void *pooled_realloc(void *ptr, size_t have, size_t size)
 {
-    if (!fills(size, have, 4) && pool_takes(size) && resized_in_place(ptr, have, size))
+    if (!fills(size, have, 4) && pool_takes(size) && resized_in_place(ptr, have, size)) {
+        // What it has gained may be pages that another had touched.
+        if (unlikely(pool_is_frugal()))
+            pool_give_rest(ptr, size, heap_usable_size(ptr));
         return ptr;
+    }
     if (!fits_in_place(size, have)) {
         int saved = errno;
         void *to = move(ptr, have, size);

@@ -168,6 +168,7 @@ for what in reused child shared undone; do ok "marked_pages $what" "$V/marked_pa
 ok 'marked_pages sampled' TIDEPOOL_SAMPLE=4K "$V/marked_pages" undone
 case_ 'marked_pages moved' 0 level_lines TIDEPOOL_LIMIT=40M "$V/marked_pages" moved
 case_ near_limit 0 level_lines TIDEPOOL_LIMIT=64M "$V/near_limit" 50 20000
+case_ cut_near_limit 0 level_lines TIDEPOOL_LIMIT=64M "$V/cut_near_limit"
 case_ hands_over 0 level_lines TIDEPOOL_LIMIT=128M "$V/hands_over"
 for victim in 'near_limit 50 20000' hands_over; do
     set -- $victim
