@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "pool/common/guard.h"
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "shim/base/log.h"
 #include "shim/heap.h"
@@ -36,18 +37,19 @@ static struct heap_figures figures(void)
     struct pool_bucket_stats bucket[QUOTA_BUCKETS_MAX];
     uint64_t epoch = 1;
     struct heap_figures f;
-    size_t pooled_free = 0;
+    size_t kept_free = 0;
 
     if (guard_entered())
         return figures_inside();
     for (unsigned b = pool_stats(bucket); b-- > 0;)
-        pooled_free += bucket[b].free_bytes;
+        kept_free += bucket[b].free_bytes;
+    kept_free += large_cache_bytes();
     // jemalloc's figures stand still until the epoch is advanced.
     guarded_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
     f.in_use = figure("stats.allocated");
-    f.in_use -= pooled_free < f.in_use ? pooled_free : f.in_use;
+    f.in_use -= kept_free < f.in_use ? kept_free : f.in_use;
     f.held = figure("stats.resident");
-    f.releasable = pooled_free + figure("stats.arenas.4096.pdirty") * 4096;
+    f.releasable = kept_free + figure("stats.arenas.4096.pdirty") * 4096;
     if (f.held < f.in_use)
         f.held = f.in_use;
     return f;

@@ -33,19 +33,20 @@ static void stats_go_to_stderr(void)
     close(saved);
 }
 
-static void numbers_follow(void)
+static void numbers_follow(size_t size)
 {
     struct mallinfo2 before = mallinfo2();
     void *p[64];
-    for (size_t i = 0; i < COUNT(p); i++) {
-        p[i] = malloc(MIB);
-        memset(p[i], 1, MIB);
+    size_t count = 64 * MIB / size;
+    for (size_t i = 0; i < count; i++) {
+        p[i] = malloc(size);
+        memset(p[i], 1, size);
     }
     struct mallinfo2 during = mallinfo2();
     CHECK(during.uordblks + during.hblkhd >= before.uordblks + before.hblkhd + 60 * MIB,
           "64 MiB more are in use, yet %zu+%zu became %zu+%zu", before.uordblks, before.hblkhd,
           during.uordblks, during.hblkhd);
-    for (size_t i = 0; i < COUNT(p); i++)
+    for (size_t i = 0; i < count; i++)
         free(p[i]);
     struct mallinfo2 after = mallinfo2();
     CHECK(after.uordblks + after.hblkhd <= before.uordblks + before.hblkhd + 16 * MIB,
@@ -61,7 +62,9 @@ int main(void)
     CHECK(mallopt(M_MMAP_THRESHOLD, 65536) == 1, "mallopt of a number that glibc knows");
     CHECK(mallopt(M_TRIM_THRESHOLD, 1 << 20) == 1, "mallopt");
     CHECK(mallopt(M_ARENA_MAX, 1) == 1, "mallopt");
-    numbers_follow();
+    numbers_follow(MIB);
+    // These wait for the next request of their size.
+    numbers_follow(16 * MIB);
     malloc_trim(0);
     return 0;
 }
