@@ -83,6 +83,8 @@ static const char *library_in_front(void)
         if (library)
             dlclose(library);
     }
+    // The program has failed at nothing yet.
+    dlerror();
     return first;
 }
 
