@@ -63,6 +63,13 @@ static void *keep_promise(struct promised p, void *ptr, size_t size)
     return NULL;
 }
 
+// While memory is short, a block keeps no pages behind what the program asked for.
+static void give_rest(const void *ptr, size_t size)
+{
+    if (unlikely(pool_is_frugal()))
+        pool_give_rest(ptr, size, heap_usable_size(ptr));
+}
+
 static void *grow(size_t size, bool zero)
 {
     size_t block = pool_block_bytes(size, true);
@@ -73,8 +80,8 @@ static void *grow(size_t size, bool zero)
         return NULL;
     ptr = take_pages(size, zero);
     // The pools trim theirs.
-    if (ptr && size > SIZE_CLASS_MAX_BYTES && pool_is_frugal())
-        pool_give_rest(ptr, size, heap_usable_size(ptr));
+    if (ptr && size > SIZE_CLASS_MAX_BYTES)
+        give_rest(ptr, size);
     return keep_promise(p, ptr, size);
 }
 
@@ -211,11 +218,10 @@ static bool fits_in_place(size_t size, size_t have)
     return fills(size, have, pool_is_frugal() || sampler_is_on() ? 4 : 2);
 }
 
-// Of a block that realloc left where it is: while memory is short, it keeps no pages behind what
-// the program asked for. A buffer that grows by small steps has not touched those since the first;
-// so for each of the last such blocks, where its rest began, and twelve bits of the block's
-// address.
-static void give_rest(const void *ptr, size_t size)
+// Of a block that realloc left where it is. A buffer that grows by small steps has not touched its
+// rest since the first; so for each of the last such blocks, where its rest began, and twelve bits
+// of the block's address.
+static void give_rest_once(const void *ptr, size_t size)
 {
     static _Atomic uintptr_t given[16];
 
@@ -227,7 +233,7 @@ static void give_rest(const void *ptr, size_t size)
     uintptr_t last = atomic_load_explicit(slot, memory_order_relaxed);
     atomic_store_explicit(slot, from | tag, memory_order_relaxed);
     if ((last & 4095) != tag || last < at || last - tag > from)
-        pool_give_rest(ptr, size, heap_usable_size(ptr));
+        give_rest(ptr, size);
 }
 
 // The first part of a longer block: the rest lies free behind it. It keeps its pages, but for
@@ -310,8 +316,7 @@ static void *pooled_realloc(void *ptr, size_t have, size_t size)
 {
     if (!fills(size, have, 4) && pool_takes(size) && resized_in_place(ptr, have, size)) {
         // What it has gained may be pages that another had touched.
-        if (unlikely(pool_is_frugal()))
-            pool_give_rest(ptr, size, heap_usable_size(ptr));
+        give_rest(ptr, size);
         return ptr;
     }
     if (!fits_in_place(size, have)) {
@@ -322,7 +327,7 @@ static void *pooled_realloc(void *ptr, size_t have, size_t size)
         // What shrinks cannot fail.
         errno = saved;
     }
-    give_rest(ptr, size);
+    give_rest_once(ptr, size);
     return ptr;
 }
 
@@ -348,7 +353,7 @@ static void *large_realloc(void *ptr, size_t size)
         to = guarded_xallocx(ptr, size, 0, 0) >= size ? ptr : move(ptr, have, size);
     else
         to = heap_resized(ptr, size);
-    give_rest(to, size);
+    give_rest_once(to, size);
     if (!entered)
         watchdog_thread_poke();
     // jemalloc leaves errno alone for sizes that no address space holds.

@@ -44,17 +44,24 @@ struct walk {
     uintptr_t sp, fp; // there
 };
 
+uintptr_t callsite_pc(struct _Unwind_Context *at)
+{
+    int interrupted = 0;
+    uintptr_t pc = (uintptr_t)_Unwind_GetIPInfo(at, &interrupted);
+
+    return pc && interrupted ? pc + 1 : pc;
+}
+
 static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
 {
     struct walk *w = arg;
-    int interrupted = 0;
-    uintptr_t pc = (uintptr_t)_Unwind_GetIPInfo(context, &interrupted);
+    uintptr_t pc = callsite_pc(context);
 
     if (!pc)
         return _URC_END_OF_STACK;
     if (!w->depth && callsite_is_ours(pc))
         return _URC_NO_REASON;
-    w->frame[w->depth++] = pc + (interrupted != 0);
+    w->frame[w->depth++] = pc;
     w->by_pointers = wanted == CONFIG_UNWIND_FP || unwind_end_no_table;
     if (w->by_pointers) {
         w->sp = _Unwind_GetCFA(context);

@@ -36,6 +36,10 @@ unsigned callsite_capture(uintptr_t *frame, unsigned max);
 // Is that in this library?
 bool callsite_is_ours(uintptr_t pc);
 
+// Such an address, of the frame that _Unwind_Backtrace() is at; 0 at the stack's end.
+struct _Unwind_Context;
+uintptr_t callsite_pc(struct _Unwind_Context *at);
+
 // Around fork. A child's walks are the built-in walker's: libunwind takes a lock of the loader's,
 // which glibc leaves to the child as it was when another thread held it.
 void callsite_prefork(void);

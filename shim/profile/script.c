@@ -35,8 +35,7 @@ static void end_frame(struct walk *w, uintptr_t end)
 static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
 {
     struct walk *w = arg;
-    int interrupted = 0;
-    uintptr_t pc = (uintptr_t)_Unwind_GetIPInfo(context, &interrupted);
+    uintptr_t pc = callsite_pc(context);
 
     if (!pc)
         return _URC_END_OF_STACK;
@@ -45,7 +44,7 @@ static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
     // Where this frame's part of the stack begins, the one's that it called ends.
     if (w->pc)
         end_frame(w, _Unwind_GetCFA(context));
-    w->pc = pc + (interrupted != 0);
+    w->pc = pc;
     return w->depth == w->max ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 

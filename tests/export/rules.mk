@@ -1,4 +1,4 @@
-# make test-export               redis, node_exporter and Prometheus, for real; two minutes on two idle cores, most of them
+# make test-export               redis, node_exporter and Prometheus, for real; two to four minutes, most of them
 #                                scrapes of a crowd: CROWD=200 SCRAPES=500
 # make bench-export              what one write of the text file costs
 EXPORT_BIN := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/export/*.c))
