@@ -25,7 +25,8 @@
 #define SIZE_CLASS_COLOURED 25                // classes 42 .. 66
 #define SIZE_CLASS_COUNT (SIZE_CLASS_PLAIN + SIZE_CLASS_COLOURED)
 #define SIZE_CLASS_END (SIZE_CLASS_COUNT + 1)
-// The next ones up are runs: of any size; and for requests below 1 KiB, in steps of 16 bytes.
+// The next ones up are runs. Those for requests below 1 KiB go in steps of 16 bytes, and the first
+// is jemalloc's class of 8. The last is for any larger size.
 #define SIZE_CLASS_RUN SIZE_CLASS_END
 #define SIZE_CLASS_RUN_END (SIZE_CLASS_RUN + 65)
 #define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset

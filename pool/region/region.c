@@ -210,8 +210,8 @@ void *region_block_new(unsigned class, bool zero)
 static unsigned run_class(size_t promised)
 {
     if (promised >= SIZE_CLASS_MIN_BYTES)
-        return SIZE_CLASS_RUN;
-    return SIZE_CLASS_RUN + (unsigned)((promised + 15) / 16);
+        return SIZE_CLASS_RUN_END - 1;
+    return SIZE_CLASS_RUN + (unsigned)(promised / 16);
 }
 
 void *region_run_new(size_t size, size_t alignment, bool zero)
@@ -242,9 +242,9 @@ size_t region_run_size(const void *ptr)
 {
     unsigned marked = region_entry_at(ptr)->class;
 
-    if (marked == SIZE_CLASS_RUN)
+    if (marked == SIZE_CLASS_RUN_END - 1)
         return region_je_size(ptr);
-    return (size_t)(marked - SIZE_CLASS_RUN) * 16;
+    return marked > SIZE_CLASS_RUN ? (size_t)(marked - SIZE_CLASS_RUN) * 16 : 8;
 }
 
 void region_run_delete(void *ptr)

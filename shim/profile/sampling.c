@@ -130,7 +130,7 @@ void sampling_mark(void *ptr, size_t asked, double probability)
 
 void *sampling_run(size_t size, size_t asked, bool zero, double probability)
 {
-    return ask_and_run(16, size, asked, zero, probability);
+    return ask_and_run(1, size, asked, zero, probability);
 }
 
 // Small requests are counted by jemalloc, and not once more: a thread's go straight to it until
@@ -191,7 +191,7 @@ static bool find_count(void)
 
 static void *small_zeroed(size_t count, size_t size)
 {
-    void *ptr = sampling_try(16, count * size, true);
+    void *ptr = sampling_try(1, count * size, true);
 
     return ptr ? ptr : guarded_calloc(count, size);
 }
@@ -204,7 +204,7 @@ static void *resized(void *old, size_t size)
     void *ptr = NULL;
 
     if (size && je_nallocx(size, 0) != have)
-        ptr = sampling_try(16, size, false);
+        ptr = sampling_try(1, size, false);
     if (!ptr)
         return tight ? resize_tight(old, have, size) : guarded_realloc(old, size);
     if (tight)

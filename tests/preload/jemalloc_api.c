@@ -133,6 +133,20 @@ static void sizes_are_foretold(size_t size)
     sdallocx(p, n, 0);
 }
 
+// Of a block that was sampled as well. One of each 512 requests for 8 bytes is, at 4K.
+static void each_is_foretold(size_t size)
+{
+    size_t n = nallocx(size, 0);
+
+    for (int i = 0; i < 4096; i++) {
+        sizes_are_foretold(size);
+        void *p = malloc(size);
+        CHECK(malloc_usable_size(p) == n, "malloc(%zu): %zu, not %zu", size, malloc_usable_size(p),
+              n);
+        free(p);
+    }
+}
+
 static void controls_answer(void)
 {
     const char *version = NULL;
@@ -217,6 +231,8 @@ int main(void)
         grown_tail_is_zero(victim_sizes[s]);
         sizes_are_foretold(victim_sizes[s]);
     }
+    for (size_t size = 1; size < 1024; size = size * 3 / 2 + 1)
+        each_is_foretold(size);
     controls_answer();
     threads_switch_caches();
     size_t total = 0;
