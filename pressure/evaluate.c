@@ -36,7 +36,7 @@ static struct futex_lock evaluation_lock;
 static struct futex_lock act_lock;
 static struct futex_bell acted;
 // What the bell read when a thread had waited for it WAIT_NEAR_END_MS in vain, and 1 on top. Its
-// holder is stopped, then, and the next threads wait for less.
+// holder is stopped then, or as slow, and the next threads wait for less.
 static _Atomic uint64_t silent;
 
 // All under evaluation_lock.
