@@ -11,6 +11,8 @@
 #define MISS_NS 400u
 #define WINDOW_MS 16u
 #define WINDOW_NS (WINDOW_MS * 1000000u / 50)
+// What one miss or exchange beyond that may add to a limit. At twice the time it is twice as much.
+#define GRANT_BYTES (512u << 10)
 
 static struct {
     struct quota_bucket config[QUOTA_BUCKETS_MAX];
@@ -25,6 +27,7 @@ static struct {
     _Alignas(64) _Atomic uint64_t taken_bytes;
     _Alignas(64) _Atomic uint64_t taken[QUOTA_BUCKETS_MAX];
     _Alignas(64) _Atomic uint64_t highest[QUOTA_BUCKETS_MAX]; // of `taken` since quota_age()
+    _Atomic uint64_t granted[QUOTA_BUCKETS_MAX];              // bytes, towards the next block
     _Atomic uint64_t refused[SIZE_CLASS_END];                 // and not missed since
     _Alignas(64) _Atomic uint64_t window, spent_ns;
 } quota;
@@ -140,9 +143,19 @@ void quota_note_refused(unsigned class, uint32_t count)
     store(&quota.refused[class], load(&quota.refused[class]) + count);
 }
 
+// Whether a bucket may keep one more block of that size; a large one has to ask more often.
+static bool granted(int bucket, uint64_t bytes, uint64_t spent_ns)
+{
+    uint64_t sum = load(&quota.granted[bucket]) + GRANT_BYTES * spent_ns / WINDOW_NS;
+
+    store(&quota.granted[bucket], sum < bytes ? sum : 0);
+    return sum >= bytes;
+}
+
 static void spend(unsigned class, unsigned ns, uint64_t now_ms)
 {
     int b = quota.bucket_of[class];
+    uint64_t bytes = size_class_bytes(class), spent_ns;
 
     if (!quota.config[b].follows)
         return;
@@ -150,9 +163,10 @@ static void spend(unsigned class, unsigned ns, uint64_t now_ms)
         store(&quota.window, now_ms / WINDOW_MS);
         store(&quota.spent_ns, 0);
     }
-    store(&quota.spent_ns, load(&quota.spent_ns) + ns);
-    if (load(&quota.spent_ns) > WINDOW_NS &&
-        load(&quota.limit[b]) < load(&quota.max_bytes) / size_class_bytes(class))
+    spent_ns = load(&quota.spent_ns) + ns;
+    store(&quota.spent_ns, spent_ns);
+    if (spent_ns > WINDOW_NS && load(&quota.limit[b]) < load(&quota.max_bytes) / bytes &&
+        granted(b, bytes, spent_ns))
         atomic_fetch_add_explicit(&quota.limit[b], 1, memory_order_relaxed);
 }
 

@@ -8,8 +8,9 @@
 // A limit that the user did not set follows demand, where that saves time. Two things that a larger
 // limit would have spared are counted, in time. A request misses a block which jemalloc got back
 // for want of quota. And a list goes to the transfer cache since the limit keeps it short. Up to
-// 2 % of a processor that costs less than the memory. Beyond, each raises the limit by a block. It
-// falls towards what was taken at most of late.
+// 2 % of a processor that costs less than the memory. Beyond, each raises the limit by a block. A
+// large block may take two, as it is more memory for that time. The limit falls towards what was
+// taken at most of late.
 //
 // Everything here is lock-free and safe from any thread.
 #ifndef TIDEPOOL_POOL_COMMON_QUOTA_H

@@ -12,8 +12,8 @@
 enum {
     BOUND_MIN = 1 << 10,
     BOUND_MAX = 1 << 20,
-    FOLLOWS_FROM = 500,           // blocks
-    FOLLOWS_FROM_BYTES = 2 << 20, // or these, whichever is less
+    FOLLOWS_FROM = 500,             // blocks
+    FOLLOWS_FROM_BYTES = 512 << 10, // or these, whichever is less; one at least
     WARMUP_COUNT_MAX = 1000000,
     NAME_MAX_COMPARED = 40,
 };
@@ -125,6 +125,8 @@ static bool scan_bucket(const char **at, struct config_bucket *b)
     b->limit = FOLLOWS_FROM_BYTES / b->bound_bytes;
     if (b->limit > FOLLOWS_FROM)
         b->limit = FOLLOWS_FROM;
+    if (!b->limit)
+        b->limit = 1;
     b->limit_is_bytes = false;
     b->limit_follows = **at != ':';
     if (b->limit_follows)

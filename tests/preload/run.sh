@@ -423,7 +423,7 @@ case_ 'a watch on a file of the user' 0 watch_refused MEMORY_PRESSURE_WATCH="$tm
 ok 'setting WARMUP' TIDEPOOL_WARMUP=64K:32 "$V/settings" warmup
 ok 'setting POOL_MAX' TIDEPOOL_POOL_MAX=1M "$V/settings" pool_max 65536 1048576
 ok 'setting POOL_MAX auto' TIDEPOOL_BUCKETS=64K:64 "$V/settings" pool_max 4194304 4194304
-ok 'setting POOL_MAX auto, where a range starts with 2 MiB' "$V/settings" pool_max 2097152 2097152
+ok 'setting POOL_MAX auto, where a range starts with 512 KiB' "$V/settings" pool_max 524288 524288
 if [ -e /sys/kernel/mm/transparent_hugepage ]; then
     ok 'setting THP never' "$V/settings" thp ' nh'
     ok 'setting THP madvise' TIDEPOOL_THP=madvise "$V/settings" thp ' hg'

@@ -103,7 +103,7 @@ static void secure(void)
     CHECK(getauxval(AT_SECURE), "not set-uid");
     CHECK(dlsym(RTLD_DEFAULT, "tidepool_version"), "the library is not here");
     CHECK(getenv("TIDEPOOL_POOL_MAX") && getenv("TIDEPOOL_BUCKETS"), "nothing to ignore");
-    ceiling(2 * MIB, 4 * MIB);
+    ceiling(MIB / 2, 4 * MIB);
 }
 
 // MEMORY_PRESSURE_WATCH: the program grows until the watchdog's thread listens, and then writes

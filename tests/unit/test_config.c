@@ -52,7 +52,7 @@ Test(config, an_empty_environment_gives_the_documented_defaults)
     cr_expect(not(LOAD(c, "redis-server", "PATH=/bin", "HOME=/")));
     expect_lines("");
     static const size_t bounds[] = {1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20};
-    static const uint64_t limits[] = {500, 500, 128, 32, 8, 2};
+    static const uint64_t limits[] = {500, 128, 32, 8, 2, 1};
     cr_assert(eq(uint, c.bucket_count, 6));
     for (unsigned i = 0; i < 6; i++) {
         cr_expect(eq(sz, c.bucket[i].bound_bytes, bounds[i]));

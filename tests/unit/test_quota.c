@@ -13,11 +13,11 @@
 #define K ((size_t)1024)
 #define PLENTY UINT64_MAX
 
-enum { BLOCKS, BYTES, OFF, LAST, FREE };
+enum { BLOCKS, BYTES, OFF, LAST, FREE, LARGE, BUCKETS };
 static const struct quota_bucket buckets[] = {
     [BLOCKS] = {4 * K, 100, false, false}, [BYTES] = {16 * K, 100 * 1000, true, false},
     [OFF] = {64 * K, 0, false, false},     [LAST] = {256 * K, 10, false, false},
-    [FREE] = {512 * K, 10, false, true},
+    [FREE] = {512 * K, 10, false, true},   [LARGE] = {768 * K, 10, false, true},
 };
 
 #define NOW_MS 1600u
@@ -30,7 +30,7 @@ static unsigned class_of(size_t size)
 static void init(void)
 {
     size_class_init();
-    quota_init(buckets, 5, PLENTY);
+    quota_init(buckets, BUCKETS, PLENTY);
 }
 
 TestSuite(quota, .init = init);
@@ -42,14 +42,14 @@ Test(quota, a_class_belongs_to_the_bucket_whose_bound_holds_it)
     cr_expect(eq(int, quota_bucket_of(class_of(4 * K + 1)), BYTES));
     cr_expect(eq(int, quota_bucket_of(class_of(16 * K)), BYTES));
     cr_expect(eq(int, quota_bucket_of(class_of(256 * K)), LAST));
-    cr_expect(eq(uint, quota_bucket_count(), 5));
+    cr_expect(eq(uint, quota_bucket_count(), BUCKETS));
     cr_expect(eq(sz, quota_bucket(BYTES)->bound_bytes, 16 * K));
 }
 
 Test(quota, a_limit_of_nothing_and_sizes_beyond_all_bounds_are_not_served)
 {
     cr_expect(eq(int, quota_bucket_of(class_of(64 * K)), -1));
-    cr_expect(eq(int, quota_bucket_of(class_of(512 * K + 1)), -1));
+    cr_expect(eq(int, quota_bucket_of(class_of(768 * K + 1)), -1));
     cr_expect(eq(u32, quota_take(class_of(64 * K), 1), 0));
     cr_expect(eq(u32, quota_take(class_of(1024 * K), 1), 0));
     cr_expect(eq(u64, quota_taken_bytes(), 0));
@@ -192,6 +192,17 @@ Test(quota, what_costs_little_time_raises_no_limit)
     cr_expect(eq(u64, quota_limit(FREE), 10), "another window");
     spend(NOW_MS + 16);
     cr_expect(eq(u64, quota_limit(FREE), 11));
+}
+
+Test(quota, a_large_block_takes_more_of_the_same_time)
+{
+    spend(NOW_MS);
+    swing(class_of(700 * K), 70);
+    cr_expect(eq(u64, quota_limit(LARGE), 10 + 60 / 2));
+    // At twice the time each raises it.
+    spend(NOW_MS);
+    swing(class_of(700 * K), 70);
+    cr_expect(eq(u64, quota_limit(LARGE), 70));
 }
 
 Test(quota, what_is_expected_raises_a_limit_that_follows)
