@@ -23,6 +23,11 @@
 #define WAIT_NEAR_END_MS 1000
 // What each thread may have in hand and not have touched yet.
 #define IN_HAND_BYTES ((uint64_t)2 << 20)
+// Where the rest of the limit is with other processes: what their watchdogs take to get a processor
+// and to give back 200 MB. In vain it is waited for once a second.
+#define YIELD_TIMES 5
+#define YIELD_MS 4
+#define YIELD_AGAIN_MS 1000
 // A sample takes some 50 us. One that took this long is no longer true.
 #define OLD_US 1000
 // The least free memory that is worth a reclaim before a fork.
@@ -38,6 +43,10 @@ static struct futex_bell acted;
 // What the bell read when a thread had waited for it WAIT_NEAR_END_MS in vain, and 1 on top. Its
 // holder is stopped then, or as slow, and the next threads wait for less.
 static _Atomic uint64_t silent;
+// An emergency, at the last evaluation, with an eighth of the limit in other processes; and when
+// that may be waited for again.
+static _Atomic bool crowded;
+static _Atomic uint64_t yield_at_ms;
 
 // All under evaluation_lock.
 static struct {
@@ -320,6 +329,9 @@ static enum outcome evaluate(enum pressure_cause cause, size_t pending, unsigned
     if (a.tight != w.was_tight && hooks->set_tight)
         hooks->set_tight(a.tight);
     w.was_tight = a.tight;
+    atomic_store_explicit(&crowded,
+                          a.emergency && !s.alone && s.not_ours_bytes > pressure_near_limit(&s) / 8,
+                          memory_order_relaxed);
     atomic_store_explicit(&next_evaluation_ms, a.next_evaluation_ms, memory_order_relaxed);
     direct_evaluated(&a, &s, stats->sample_us);
     evaluate_on_step(&a, &s);
@@ -334,6 +346,18 @@ static enum outcome evaluate(enum pressure_cause cause, size_t pending, unsigned
     return act(cause, &a, &s, again) ? WAITED : EVALUATED;
 }
 
+// The next block may be the last, and other processes may be about to give back what they freed.
+static void yield(size_t pending)
+{
+    for (int i = 0; i < YIELD_TIMES; i++) {
+        futex_bell_wait(&acted, futex_bell_read(&acted), YIELD_MS);
+        evaluate(PRESSURE_CAUSE_ASSIST, pending, WAIT_FOR_OTHER_MS, true);
+        if (!atomic_load_explicit(&crowded, memory_order_relaxed))
+            return;
+    }
+    atomic_store_explicit(&yield_at_ms, clock_now_ms() + YIELD_AGAIN_MS, memory_order_relaxed);
+}
+
 bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
 {
     if (busy || !options || atomic_load_explicit(&forbidden, memory_order_relaxed))
@@ -344,6 +368,9 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
     // The other thread has the lock once more, to see what its reclaim came to.
     if (o == WAITED)
         evaluate(cause, pending, wait_ms > WAIT_FOR_OTHER_MS ? wait_ms : WAIT_FOR_OTHER_MS, true);
+    if (cause == PRESSURE_CAUSE_ASSIST && atomic_load_explicit(&crowded, memory_order_relaxed) &&
+        clock_now_ms() >= atomic_load_explicit(&yield_at_ms, memory_order_relaxed))
+        yield(pending);
     busy = false;
     errno = saved;
     return o != BUSY;

@@ -9,7 +9,7 @@ set -u
 B=${B:-build/release}
 lib=$B/libtidepool.so
 passed=0 failed=0 skipped=0
-cases=27
+cases=28
 # shellcheck source=tests/setup/memcg.sh
 . "$(dirname "$0")/../setup/memcg.sh"
 trap memcg_leave EXIT
@@ -64,6 +64,20 @@ lives_with() {
     shift 2
     inside "$limit" "$lib" "$@"
     if [ "$status" -eq 0 ] && [ "$kills" -eq 0 ]; then pass "$name"; else fail "$name" "status $status, $kills killed"; fi
+}
+
+# never_at_limit NAME MIB CMD...: in one of five runs, where another process has to get its processor in time.
+never_at_limit() {
+    local name=$1 limit=$2 run hits
+    shift 2
+    for run in 1 2 3 4 5; do
+        memcg_new kill "$limit" || return 1
+        timeout -s KILL 60 sh -c 'echo $$ >"$0/cgroup.procs" && exec env "$@"' "$cg" LD_PRELOAD="$lib" "$@" >"$out" 2>&1
+        status=$? hits=$(cat "$cg/memory.failcnt")
+        memcg_leave
+        [ "$status" -ne 0 ] || [ "$hits" -ne 0 ] || { pass "$name"; return; }
+    done
+    fail "$name" "status $status, at the limit $hits times, $run runs"
 }
 
 # moves_pages NAME MIB CMD...: lives, says nothing of a byte that changed, and pages did move: 800 to 1700 MiB
@@ -176,6 +190,7 @@ main() {
     lives_with 'and in one call that names pages mapped before' 165 "$p/yields" 100 1 100 advise 0
     lives_with 'and for a neighbour, of one block' 32 "$p/yields" 1 16 26 neighbour 20
     lives_with 'and of many' 128 "$p/yields" 20 3 115 neighbour 300
+    never_at_limit 'a thread at the limit waits for a neighbour that is late' 100 "$p/late" 60 60 36 10
     lives_with 'a buffer that grows is never there twice' 130 "$p/buffer" 100 64
     moves_pages 'free pages move, and no byte is lost, in children neither' 250 "$p/moves" 200 8 1
     moves_pages 'and from one kind of request to the next' 250 "$p/turns" 200
