@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ static void *map_and_touch(size_t bytes, int flags)
 
 static void hold_and_give_back(_Atomic int *step, size_t bytes, unsigned delay_ms)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     void *held = map_and_touch(bytes, MAP_PRIVATE);
     atomic_store(step, DOWN);
     while (atomic_load(step) != GROWN)
