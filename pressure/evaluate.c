@@ -368,7 +368,9 @@ bool evaluate_run(enum pressure_cause cause, size_t pending, unsigned wait_ms)
     // The other thread has the lock once more, to see what its reclaim came to.
     if (o == WAITED)
         evaluate(cause, pending, wait_ms > WAIT_FOR_OTHER_MS ? wait_ms : WAIT_FOR_OTHER_MS, true);
-    if (cause == PRESSURE_CAUSE_ASSIST && atomic_load_explicit(&crowded, memory_order_relaxed) &&
+    // One that gives pages back, with nothing pending, has no need of them.
+    if (pending && cause == PRESSURE_CAUSE_ASSIST &&
+        atomic_load_explicit(&crowded, memory_order_relaxed) &&
         clock_now_ms() >= atomic_load_explicit(&yield_at_ms, memory_order_relaxed))
         yield(pending);
     busy = false;

@@ -33,9 +33,9 @@
 //            kernel got less than a quarter   CLOCK come later                 at 1.05: 12 -> 4 faults each
 //  END       emergency, 256 KiB held          reclaim, futile or not           32 bytes to 4 MiB at 1.09: 6 ->     an_emergency_takes_what_is_held_whatever_the_back_off
 //                                                                              17 of 33 live
-//  yield     emergency; others hold 1/8 of    a growing thread waits for them,   four that peak in turn at 1.05      tests/survival/late.c
-//            the limit                        20 ms at most; in vain, it does    to 1.12: killed 9 of 320 times ->
-//                                             not for a second                   1 of 470
+//  yield     emergency; others hold 1/8 of    a growing thread waits for them  four that peak in turn at 1.05 to  tests/survival/late.c
+//            the limit                        20 ms; in vain, not once more    1.12: 9 of 320 killed -> 1 of 470
+//                                             for a second
 //  OTHERS    High; held memory rose by 1/4    reclaim                          four processes that peak in        what_was_let_go_of_goes_back
 //            of the limit, none is taken                                       turn: 1.40 -> 1.14
 //  idle      High; held rose by 1/64, hardly  reclaim, keep nothing            with OTHERS                        an_idle_process_keeps_nothing
