@@ -28,7 +28,8 @@
 // The next ones up are runs. Those for requests below 1 KiB go in steps of 16 bytes, and the first
 // is jemalloc's class of 8. The last is for any larger size.
 #define SIZE_CLASS_RUN SIZE_CLASS_END
-#define SIZE_CLASS_RUN_END (SIZE_CLASS_RUN + 65)
+#define SIZE_CLASS_RUN_LARGE (SIZE_CLASS_RUN + 64)
+#define SIZE_CLASS_RUN_END (SIZE_CLASS_RUN_LARGE + 1)
 #define SIZE_CLASS_COLOUR_BYTES 1024 // what a coloured block gives away for its offset
 
 // For each step of 256 bytes, of which all bounds are multiples, the class of the largest request

@@ -210,7 +210,7 @@ void *region_block_new(unsigned class, bool zero)
 static unsigned run_class(size_t promised)
 {
     if (promised >= SIZE_CLASS_MIN_BYTES)
-        return SIZE_CLASS_RUN_END - 1;
+        return SIZE_CLASS_RUN_LARGE;
     return SIZE_CLASS_RUN + (unsigned)(promised / 16);
 }
 
@@ -242,7 +242,7 @@ size_t region_run_size(const void *ptr)
 {
     unsigned marked = region_entry_at(ptr)->class;
 
-    if (marked == SIZE_CLASS_RUN_END - 1)
+    if (marked == SIZE_CLASS_RUN_LARGE)
         return region_je_size(ptr);
     return marked > SIZE_CLASS_RUN ? (size_t)(marked - SIZE_CLASS_RUN) * 16 : 8;
 }

@@ -13,7 +13,7 @@ enum {
     BOUND_MIN = 1 << 10,
     BOUND_MAX = 1 << 20,
     FOLLOWS_FROM = 500,             // blocks
-    FOLLOWS_FROM_BYTES = 512 << 10, // or these, whichever is less; one at least
+    FOLLOWS_FROM_BYTES = 512 << 10, // or these, whichever is less, rounded up
     WARMUP_COUNT_MAX = 1000000,
     NAME_MAX_COMPARED = 40,
 };
@@ -122,11 +122,9 @@ static bool scan_bucket(const char **at, struct config_bucket *b)
 {
     if (!scan_bound(at, &b->bound_bytes))
         return false;
-    b->limit = FOLLOWS_FROM_BYTES / b->bound_bytes;
+    b->limit = (FOLLOWS_FROM_BYTES + b->bound_bytes - 1) / b->bound_bytes;
     if (b->limit > FOLLOWS_FROM)
         b->limit = FOLLOWS_FROM;
-    if (!b->limit)
-        b->limit = 1;
     b->limit_is_bytes = false;
     b->limit_follows = **at != ':';
     if (b->limit_follows)
