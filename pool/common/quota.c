@@ -238,6 +238,13 @@ int quota_bucket_of(unsigned class)
     return quota.bucket_of[class];
 }
 
+bool quota_follows(unsigned class)
+{
+    int b = quota.bucket_of[class];
+
+    return b >= 0 && quota.config[b].follows;
+}
+
 const struct quota_classes *quota_classes(unsigned class)
 {
     return &quota.classes[quota.bucket_of[class]];

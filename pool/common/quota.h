@@ -70,6 +70,9 @@ uint64_t quota_taken_bytes(void);
 // Which bucket serves `class`; -1 when none does.
 int quota_bucket_of(unsigned class);
 
+// Does the limit for `class` follow demand?
+bool quota_follows(unsigned class);
+
 // The classes of a bucket, in no order.
 struct quota_classes {
     uint8_t count;

@@ -244,6 +244,16 @@ enum cache_sample cache_sample(unsigned class, uint64_t *interval);
 // been used since the last call with idle_only. Any thread; takes the registry's lock.
 void cache_drain_all(bool idle_only);
 
+// Do free blocks of `class` give way to requests that would take new pages? Large ones do, 16 KiB
+// and more, where the user set no limit.
+bool cache_gives_way(unsigned class);
+
+// Empties the lists of such classes into the transfer cache: all threads', or the calling one's.
+// The first returns false where that was done a moment ago: 10 ms, and 500 us for each thread. Any
+// thread, outside of any cache.
+bool cache_drain_large(void);
+void cache_drain_self_large(void);
+
 // Around work on all caches or on the transfer cache, by a thread that may be interrupted: a signal
 // handler would wait for locks that its own thread holds. Between the two this thread has no cache,
 // and what the handler wants comes from jemalloc. The second takes what the first returned.

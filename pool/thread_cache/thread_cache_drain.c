@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "pool/common/quota.h"
 #include "pool/thread_cache/bins.h"
 #include "pool/thread_cache/thread_cache_inside.h"
 #include "shim/clock.h"
@@ -16,12 +17,17 @@
 #define IDLE_THREAD_NS 500000
 
 // Lists to be emptied: all, or those of which no block was taken or put since the last ageing, or
-// since quota was missing last.
-enum drained { ALL, AGED, IDLE };
+// since quota was missing last, or those of large blocks.
+enum drained { ALL, AGED, IDLE, LARGE };
 
 static int membarrier(int command)
 {
     return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+bool cache_gives_way(unsigned class)
+{
+    return size_class_run_bytes(class) >= SIZE_CLASS_FIRST_COLOURED_BYTES && quota_follows(class);
 }
 
 bool cache_can_revoke(void)
@@ -82,9 +88,10 @@ static bool choose(struct cache *t, enum drained which)
 
     for (unsigned class = 1; class < SIZE_CLASS_END; ++class) {
         struct bin_ledger *l = &t->ledger[class];
-        bool chosen = which == AGED   ? is_idle(t, class, &l->aged)
-                      : which == IDLE ? is_idle(t, class, &l->seen)
-                                      : true;
+        bool chosen = which == AGED    ? is_idle(t, class, &l->aged)
+                      : which == IDLE  ? is_idle(t, class, &l->seen)
+                      : which == LARGE ? cache_gives_way(class)
+                                       : true;
         l->chosen = chosen && cache_list_capacity(&t->bin[class]);
         any |= l->chosen;
     }
@@ -136,6 +143,19 @@ static void drain(enum drained which)
     cache_step_back(self);
 }
 
+// Where threads ask for it, at most every 10 ms and every 500 us a thread.
+static bool may_drain(enum drained which)
+{
+    static _Atomic uint64_t due_ns[LARGE + 1];
+    uint64_t due = atomic_load_explicit(&due_ns[which], memory_order_relaxed),
+             now = clock_ns(CLOCK_MONOTONIC);
+
+    // An owner that is only asked gives up its busy lists, too.
+    return cache_registry.can_revoke && now >= due &&
+           atomic_compare_exchange_strong(&due_ns[which], &due,
+                                          now + IDLE_NS + cache_threads() * IDLE_THREAD_NS);
+}
+
 static _Atomic bool idle_wanted;
 
 void cache_want_idle(void)
@@ -146,22 +166,37 @@ void cache_want_idle(void)
 
 void cache_drain_idle_if_wanted(void)
 {
-    static _Atomic uint64_t due_ns;
-    uint64_t due = atomic_load_explicit(&due_ns, memory_order_relaxed), now;
     int saved = errno;
 
     if (likely(!atomic_load_explicit(&idle_wanted, memory_order_relaxed)))
         return;
     atomic_store_explicit(&idle_wanted, false, memory_order_relaxed);
-    // An owner that is only asked gives up its busy lists, too.
-    if (!cache_registry.can_revoke)
-        return;
-    now = clock_ns(CLOCK_MONOTONIC);
-    if (now < due || !atomic_compare_exchange_strong(
-                         &due_ns, &due, now + IDLE_NS + cache_threads() * IDLE_THREAD_NS))
-        return;
-    drain(IDLE);
+    if (may_drain(IDLE))
+        drain(IDLE);
     errno = saved;
+}
+
+void cache_drain_self_large(void)
+{
+    struct cache *t = cache_self;
+
+    if (!cache_enter(t))
+        return;
+    for (unsigned class = 1; class < SIZE_CLASS_END; ++class)
+        if (cache_gives_way(class))
+            bins_empty_class(t, class);
+    cache_leave(t);
+}
+
+bool cache_drain_large(void)
+{
+    int saved = errno;
+    bool drains = may_drain(LARGE);
+
+    if (drains)
+        drain(LARGE);
+    errno = saved;
+    return drains;
 }
 
 void cache_drain_all(bool idle_only)

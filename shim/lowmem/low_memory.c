@@ -7,6 +7,7 @@
 #include "pool/common/je.h"
 #include "pool/common/sampler.h"
 #include "pool/jemalloc_private/jemalloc_private.h"
+#include "pool/jemalloc_private/large_cache.h"
 #include "pool/jemalloc_private/page_hooks.h"
 #include "pool/pool.h"
 #include "pool/region/remap.h"
@@ -16,8 +17,13 @@
 
 #define REUSE_MIN_BYTES SIZE_CLASS_FIRST_COLOURED_BYTES
 
-// In lists, for it to be worth emptying them all.
+// In lists, for it to be worth emptying them.
 #define TRIM_MIN_BYTES ((size_t)1 << 20)
+
+// While memory is not short, this many times what is asked for goes back: less seldom lies side by
+// side. A server with 4 threads and waves of connections peaked at 770 MiB without, at 700 with 8,
+// at 665 with 32, where 540 were live; none of that took time that could be measured.
+#define WAY_TIMES 32
 
 static _Atomic uint64_t limit = PRESSURE_UNLIMITED;
 
@@ -26,45 +32,66 @@ void low_memory_set_limit(uint64_t limit_bytes)
     atomic_store_explicit(&limit, limit_bytes, memory_order_relaxed);
 }
 
+static bool is_large(size_t size)
+{
+    return size > SIZE_CLASS_MAX_BYTES;
+}
+
 // From pages that jemalloc holds; NULL where it would have to take more.
 static void *reuse(size_t size, bool zero)
 {
-    bool large = size > SIZE_CLASS_MAX_BYTES;
     int saved = errno;
     void *ptr;
 
     // A thread's first request makes jemalloc ask for what it keeps for the thread.
     guarded_attach();
-    pages_freeze(large ? je_nallocx(size, 0) : pool_block_bytes(size, true));
-    ptr = large ? guarded_alloc(size, zero) : pool_get_new(size, zero);
+    pages_freeze(is_large(size) ? je_nallocx(size, 0) : pool_block_bytes(size, true));
+    ptr = is_large(size) ? guarded_alloc(size, zero) : pool_get_new(size, zero);
     pages_freeze(0);
     errno = saved;
     return ptr;
 }
 
-// While memory is short, pages that lie free are better than new ones: each new one has to be given
-// back elsewhere, and costs a fault. Where none fit, those of free blocks of other sizes may, with
+// Are there free blocks of other sizes that may give way?
+static bool has_way(size_t size)
+{
+    return is_large(size) ? large_cache_bytes() > 0
+                          : quota_taken_bytes() >= 4 * size + TRIM_MIN_BYTES;
+}
+
+// While memory is short, all of them do. Else some: one that is wanted again soon is a call into
+// jemalloc.
+static bool make_way(size_t size)
+{
+    if (is_large(size))
+        return large_cache_drain() > 0;
+    if (pressure_keep_bytes() == PRESSURE_UNLIMITED)
+        return pool_give_way(WAY_TIMES * size) > 0;
+    pool_trim(0);
+    return true;
+}
+
+// Each request that is large is an evaluation, or a reclaim, near the limit.
+static bool is_short(size_t size)
+{
+    return is_large(size) ? pressure_asks(size) : pressure_keep_bytes() != PRESSURE_UNLIMITED;
+}
+
+// Pages that lie free are better than new ones: a new one costs a fault and, while memory is short,
+// has to be given back elsewhere. Where none fit, those of free blocks of other sizes may, with
 // what lies between them.
 void *low_memory_reuse(size_t size, bool zero)
 {
+    bool way = has_way(size);
     void *ptr;
 
-    // Only where a request can be made to fail instead of taking pages.
-    if (!je_private_is_on() || !pressure_may_fit(size))
-        return NULL;
-    // Each request that is large is an evaluation, or a reclaim, near the limit.
-    if (size > SIZE_CLASS_MAX_BYTES)
-        return pressure_asks(size) ? reuse(size, zero) : NULL;
-    // What is smaller shares its pages with others.
-    if (size <= REUSE_MIN_BYTES || pressure_keep_bytes() == PRESSURE_UNLIMITED ||
-        !pool_block_bytes(size, true))
+    // Only where a request can be made to fail instead of taking pages. What is smaller shares its
+    // pages with others.
+    if (!je_private_is_on() || !pressure_may_fit(size) || size <= REUSE_MIN_BYTES ||
+        (!is_large(size) && !pool_block_bytes(size, true)) || !(way || is_short(size)))
         return NULL;
     ptr = reuse(size, zero);
-    if (!ptr && quota_taken_bytes() >= 4 * size + TRIM_MIN_BYTES) {
-        pool_trim(0);
-        ptr = reuse(size, zero);
-    }
-    return ptr;
+    return ptr || !way || !make_way(size) ? ptr : reuse(size, zero);
 }
 
 // What each thread may have in hand and not have touched yet; more where blocks are larger.

@@ -1,12 +1,14 @@
-// low_memory - how a request is served while memory is short.
+// low_memory - how a request that would take new pages is served by free ones.
 //
-// From High on pages that lie free are better than new ones: each new one has to be given back
-// elsewhere, and costs a fault. So a request gets the first that fit, of whatever size they were.
-// Where none fit, because they lie in pieces, the pieces move to where it would take new ones.
-// Requests for a few pages at a time find some that were moved there in advance.
+// A new page costs a fault. From High on it has to be given back elsewhere, too. So a request of 16
+// KiB or more gets the first free pages that fit, of whatever size they were. Where none fit, free
+// blocks of other sizes give way: they go to jemalloc, which joins their pages. From High on all
+// do; before, as many as cost 2 % of a processor at most. Pages that lie in pieces even then move
+// to where the request would take new ones, from High on. Requests for a few pages at a time find
+// some that were moved there in advance.
 //
-// Any thread that is in no call of jemalloc's. Each does nothing, and returns NULL, where memory is
-// not short, or that cannot be done: then the request goes its usual way. None touches errno.
+// Any thread that is in no call of jemalloc's. Each does nothing, and returns NULL, where it need
+// not or cannot: then the request goes its usual way. None touches errno.
 #ifndef TIDEPOOL_SHIM_LOWMEM_LOW_MEMORY_H
 #define TIDEPOOL_SHIM_LOWMEM_LOW_MEMORY_H
 
@@ -14,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A block of pages that jemalloc holds.
+// A block of pages that jemalloc holds. NULL where memory is not short and no blocks can give way.
 void *low_memory_reuse(size_t size, bool zero);
 
 // A block into whose new pages free ones were moved, as many as there are; its contents are

@@ -37,6 +37,7 @@ fail() { failed=$((failed + 1)); echo "  FAILED  $1: $2"; [ ! -s "$tmp/err" ] ||
 # What a victim asks for that jemalloc's public interface alone does not give; else empty.
 private_part() {
     case $1 in
+        gives_way) echo 'no request can be refused new pages' ;;
         moves_on | 'near_limit under qemu-user') echo 'pages are not moved' ;;
         'grows again') echo 'blocks above 1 MiB are not kept' ;;
         'large_blocks '[rit][edw][uli]*) echo 'blocks above 1 MiB are not kept' ;;
@@ -146,6 +147,7 @@ else
 fi
 ok rounds "$V/rounds"
 ok moves_on "$V/moves_on"
+ok gives_way "$V/gives_way"
 # It ends in moments, or in more than a minute. GiB for which the count takes steps of various lengths.
 mkdir -p "$tmp/wide"
 for gib in 1 20 100 200 65536; do

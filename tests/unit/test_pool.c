@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pool/common/je.h"
 #include "pool/pool.h"
+#include "shim/clock.h"
 
 #define K ((size_t)1024)
 #define M (K * K)
@@ -546,4 +548,79 @@ Test(pool, warm_up_stays_within_the_limits)
     cr_expect(eq(u32, pool_warm_up(64 * K, UINT32_MAX), 32));
     cr_expect(eq(u64, stats(SMALL).free_blocks, 100));
     cr_expect(eq(u64, stats(MIDDLE).free_bytes, 2 * M));
+}
+
+// Giving way: a bucket whose limit follows demand, and one whose limit was set.
+
+enum { FOLLOWS, SET, WAYS };
+
+static void start_following(void)
+{
+    const struct quota_bucket bucket[WAYS] = {
+        [FOLLOWS] = {64 * K, 500, false, true},
+        [SET] = {512 * K, 100, false, false},
+    };
+    const struct pool_options options = {bucket, WAYS, UINT64_MAX, REGION_THP_DEFAULT};
+    bool can_drain;
+
+    cr_assert(eq(int, pool_init(&options, &can_drain), 0));
+}
+
+TestSuite(giving_way, .init = start_following, .timeout = 60);
+
+Test(giving_way, large_blocks_go_as_many_as_are_asked_for)
+{
+    static void *p[100];
+    uint64_t before, given;
+
+    get_all(p, 100, 50 * K);
+    put_all(p, 100);
+    before = pool_free_bytes();
+    given = pool_give_way(1 * M);
+    cr_expect(ge(u64, given, 1 * M));
+    cr_expect(lt(u64, given, 1 * M + 64 * K));
+    cr_expect(eq(u64, pool_free_bytes(), before - given));
+    cr_expect(eq(u64, pool_give_way(UINT64_MAX), before - given));
+    cr_expect(eq(u64, pool_give_way(UINT64_MAX), 0));
+}
+
+Test(giving_way, small_blocks_stay_and_those_whose_limit_was_set)
+{
+    static void *small[100], *set[50];
+
+    get_all(small, 100, 10 * K);
+    get_all(set, 50, 100 * K);
+    put_all(small, 100);
+    put_all(set, 50);
+    cr_expect(eq(u64, pool_give_way(UINT64_MAX), 0));
+    cr_expect(eq(u64, stats(FOLLOWS).free_blocks, 100));
+    cr_expect(eq(u64, stats(SET).free_blocks, 50));
+}
+
+Test(giving_way, what_was_made_to_be_ready_stays)
+{
+    static void *p[60];
+
+    cr_assert(eq(u32, pool_warm_up(50 * K, 40), 40));
+    get_all(p, 60, 50 * K);
+    put_all(p, 60);
+    cr_expect(eq(u64, pool_give_way(UINT64_MAX), 20 * pool_block_bytes(50 * K, false)));
+    cr_expect(eq(u64, stats(FOLLOWS).free_blocks, 40));
+}
+
+Test(giving_way, it_has_an_end_until_a_while_later)
+{
+    static void *p[480];
+    uint64_t first = 0, given;
+
+    get_all(p, 480, 20 * K);
+    put_all(p, 480);
+    for (uint64_t window = clock_ms(CLOCK_MONOTONIC_COARSE) / 16;
+         clock_ms(CLOCK_MONOTONIC_COARSE) / 16 == window;)
+        ;
+    while ((given = pool_give_way(1 * M)))
+        first += given;
+    cr_expect(ge(u64, stats(FOLLOWS).free_blocks, 40), "%lu bytes", first);
+    usleep(50000);
+    cr_expect(gt(u64, pool_give_way(1 * M), 0));
 }
