@@ -1,6 +1,7 @@
 // Threads that come and go take blocks of all sizes, check what they wrote into them and pass them
-// to each other, while one trims, ages, drains, moves the ceiling and reads the numbers all the
-// time. For ThreadSanitizer (make race SAN=thread) and, with more turns, without it. About 5 s.
+// to each other and have blocks give way, while one trims, ages, drains, moves the ceiling and
+// reads the numbers all the time. For ThreadSanitizer (make race SAN=thread) and, with more turns,
+// without it. About 5 s.
 //
 // Three times, each in a process of its own: plain, with membarrier refused, and with forks in
 // between. (ThreadSanitizer cannot fork while there are threads.) An argument runs one of them.
@@ -40,11 +41,12 @@
 #define SLOTS 48     // blocks that a thread holds
 #define POSTBOXES 64 // blocks on their way to any thread
 
-// Limits low enough that all threads together meet them, both kinds.
+// Limits low enough that all threads together meet them, both kinds; and one that follows demand,
+// so that its blocks give way.
 static const struct quota_bucket buckets[] = {
     {4 * K, 200, false, false},
     {64 * K, 4096 * K, true, false},
-    {256 * K, 30, false, false},
+    {256 * K, 30, false, true},
     {1024 * K, 8192 * K, true, false},
 };
 #define CEILING (16384 * K)
@@ -177,6 +179,8 @@ static void *work(void *arg)
         }
         if (next(&state) % 4096 == 0)
             pool_drain_self();
+        if (next(&state) % 1024 == 0)
+            pool_give_way(next(&state) % CEILING);
     }
     for (int i = 0; i < SLOTS; i++)
         if (mine[i])
