@@ -107,7 +107,7 @@ $(B)/%.o: %.c $(B)/flags | build/jemalloc/libje.a
 $(B)/libtidepool.so: $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a shim/api/libtidepool.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -static-libgcc $(LDFLAGS) -Wl,-z,defs,-z,relro,-z,now,--version-script=shim/api/libtidepool.map \
-	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(LIBS)
+	    -Wl,-soname,libtidepool.so $(JE_WRAP) -Wl,--wrap=_Unwind_Find_FDE,--wrap=syscall -o $@ $(SHIM_OBJ) $(CORE_OBJ) build/jemalloc/libje.a $(filter-out -lm,$(LIBS))
 
 # Where the launcher looks last; private, or the flags stamp would see it and differ.
 $(LAUNCHER_OBJ) $(LAUNCHER_OBJ:.o=.tidy): private TP_CPPFLAGS += -DTIDEPOOL_LIBDIR='"$(LIBDIR)"' \

@@ -1,10 +1,9 @@
 #include "pool/common/sampler.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <math.h>
 #include <time.h>
 
+#include "pool/common/maths.h"
 #include "shim/base.h"
 #include "shim/clock.h"
 
@@ -32,19 +31,15 @@ static void seed(struct sampler *p)
 
 double sampler_distance(struct sampler *p, uint64_t interval)
 {
-    // In (0, 1], and errno is the program's: log(0) would set it.
+    // In (0, 1].
     double u = ((double)(draw(p) >> 11) + 1) * 0x1p-53;
 
-    return -log(u) * (double)interval;
+    return -maths_log(u) * (double)interval;
 }
 
 double sampler_probability(size_t size, uint64_t interval)
 {
-    int saved = errno; // expm1 may underflow
-    double probability = -expm1(-(double)size / (double)interval);
-
-    errno = saved;
-    return probability;
+    return -maths_expm1(-(double)size / (double)interval);
 }
 
 #define CHARGE_AT_ONCE ((uint32_t)PACE_AT_ONCE << PACE_CHARGE_LG)

@@ -30,11 +30,12 @@ TP_CFLAGS += -DTIDEPOOL_JE_TCACHE_AT_ONCE
 endif
 , := ,
 JE_WRAP := $(JE_WRAPPED:%=-Wl,--wrap=je_%) $(patsubst %,-Wl$(,)-u$(,)__wrap_je_%,\
-    pages_map base_alloc pa_shard_prefork0 tsd_tcache_enabled_data_init)
+    pages_map base_alloc pa_shard_prefork0 tsd_tcache_enabled_data_init) -Wl,-umaths_log
 
 # Debian's jemalloc archive. Every public name (global, default visibility) gets the prefix je_. Its C++ operators
 # are left out: they would bring libstdc++ into programs that have none. Its mappings and its key of a thread's end
-# are not the program's: they go to pages_mmap() and its like, and to guard_key_create().
+# are not the program's: they go to pages_mmap() and its like, and to guard_key_create(). For what its profile needs of
+# libm there are maths_log() and its like.
 JE_WEAK := je_opt_cache_oblivious je_opt_disable_large_size_classes
 build/jemalloc/path: FORCE
 	@mkdir -p $(@D)
@@ -52,6 +53,7 @@ build/jemalloc/libje.a: Makefile pool/jemalloc_private/build.mk build/jemalloc/p
 	$(Q)readelf -Ws '$(JEMALLOC_A)' | awk '($$5 == "GLOBAL" || $$5 == "WEAK") && $$6 == "DEFAULT" && \
 	    $$7 != "UND" && $$8 !~ /^(_Z|je_)/ { print $$8, "je_" $$8 }' | sort -u > $(@D)/names
 	$(Q)for n in mmap munmap madvise mprotect; do echo $$n pages_$$n; done >> $(@D)/names
+	$(Q)for n in log exp round; do echo $$n maths_$$n; done >> $(@D)/names
 	$(Q)echo pthread_key_create guard_key_create >> $(@D)/names
 	$(Q)$(OBJCOPY) --redefine-syms=$(@D)/names $(JE_WEAK:%=--weaken-symbol=%) '$(JEMALLOC_A)' $@
 	$(Q)$(AR) d $@ jemalloc_cpp.pic.o

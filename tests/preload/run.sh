@@ -537,7 +537,7 @@ if selected static_tls; then
     if [ "$(of "$LIB")" -le $((je + 64)) ]; then pass static_tls; else fail static_tls "more than 64 bytes beside jemalloc's"; fi
 fi
 if selected needs_libc_only; then
-    readelf -dW "$LIB" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libm|libdl|libpthread|librt|ld-linux[-a-z0-9_]*)\.so' >"$tmp/err"
+    readelf -dW "$LIB" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libdl|libpthread|librt|ld-linux[-a-z0-9_]*)\.so' >"$tmp/err"
     if silent; then pass needs_libc_only; else fail needs_libc_only "these come on top of libc"; fi
 fi
 if selected initial_exec; then
