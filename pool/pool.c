@@ -338,7 +338,7 @@ static struct {
     _Atomic uint64_t window, blocks; // given in that window
 } way;
 
-static bool may_give(void)
+bool pool_may_give_way(void)
 {
     uint64_t now = clock_ms(CLOCK_MONOTONIC_COARSE) / WAY_WINDOW_MS;
 
@@ -354,7 +354,7 @@ static uint64_t give_fullest(uint64_t bytes)
     uint64_t released = 0, count;
     unsigned class;
 
-    while (released < bytes && may_give() && (class = fullest_class()) &&
+    while (released < bytes && pool_may_give_way() && (class = fullest_class()) &&
            (count = bins_release_oldest(class, spare(class)))) {
         set(&way.blocks, load(&way.blocks) + count);
         released += count * size_class_bytes(class);
@@ -367,17 +367,19 @@ uint64_t pool_give_way(uint64_t bytes)
     struct cache *self;
     uint64_t released;
 
-    if (!may_give())
+    if (!pool_may_give_way())
         return 0;
     cache_drain_self_large();
     self = cache_step_aside();
     released = give_fullest(bytes);
     cache_step_back(self);
-    if (released >= bytes || !cache_drain_large())
-        return released;
-    self = cache_step_aside();
-    released += give_fullest(bytes - released);
-    cache_step_back(self);
+    if (released < bytes && cache_drain_large()) {
+        self = cache_step_aside();
+        released += give_fullest(bytes - released);
+        cache_step_back(self);
+    }
+    if (!released)
+        set(&way.blocks, WAY_BLOCKS);
     return released;
 }
 

@@ -155,6 +155,9 @@ uint64_t pool_trim(uint64_t keep_bytes);
 // Returns the bytes of the blocks given.
 uint64_t pool_give_way(uint64_t bytes);
 
+// False where these 400 have gone, or there were none, in the last 16 ms.
+bool pool_may_give_way(void);
+
 // Moves what the calling thread's cache keeps to the transfer cache; returns its bytes.
 uint64_t pool_drain_self(void);
 

@@ -14,7 +14,7 @@
 #define WAIT_FOR_OWNER_NS 5000000
 
 #define IDLE_NS 10000000
-#define IDLE_THREAD_NS 500000
+#define IDLE_THREAD_NS UINT64_C(500000)
 
 // Lists to be emptied: all, or those of which no block was taken or put since the last ageing, or
 // since quota was missing last, or those of large blocks.
@@ -129,7 +129,7 @@ static void drain(enum drained which)
 
     pthread_mutex_lock(&cache_registry.lock);
     for (struct cache *t = cache_registry.all; t; t = t->next) {
-        t->chosen = choose(t, which);
+        t->chosen = t->attached && choose(t, which);
         if (t->chosen)
             set_revoked(t, true);
     }

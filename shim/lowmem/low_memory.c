@@ -55,8 +55,10 @@ static void *reuse(size_t size, bool zero)
 // Are there free blocks of other sizes that may give way?
 static bool has_way(size_t size)
 {
-    return is_large(size) ? large_cache_bytes() > 0
-                          : quota_taken_bytes() >= 4 * size + TRIM_MIN_BYTES;
+    if (is_large(size))
+        return large_cache_bytes() >= size;
+    return quota_taken_bytes() >= 4 * size + TRIM_MIN_BYTES &&
+           (pressure_keep_bytes() != PRESSURE_UNLIMITED || pool_may_give_way());
 }
 
 // While memory is short, all of them do. Else some: one that is wanted again soon is a call into

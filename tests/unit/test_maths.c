@@ -41,6 +41,8 @@ Test(maths, powers_of_e_are_libms)
         expect_near(x, maths_expm1(x), expm1(x));
         expect_near(small, maths_expm1(small), expm1(small));
     }
+    for (double x = -700; x <= 700; x += 0.37)
+        cr_expect(fabs(maths_exp(x) / exp(x) - 1) < 1e-13, "%a", x);
     cr_expect(eq(dbl, maths_expm1(0), 0));
     cr_expect(eq(dbl, maths_exp(0), 1));
 }
