@@ -84,15 +84,15 @@ static bool is_short(size_t size)
 // what lies between them.
 void *low_memory_reuse(size_t size, bool zero)
 {
-    bool way = has_way(size);
-    void *ptr;
-
-    // Only where a request can be made to fail instead of taking pages. What is smaller shares its
-    // pages with others.
-    if (!je_private_is_on() || !pressure_may_fit(size) || size <= REUSE_MIN_BYTES ||
-        (!is_large(size) && !pool_block_bytes(size, true)) || !(way || is_short(size)))
+    // What is smaller shares its pages with others. And only where a request can be made to fail
+    // instead of taking pages.
+    if (size <= REUSE_MIN_BYTES || (!is_large(size) && !pool_block_bytes(size, true)) ||
+        !je_private_is_on() || !pressure_may_fit(size))
         return NULL;
-    ptr = reuse(size, zero);
+    bool way = has_way(size);
+    if (!way && !is_short(size))
+        return NULL;
+    void *ptr = reuse(size, zero);
     return ptr || !way || !make_way(size) ? ptr : reuse(size, zero);
 }
 
